@@ -1,0 +1,221 @@
+"""The base model: found where `params.yaml` says, kept as safetensors, loaded for this machine."""
+
+import importlib.metadata
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks import files
+from tasks.errors import BadInput, PerpetuneError
+from tasks.settings import Base, Settings
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+# For base models that never saw a chat: turns under plain headings, the answer ends with EOS.
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] + ':\n' + m['content'] }}"
+    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% else %}{{ '\n\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'assistant:\n' }}{% endif %}"
+)
+_HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+
+
+def locate(settings: Settings) -> Path:
+    """The folder of the base model on this machine, in the layout of `save_pretrained`.
+
+    A GGUF file of an installed package is converted once, into the state folder; a hub id is
+    downloaded by `huggingface_hub` into its own cache.
+
+    Raises:
+        BadInput: there is no such package, folder or hub model.
+    """
+    base = settings.base
+    if base.model.startswith("package:"):
+        return _from_package(base.model.removeprefix("package:"), settings.project.state_dir)
+    folder = Path(base.model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BadInput(f"base.model: {folder} holds no config.json; name a model's folder")
+        if not any(folder.glob("*.safetensors")):
+            raise BadInput(
+                f"base.model: {folder} holds no *.safetensors; pickled weights are refused"
+            )
+        return folder
+    if base.model.count("/") == 1 and not base.model.startswith((".", "/", "~")):
+        return _from_hub(base)
+    raise BadInput(
+        f"base.model: {base.model!r} is no folder here, no hub id (owner/name), "
+        "and no package:NAME; change base.model in params.yaml"
+    )
+
+
+def identity(settings: Settings) -> str:
+    """What exactly the base is: the source's version, or the hash of a folder's weights.
+
+    Equal identities mean equal weights; it goes into every round's key and version's tags.
+    """
+    base = settings.base
+    if base.model.startswith("package:"):
+        name = base.model.removeprefix("package:")
+        return f"{base.model}=={_package_file(name)[0]}"
+    folder = Path(base.model).expanduser()
+    if folder.is_dir():
+        names = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
+        return f"folder:{files.folder_hash({path.name: files.md5(path) for path in names})}"
+    return f"{base.model}@{base.revision or 'main'}"
+
+
+def load_tokenizer(settings: Settings) -> "PreTrainedTokenizerBase":
+    """The base model's tokenizer, with a chat template in any case."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        locate(settings), trust_remote_code=settings.base.trust_remote_code
+    )
+    if tokenizer.chat_template is None:
+        log.warning("%s has no chat template: turns go under plain headings", settings.base.model)
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    return tokenizer
+
+
+def load_model(settings: Settings, adapter: Path | None = None) -> "PreTrainedModel":
+    """The base model on this machine's device, in eval mode, with `adapter` on it if given.
+
+    Args:
+        settings: `base` says which model and which type of weights.
+        adapter: a plain PEFT adapter folder (safetensors only).
+
+    Raises:
+        BadInput: there is no such model, or the adapter was made for another one.
+        PerpetuneError: the weights cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM
+
+    folder = locate(settings)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=compute_dtype(settings.base),
+            use_safetensors=True,
+            trust_remote_code=settings.base.trust_remote_code,
+        )
+    except (OSError, ValueError) as error:
+        raise PerpetuneError(f"base.model: {folder} cannot be loaded: {error}") from error
+    if adapter is not None:
+        model = load_adapter(model, adapter)
+    return model.to(device()).eval()  # type: ignore[arg-type]
+
+
+def load_adapter(model: Any, adapter: Path) -> Any:
+    """Put the PEFT adapter at `adapter` on `model`.
+
+    Raises:
+        BadInput: the folder is no adapter, is pickled, or does not fit the model.
+    """
+    from peft import PeftModel
+
+    if not (adapter / "adapter_config.json").is_file():
+        raise BadInput(f"{adapter}: no adapter_config.json; name a PEFT adapter folder")
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise BadInput(f"{adapter}: no adapter_model.safetensors; pickled weights are refused")
+    try:
+        return PeftModel.from_pretrained(model, str(adapter))
+    except (RuntimeError, ValueError) as error:
+        raise BadInput(f"{adapter}: does not fit this base model: {error}") from error
+
+
+def device() -> "torch.device":
+    """The accelerator, where there is one, else the CPU."""
+    import torch
+
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def compute_dtype(base: Base) -> "torch.dtype":
+    """The type of the frozen weights: as set, or bfloat16 where the machine has it natively."""
+    import torch
+
+    if base.dtype != "auto":
+        return getattr(torch, base.dtype)
+    if device().type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
+    if device().type == "cpu" and _cpu_has_bfloat16():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    # Without these instructions PyTorch emulates bfloat16, slower than float32.
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+
+
+def _package_file(name: str) -> tuple[str, Path]:
+    """Version and GGUF file of an installed package, found without importing it."""
+    try:
+        package = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        raise BadInput(
+            f"base.model: the package {name} is not installed; run `make setup`, "
+            "or name another model in params.yaml"
+        ) from None
+    found = [file for file in package.files or [] if file.name.endswith(".gguf")]
+    if len(found) != 1:
+        raise BadInput(f"base.model: {name} ships {len(found)} GGUF files, expected one")
+    return package.version, Path(str(package.locate_file(found[0])))
+
+
+def _from_package(name: str, state_dir: Path) -> Path:
+    version, gguf = _package_file(name)
+    folder = state_dir / "models" / f"{name}-{version}"
+    if not folder.is_dir():
+        from filelock import FileLock
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f"{folder.name}.lock"):
+            if not folder.is_dir():
+                _convert(gguf, folder)
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    log.info("converting %s to safetensors, once", gguf.name)
+    if not gguf.is_file():
+        raise BadInput(f"base.model: {gguf} is gone; reinstall the package")
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    read = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16
+    )
+    config = read.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    # The model read from GGUF counts as quantised and refuses to be saved: move its weights over.
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.load_state_dict(read.state_dict())
+    with files.atomic_folder(folder) as building:
+        model.save_pretrained(building)
+        tokenizer.save_pretrained(building)
+
+
+def _from_hub(base: Base) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(base.model, revision=base.revision, allow_patterns=_HUB_FILES)
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise BadInput(
+            f"base.model: {base.model} is no folder here and cannot be had from the hub: {error}"
+        ) from error

@@ -1,0 +1,105 @@
+"""Records as token ids: what the model reads, and which of it is learned."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.errors import BadInput
+from tasks.records import Record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Token ids of one record; `learned[i]` says whether token i is a target of the loss."""
+
+    id: str
+    source: str
+    input_ids: tuple[int, ...]
+    learned: tuple[bool, ...]
+
+    @property
+    def targets(self) -> int:
+        """Number of tokens that the loss counts; the first token has nothing before it."""
+        return sum(self.learned[1:])
+
+
+def encode(
+    record: Record, tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None
+) -> Example:
+    """Encode a chat by the base model's template, learning the assistant's turns only, or a text,
+    learning all of it.
+
+    Prompt and answer are tokenised apart, at the border where generation begins, so that training
+    sees exactly the prompt tokens that generation will. Beyond `max_length` tokens the beginning
+    of the prompt goes first, and only then the end of the answer.
+
+    Raises:
+        BadInput: the record is a preference pair, which this objective cannot learn from.
+    """
+    if "text" in record.content:
+        pieces = [(record.content["text"] + (tokenizer.eos_token or ""), True)]
+    elif "messages" in record.content:
+        pieces = _chat_pieces(record, tokenizer)
+    else:
+        raise BadInput(
+            f"{record.source}:{record.line}: a preference pair; supervised tuning needs messages, "
+            "prompt and completion, or text"
+        )
+    ids: list[int] = []
+    learned: list[bool] = []
+    encoded = tokenizer([text for text, _ in pieces], add_special_tokens=False)["input_ids"]
+    for part, (_, is_learned) in zip(encoded, pieces, strict=True):
+        ids.extend(part)
+        learned.extend([is_learned] * len(part))
+    if max_length is not None and len(ids) > max_length:
+        first = learned.index(True) if True in learned else 0
+        # At least one token has to stand before the first that is learned.
+        start = max(0, min(len(ids) - max_length, first - 1))
+        ids, learned = ids[start : start + max_length], learned[start : start + max_length]
+    return Example(record.id, record.source, tuple(ids), tuple(learned))
+
+
+def encode_prompt(record: Record, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Token ids of everything before the last answer, ready for generation."""
+    if "messages" not in record.content:
+        return list(tokenizer(record.prompt, add_special_tokens=False)["input_ids"])
+    messages = record.content["messages"]
+    if messages[-1]["role"] == "assistant":
+        messages = messages[:-1]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _chat_pieces(record: Record, tokenizer: "PreTrainedTokenizerBase") -> list[tuple[str, bool]]:
+    messages = record.content["messages"]
+
+    def render(count: int, ask: bool) -> str:
+        return str(
+            tokenizer.apply_chat_template(
+                messages[:count], tokenize=False, add_generation_prompt=ask
+            )
+        )
+
+    pieces: list[tuple[str, bool]] = []
+    done = ""
+    for number, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        asked = render(number, ask=True) if number else ""
+        answered = render(number + 1, ask=False)
+        if not asked.startswith(done) or not answered.startswith(asked):
+            # The template rewrites earlier turns (thinking, say): only the last answer is safe.
+            pieces, done = [], ""
+            if not answered.startswith(asked):
+                raise BadInput(
+                    f"{record.source}:{record.line}: the chat template does not render this chat "
+                    "as a prompt followed by its answer"
+                )
+        answer = answered[len(asked) :]
+        # What the template puts after the end token (a newline, mostly) is never generated.
+        said = answer.rstrip()
+        pieces += [(asked[len(done) :], False), (said, True), (answer[len(said) :], False)]
+        done = answered
+    return [(text, learned) for text, learned in pieces if text]

@@ -1,0 +1,123 @@
+"""Files that are either whole or not there, and the hashes by which DVC knows them."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Write beside `path` and rename over it at the end, so that a crash leaves the old file.
+
+    Yields the open file. On any error the partial file is removed and the error goes on.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoding = None if "b" in mode else "utf-8"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, mode, encoding=encoding) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new empty folder beside `path`; at the end it takes the place of `path`.
+
+    Until then whatever stood at `path` stays whole. On any error the new folder is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
+    building.chmod(0o755)
+    try:
+        yield building
+        if path.exists():
+            old = building.with_suffix(".old")
+            path.rename(old)
+            building.rename(path)
+            shutil.rmtree(old)
+        else:
+            building.rename(path)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one JSON document with sorted keys, atomically: equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document that this project wrote."""
+    return orjson.loads(path.read_bytes())
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write one JSON object a line, atomically; returns the number of lines."""
+    count = 0
+    with atomic_write(path) as file:
+        for row in rows:
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read a JSONL file that this project wrote (users' files go through `tasks.records`)."""
+    with path.open("rb") as file:
+        return [orjson.loads(line) for line in file if line.strip()]
+
+
+def md5(path: Path) -> str:
+    """MD5 of a file's bytes in hex, the hash that DVC gives to a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """MD5 of every file under `folder`, by its POSIX path relative to it, sorted by path parts."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): md5(path) for path in files}
+
+
+def folder_hash(hashes: Mapping[str, str]) -> str:
+    """The `….dir` hash that DVC gives to a folder of these files (`file_hashes`).
+
+    DVC hashes the JSON listing of the folder's files, ordered by the parts of their paths.
+    """
+    order = sorted(hashes, key=lambda name: tuple(name.split("/")))
+    listing = [{"md5": hashes[name], "relpath": name} for name in order]
+    digest = hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False)
+    return f"{digest.hexdigest()}.dir"
+
+
+def dvc_hash(path: Path) -> str:
+    """The hash that DVC gives to a file or a folder, computed without DVC."""
+    return folder_hash(file_hashes(path)) if path.is_dir() else md5(path)
+
+
+def content_key(*parts: Any) -> str:
+    """Twelve hex digits that stand for these JSON-able values: equal values, equal key."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

