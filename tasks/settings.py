@@ -79,11 +79,11 @@ class Collect(Section):
 class Curate(Section):
     """What becomes training data."""
 
-    inputs: list[str] = ["data/train.jsonl"]
+    inputs: list[str] = ["data/train"]
     """Files, folders, globs (JSONL, JSON, Parquet, CSV; gz, zst)."""
     feedback: str | None = "data/feedback"
     """Folder of labelled traffic that drift rounds add; need not exist."""
-    against: list[str] = ["data/benchmarks"]
+    against: list[str] = ["data/benchmarks", "data/general_probe.jsonl"]
     """Benchmarks that must not leak into training: missing or empty ones are an error."""
     min_tokens: Annotated[int, Field(ge=0)] = 8
     """Shortest record kept, in tokens of the base model with its chat template."""
@@ -256,14 +256,19 @@ class Settings(Section):
         return self.model_dump(mode="json")
 
 
-def load_settings(path: Path = Path("params.yaml"), overrides: Iterable[str] = ()) -> Settings:
+DEFAULT_FILE = Path("params.yaml")
+
+
+def load_settings(path: Path = DEFAULT_FILE, overrides: Iterable[str] = ()) -> Settings:
     """Read and validate `path`, with `section.key=value` overrides applied first.
+
+    Where no file is named and there is no `params.yaml` here, the defaults hold.
 
     Raises:
         BadInput: the file is missing or no YAML, a key is unknown, a value is of the wrong type or
             out of range. The message names the key's path, what was given and what is allowed.
     """
-    values = _read_yaml(path)
+    values = {} if path == DEFAULT_FILE and not path.exists() else _read_yaml(path)
     lines = _key_lines(values)
     given = _plain(values)
     overridden = set()

@@ -1,0 +1,111 @@
+"""The data of a round: versioned and curated by DVC where the project stands as it is written."""
+
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks import files
+from tasks.collect import data_version
+from tasks.curate import curate
+from tasks.errors import PerpetuneError
+from tasks.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
+
+DATA = Path("data")
+POINTER = Path("data.dvc")
+CURATED = Path("artifacts/curated")
+
+
+@dataclass(frozen=True)
+class CuratedData:
+    """Curated splits on disk, and the hashes by which DVC and MLflow know them."""
+
+    folder: Path
+    report: dict[str, Any]
+    raw_version: str | None
+    """DVC's hash of `data/`, None outside a DVC project."""
+    train_hash: str
+    validation_hash: str
+
+
+def training_sources(settings: Settings) -> list[str]:
+    """The inputs of curation: those set, and the labelled traffic of earlier drift rounds."""
+    sources = list(settings.curate.inputs)
+    feedback = settings.curate.feedback
+    if feedback and any(Path(feedback).glob("*")):
+        sources.append(feedback)
+    return sources
+
+
+def curated_data(settings: Settings) -> CuratedData:
+    """Bring `data/` to the version that `data.dvc` names, and curate it.
+
+    In a DVC project this is `dvc repro curate`, so that DVC's cache and lock file know the result.
+    Where `--set` or `--params` change what that stage reads, DVC has no name for the outcome: the
+    same function then writes beside the rounds, under a key of the settings.
+
+    Raises:
+        PerpetuneError: DVC or the curation failed.
+        BadInput: the data cannot be used.
+    """
+    in_dvc = Path("dvc.yaml").is_file() and Path(".dvc").is_dir()
+    if in_dvc and _as_written(settings):
+        dvc("repro", "curate")
+        folder = CURATED
+        report = files.read_json(CURATED.with_suffix(".json"))
+    else:
+        if in_dvc:
+            dvc("repro", "collect")
+        key = files.content_key(_stage_settings(settings), data_version(POINTER))
+        folder = settings.project.state_dir / "curated" / key
+        report = curate(training_sources(settings), settings.curate.against, folder, settings)
+    return CuratedData(
+        folder=folder,
+        report=report,
+        raw_version=data_version(POINTER),
+        train_hash=files.md5(folder / "train.jsonl"),
+        validation_hash=files.md5(folder / "validation.jsonl"),
+    )
+
+
+def dvc(*arguments: str) -> None:
+    """Run a DVC command in this folder; its lines go to the log.
+
+    Raises:
+        PerpetuneError: it failed; the message holds its last lines.
+    """
+    scripts = Path(sys.executable).parent
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Stages call `perpetune` by name.
+        env=os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"},
+    )
+    lines = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip():
+            lines.append(line.rstrip())
+            log.info("dvc: %s", line.rstrip())
+    if process.wait() != 0:
+        reason = "\n".join(lines[-8:])
+        raise PerpetuneError(f"dvc {' '.join(arguments)} failed:\n{reason}")
+
+
+def _as_written(settings: Settings) -> bool:
+    written = Path("params.yaml")
+    return written.is_file() and (
+        _stage_settings(load_settings(written)) == _stage_settings(settings)
+    )
+
+
+def _stage_settings(settings: Settings) -> dict[str, Any]:
+    plain = settings.plain()
+    return {"collect": plain["collect"], "curate": plain["curate"], "base": plain["base"]}

@@ -1,0 +1,69 @@
+"""What has to stand in the environment before Prefect and MLflow are imported."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import PerpetuneError
+from tasks.settings import Settings
+
+
+def prepare(settings: Settings) -> None:
+    """Point Prefect and MLflow at this project's local state, or at its running platform.
+
+    Whatever the user has set in the environment already stays as it is.
+    """
+    state = settings.project.state_dir.resolve()
+    values = {
+        "PREFECT_HOME": str(state / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,flows",
+        "PREFECT_CLI_PROMPT": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    platform = running_platform(settings)
+    if platform:
+        values["PREFECT_API_URL"] = platform["prefect_api_url"]
+        values["MLFLOW_TRACKING_URI"] = platform["mlflow_url"]
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+
+
+def running_platform(settings: Settings) -> dict[str, Any] | None:
+    """What `perpetune up` wrote down, if its servers are still alive."""
+    try:
+        platform = json.loads(platform_file(settings).read_bytes())
+        for process in platform["processes"].values():
+            os.kill(process["pid"], 0)
+    except (OSError, ValueError):
+        return None
+    return platform
+
+
+def platform_file(settings: Settings) -> Path:
+    """Where the running platform's addresses and process ids stand."""
+    return settings.project.state_dir / "platform.json"
+
+
+def log_to_stderr() -> None:
+    """Show what flows and tasks say, and spare the reader tracebacks of errors that are clear."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+    for name in ("flows", "tasks"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_without_known_traceback)
+
+
+def _without_known_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], PerpetuneError):
+        record.exc_info = None
+    return True

@@ -1,0 +1,272 @@
+"""The main job: curate → sweep → judge → register → ask.
+
+    perpetune run                          # here and now
+    prefect deployment run retrain/nightly # on the platform that `perpetune up` started
+
+A round is named by a key of everything that decides its outcome (data, base model, settings). Each
+step keeps what it has done in a store of its own (DVC's cache, Optuna's study, the evaluations'
+folder, the MLflow registry), so running the same round again goes on where it was interrupted and
+registers its version once.
+"""
+
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+
+from flows.data import CuratedData, curated_data
+from tasks import base_model, files
+from tasks.errors import PerpetuneError
+from tasks.judge import judge, model_card
+from tasks.registry import DatasetRef, Registry, Version
+from tasks.settings import Settings, load_settings
+from tasks.tune import sweep
+
+log = logging.getLogger(__name__)
+
+
+@flow(name="retrain", flow_run_name="retrain: {reason}")
+def retrain(
+    params: str = "params.yaml",
+    overrides: list[str] | None = None,
+    reason: str = "on demand",
+    auto_approve: bool = False,
+) -> dict[str, Any]:
+    """Bring a candidate to the registry and ask for a decision on it.
+
+    Args:
+        params: the settings file, relative to the project's folder.
+        overrides: `section.key=value` settings that go before the file's.
+        reason: why this round runs; shown to the reviewer.
+        auto_approve: approve a candidate that passed its gates, for unattended demonstrations.
+
+    Returns:
+        The round: its key and folder, data, sweep, verdict, version, and what waits for a person.
+
+    Raises:
+        BadInput: the settings or the data cannot be used.
+        PerpetuneError: another round runs here, or a step failed.
+    """
+    started = time.monotonic()
+    settings = load_settings(Path(params), overrides or [])
+    registry = Registry(settings)
+    with only_round(settings):
+        data = curate_step(settings)
+        key = round_key(settings, data)
+        folder = settings.project.state_dir / "rounds" / key
+        version = registry.find_version(key)
+        if version is None:
+            run_id = registry.open_round(
+                key,
+                name=f"round {key}: {reason}",
+                params=_flat(settings),
+                tags=lineage(settings, data) | {"reason": reason},
+                datasets=[dataset(data, "train"), dataset(data, "validation")],
+            )
+            trials = sweep_step(settings, data, folder / "sweep", run_id)
+            verdict = judge_step(settings, trials, folder / "judge")
+            version = register_step(settings, key, run_id, data, folder, trials, verdict)
+            new = True
+        else:
+            log.info("nothing has changed since version %s: no new version", version.number)
+            trials = _read(folder / "sweep" / "sweep.json")
+            verdict = _read(folder / "judge" / "verdict.json")
+            new = False
+        if auto_approve and registry.is_pending(version.number):
+            registry.approve(version.number, "auto-approve", "unattended demonstration")
+        elif registry.is_pending(version.number):
+            ask(settings, version, params, overrides or [])
+    return {
+        "round": key,
+        "reason": reason,
+        "folder": str(folder),
+        "data": data.report | {"version": data.raw_version, "folder": str(data.folder)},
+        "sweep": trials,
+        "verdict": verdict,
+        "version": version.number,
+        "new": new,
+        "status": registry.status(),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+@task(name="curate", task_run_name="curate")
+def curate_step(settings: Settings) -> CuratedData:
+    """Versioned data, curated."""
+    data = curated_data(settings)
+    log.info("curated: %s kept, %s dropped", data.report["kept"], data.report["dropped"])
+    return data
+
+
+@task(name="sweep", task_run_name="sweep")
+def sweep_step(settings: Settings, data: CuratedData, out: Path, run_id: str) -> dict[str, Any]:
+    """The search; each finished trial becomes a child run of the round."""
+    registry = Registry(settings)
+    datasets = [dataset(data, "train"), dataset(data, "validation")]
+
+    def log_trial(trial: dict[str, Any], folder: Path) -> None:
+        registry.log_trial(run_id, trial, folder, datasets)
+
+    return sweep(data.folder, out, settings, on_trial=log_trial)
+
+
+@task(name="judge", task_run_name="judge")
+def judge_step(settings: Settings, trials: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The winner against the champion, or against the base where there is no champion yet."""
+    registry = Registry(settings)
+    champion = registry.champion()
+    adapter = (
+        registry.adapter(f"models:/{settings.project.name}/{champion.number}") if champion else None
+    )
+    return judge(Path(trials["best"]["adapter"]), adapter, out, settings)
+
+
+@task(name="register", task_run_name="register")
+def register_step(
+    settings: Settings,
+    key: str,
+    run_id: str,
+    data: CuratedData,
+    folder: Path,
+    trials: dict[str, Any],
+    verdict: dict[str, Any],
+) -> Version:
+    """The winner as a version of the registered model, with its evidence."""
+    from tasks.drift import write_reference
+
+    registry = Registry(settings)
+    reference = write_reference(data.folder, folder / "reference.jsonl", settings)
+    facts = lineage(settings, data)
+    card = model_card(verdict, settings, facts | _winner(trials))
+    version = registry.register(
+        run_id,
+        key,
+        adapter=Path(trials["best"]["adapter"]),
+        verdict=verdict,
+        card=card,
+        artifacts=[reference],
+        tags=facts,
+    )
+    evidence = [folder / "sweep" / "curves.png", folder / "sweep" / "heatmap.png", folder / "judge"]
+    evidence += [data.folder / name for name in ("report.html", "report.json")]
+    registry.close_round(
+        run_id,
+        metrics={"validation_loss": trials["best"]["validation_loss"]} | _losses(verdict),
+        artifacts=[path for path in evidence if path.exists()],
+    )
+    create_markdown_artifact(card, key=f"candidate-{version.number}", description="Model card")
+    return version
+
+
+def ask(settings: Settings, version: Version, params: str, overrides: list[str]) -> None:
+    """Start the flow that waits for a person, where a platform is there to keep it waiting."""
+    if "PREFECT_API_URL" not in os.environ:
+        return
+    from prefect.deployments import run_deployment
+
+    run_deployment(
+        "promote/on-demand",
+        parameters={"version": version.number, "params": params, "overrides": overrides},
+        # Asked once for a version, however often its round is run.
+        idempotency_key=f"promote-{settings.project.name}-{version.number}",
+        timeout=0,
+        as_subflow=False,
+    )
+    log.info("version %s waits for a decision in Prefect and in the terminal", version.number)
+
+
+def round_key(settings: Settings, data: CuratedData) -> str:
+    """What names a round: equal keys mean equal data, base, settings and benchmarks."""
+    from tasks.records import expand
+
+    plain = settings.plain()
+    judged_on = [*settings.judge.benchmarks]
+    if settings.judge.general_probe:
+        judged_on.append(settings.judge.general_probe)
+    return files.content_key(
+        settings.project.name,
+        settings.project.seed,
+        base_model.identity(settings),
+        {section: plain[section] for section in ("base", "tune", "sweep", "judge")},
+        [data.train_hash, data.validation_hash],
+        {path.as_posix(): files.md5(path) for path in expand(judged_on)},
+    )
+
+
+def lineage(settings: Settings, data: CuratedData) -> dict[str, str]:
+    """Where a version comes from: code, data, settings and base, as tags."""
+    return {
+        "git_commit": _git("rev-parse", "HEAD") or "unknown",
+        "git_dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower(),
+        "data_version": data.raw_version or "unversioned",
+        "train_hash": data.train_hash,
+        "params_hash": files.content_key(settings.plain()),
+        "base": base_model.identity(settings),
+        "method": settings.tune.method,
+    }
+
+
+def dataset(data: CuratedData, split: str) -> DatasetRef:
+    """A curated split as MLflow shows it: its digest is DVC's hash of the file."""
+    digest = {"train": data.train_hash, "validation": data.validation_hash}[split]
+    context = {"train": "training", "validation": "validation"}[split]
+    source = str(data.folder / f"{split}.jsonl")
+    return DatasetRef(name=f"curated-{split}", source=source, digest=digest, context=context)
+
+
+@contextmanager
+def only_round(settings: Settings) -> Iterator[None]:
+    """One round at a time works in a state folder."""
+    from filelock import FileLock, Timeout
+
+    state = settings.project.state_dir
+    state.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(state / "round.lock", timeout=0):
+            yield
+    except Timeout:
+        raise PerpetuneError(
+            f"another round is running in {state}: wait for it, or stop it, and run again"
+        ) from None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return files.read_json(path) if path.is_file() else None
+
+
+def _flat(settings: Settings) -> dict[str, Any]:
+    plain = settings.plain()
+    return {
+        f"{section}.{key}": value
+        for section in ("base", "curate", "tune", "sweep", "judge")
+        for key, value in plain[section].items()
+    }
+
+
+def _winner(trials: dict[str, Any]) -> dict[str, str]:
+    best = trials["best"]
+    return {"trials": str(len(trials["trials"]))} | {k: str(v) for k, v in best["params"].items()}
+
+
+def _losses(verdict: dict[str, Any]) -> dict[str, float]:
+    return {
+        f"{benchmark}.{metric}": values[metric]["value"]
+        for benchmark, values in verdict["models"]["candidate"]["benchmarks"].items()
+        for metric in ("loss", "rouge_l", "exact_match")
+        if values.get(metric)
+    }

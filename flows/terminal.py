@@ -1,0 +1,211 @@
+"""How results look in a terminal: tables and the commands that come next."""
+
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+# Data and model output may hold anything, markup and control characters too.
+_console = Console(highlight=False)
+
+
+def show_plain(value: dict[str, Any]) -> None:
+    """Names and values, one a line."""
+    for key, item in value.items():
+        if isinstance(item, float):
+            item = f"{item:.4g}"
+        _console.print(f"[bold]{escape(str(key))}[/]  {escape(str(item))}")
+
+
+def show_collected(value: dict[str, Any]) -> None:
+    """What stands in data/ now."""
+    for name in value["files"]:
+        _console.print(escape(f"{value['folder']}/{name}"))
+    _console.print(f"version [bold]{escape(str(value['version']))}[/] (data.dvc)")
+
+
+def show_curated(report: dict[str, Any]) -> None:
+    """The ledger in short: what came in, what was kept, what was dropped and why."""
+    kept = report["kept"]
+    rows = [("in", report["in"], "")]
+    rows += [
+        (f"kept: {split}", count, _share(count, report["in"])) for split, count in kept.items()
+    ]
+    rows += [
+        (f"dropped: {reason}", count, _share(count, report["in"]))
+        for reason, count in sorted(report["dropped"].items(), key=lambda item: -item[1])
+    ]
+    _table("Data", ["records", "count", "share"], rows)
+    for advice in report.get("advice", []):
+        _console.print(f"[yellow]advice[/] {escape(str(advice))}")
+
+
+def show_sweep(result: dict[str, Any]) -> None:
+    """Every trial, the best one marked."""
+    names = list(result["trials"][0]["params"]) if result["trials"] else []
+    best = result["best"]["number"] if result.get("best") else None
+    rows = [
+        (
+            trial["number"],
+            *(_number(trial["params"][name]) for name in names),
+            trial["state"],
+            trial["steps"],
+            _number(trial["validation_loss"]),
+            f"{trial['seconds']:.0f}",
+            "best" if trial["number"] == best else "",
+        )
+        for trial in result["trials"]
+    ]
+    columns = ["trial", *names, "state", "steps", "validation loss", "seconds", ""]
+    _table("Trials", columns, rows)
+
+
+def show_evaluation(result: dict[str, Any]) -> None:
+    """Metrics with their intervals, a row a benchmark and metric."""
+    rows = [
+        (benchmark, metric, _interval(values[metric]))
+        for benchmark, values in result["benchmarks"].items()
+        for metric in ("loss", "perplexity", "rouge_l", "exact_match")
+        if values.get(metric)
+    ]
+    _table(f"Evaluation of {result['model']}", ["benchmark", "metric", "value"], rows)
+
+
+def show_round(value: dict[str, Any]) -> None:
+    """The whole round, and the commands that come next."""
+    from tasks.judge import comparison
+
+    show_curated(value["data"])
+    if value["sweep"]:
+        show_sweep(value["sweep"])
+    verdict = value["verdict"]
+    if verdict:
+        rows = comparison(verdict)
+        models = list(verdict["models"])
+        _table(
+            "Champion against candidate" if "champion" in models else "Base against candidate",
+            ["benchmark", "metric", *models],
+            [
+                (row["benchmark"], row["metric"], *(_interval(row[m]) for m in models))
+                for row in rows
+            ],
+        )
+        for gate in verdict["gates"]:
+            mark = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
+            _console.print(f"{mark}  {escape(gate['name'])}: {escape(gate['reason'])}")
+    if not value["new"]:
+        _console.print(
+            f"\nNothing has changed since version {value['version']}: nothing registered."
+        )
+    _next_commands(value)
+
+
+def _next_commands(value: dict[str, Any]) -> None:
+    status, version, me = value["status"], value["version"], _me()
+    waiting = [item["version"] for item in status["pending"]]
+    _console.print()
+    if version in waiting:
+        _console.print(f"[bold]Version {version} of {status['model']} waits for your decision.[/]")
+    elif status["champion"] == version:
+        _console.print(f"[bold]Version {version} of {status['model']} is the champion.[/]")
+    else:
+        _console.print(
+            f"[bold]Version {version} of {status['model']} did not become a candidate.[/]"
+        )
+    review = Path(value["folder"]) / "judge" / "review.html"
+    _console.print(f"  look       {escape(str(review))}   or   {me} up", soft_wrap=True)
+    _console.print(f"  approve    {me} approve {version} --by NAME", soft_wrap=True)
+    _console.print(f"  roll back  {me} rollback --by NAME", soft_wrap=True)
+    _console.print(f"[dim]{value['seconds']:.0f} s[/]")
+
+
+def show_status(status: dict[str, Any]) -> None:
+    """Aliases and what waits."""
+    rows = [(alias, status[alias] or "-") for alias in ("champion", "challenger", "previous")]
+    _table(status["model"], ["alias", "version"], rows)
+    for item in status["pending"]:
+        _console.print(
+            f"version {item['version']} waits: {_me()} approve {item['version']} --by NAME"
+        )
+    for warning in status.get("warnings", []):
+        _console.print(f"[red]{escape(str(warning))}[/]")
+
+
+def show_decision(decision: dict[str, Any]) -> None:
+    """What was decided, and what stands where now."""
+    _console.print(
+        f"{decision['action']} version {decision['version']} by {escape(decision['by'])}: "
+        + ", ".join(f"{alias} = {version}" for alias, version in decision["after"].items())
+    )
+
+
+def show_drift(result: dict[str, Any]) -> None:
+    """The verdict, its tests, and which words moved."""
+    color = "red" if result["drift"] else "green"
+    word = "drift" if result["drift"] else "no drift"
+    _console.print(f"[{color}]{word}[/]  p = {result['p_value']:.4g}, alpha = {result['alpha']}")
+    rows = [
+        (t["name"], _number(t["statistic"]), _number(t["p_value"]), _number(t["threshold"]))
+        for t in result["tests"]
+    ]
+    _table("Tests", ["test", "statistic", "p", "threshold"], rows)
+
+
+def show_watch(value: dict[str, Any]) -> None:
+    """The windows, and the round that drift started."""
+    rows = [
+        (
+            Path(window["window"]).name,
+            window["rows"]["current"],
+            f"{window['p_value']:.4g}",
+            "DRIFT" if window["drift"] else "no drift",
+            window["report"],
+        )
+        for window in value["windows"]
+    ]
+    _table("Windows", ["window", "rows", "p", "verdict", "report"], rows)
+    if value["retrain"]:
+        show_round(value["retrain"])
+
+
+def show_platform(platform: dict[str, Any]) -> None:
+    """Where to look."""
+    _console.print(f"Prefect  {platform['prefect_url']}")
+    _console.print(f"MLflow   {platform['mlflow_url']}")
+    _console.print(f"stop with  {_me()} down")
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    _console.print(table)
+
+
+def _interval(value: dict[str, float] | None) -> str:
+    if not value:
+        return "-"
+    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count / total:.1%}" if total else ""
+
+
+def _me() -> str:
+    """How the user can call this program again from where they stand."""
+    if shutil.which("perpetune"):
+        return "perpetune"
+    here = Path(sys.argv[0])
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)

@@ -1,0 +1,136 @@
+"""New traffic: is it still what the champion was trained on? If not, the next round starts.
+
+    perpetune watch                  # every window that was not checked yet
+    perpetune watch --retrain        # and retrain at once, without a platform
+
+A drifted window's labelled records join the data (half of them as a benchmark), the new version of
+`data/` is recorded with DVC, and a `drift.detected` event is emitted. On the platform that event
+triggers the retrain deployment.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
+
+from flows.data import DATA, POINTER
+from flows.retrain import retrain
+from tasks import files
+from tasks.collect import adopt_window, record
+from tasks.drift import detect
+from tasks.errors import Refused
+from tasks.records import expand
+from tasks.registry import Registry
+from tasks.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
+
+
+@flow(name="watch")
+def watch(
+    params: str = "params.yaml",
+    overrides: list[str] | None = None,
+    windows: list[str] | None = None,
+    retrain_here: bool = False,
+    auto_approve: bool = False,
+) -> dict[str, Any]:
+    """Check every window of traffic that was not checked yet, up to the first that drifted.
+
+    One drifted window is answered at a time: later windows are compared with the champion that
+    comes out of it, in the next run.
+
+    Args:
+        params: the settings file.
+        overrides: `section.key=value` settings that go before the file's.
+        windows: files to check instead of those in `watch.traffic`.
+        retrain_here: answer drift with a round in this process instead of an event.
+        auto_approve: passed on to that round.
+
+    Returns:
+        `{"windows": [{"window", "drift", "p_value", …}], "retrain": round or None}`.
+
+    Raises:
+        Refused: there is no champion to compare with, or too few labelled records to retrain on.
+    """
+    settings = load_settings(Path(params), overrides or [])
+    reference = _champions_reference(settings)
+    checked: list[dict[str, Any]] = []
+    for window in expand(windows or [settings.watch.traffic]):
+        memory = _memory(settings, window)
+        if memory.is_file() and not windows:
+            continue
+        result = check(settings, reference, window, memory.parent)
+        checked.append(result)
+        if result["drift"]:
+            answer = answer_drift(settings, window, result)
+            outcome = None
+            if retrain_here:
+                outcome = retrain(params, overrides, answer["reason"], auto_approve)
+            files.write_json(memory, result)
+            return {"windows": checked, "retrain": outcome}
+        files.write_json(memory, result)
+    return {"windows": checked, "retrain": None}
+
+
+@task(name="check", task_run_name="check {window.name}")
+def check(settings: Settings, reference: Path, window: Path, out: Path) -> dict[str, Any]:
+    """One window against the champion's reference, with a report to look at."""
+    result = {"window": str(window), "report": str(out / "report.html")}
+    result |= detect(reference, window, settings, report=out / "report.html")
+    log.info(
+        "%s: %s (p = %.4g, alpha = %s)",
+        window.name,
+        "DRIFT" if result["drift"] else "no drift",
+        result["p_value"],
+        result["alpha"],
+    )
+    create_markdown_artifact(_as_markdown(result), key="drift", description=window.name)
+    return result
+
+
+@task(name="answer drift", task_run_name="answer drift in {window.name}")
+def answer_drift(settings: Settings, window: Path, result: dict[str, Any]) -> dict[str, str]:
+    """Adopt the window's labelled records into `data/`, record the version, emit the event."""
+    adopted = adopt_window(window, DATA, settings)
+    if POINTER.is_file():
+        record(DATA, POINTER)
+    reason = f"drift in {window.stem} (p = {result['p_value']:.4g})"
+    log.info("%d labelled records of %s joined the data", adopted.labelled, window.name)
+    emit_event(
+        event="drift.detected",
+        resource={"prefect.resource.id": f"model.{settings.project.name}"},
+        payload={"reason": reason, "window": str(window), "p_value": result["p_value"]},
+    )
+    return {"reason": reason}
+
+
+def _champions_reference(settings: Settings) -> Path:
+    registry = Registry(settings)
+    champion = registry.champion()
+    if champion is None:
+        raise Refused(
+            f"{settings.project.name} has no champion to compare traffic with: "
+            "run `perpetune run`, then `perpetune approve VERSION --by NAME`"
+        )
+    return registry.artifact(champion.number, "reference.jsonl")
+
+
+def _memory(settings: Settings, window: Path) -> Path:
+    folder = f"{window.stem}-{files.md5(window)[:8]}"
+    return settings.project.state_dir / "watch" / settings.project.name / folder / "result.json"
+
+
+def _as_markdown(result: dict[str, Any]) -> str:
+    rows = "\n".join(
+        f"| {test['name']} | {test['statistic']:.4g} | {test['p_value']:.4g} "
+        f"| {test['threshold']:.4g} |"
+        for test in result["tests"]
+    )
+    verdict = "Drift" if result["drift"] else "No drift"
+    return (
+        f"## {verdict}: p = {result['p_value']:.4g}, alpha = {result['alpha']}\n\n"
+        f"| Test | Statistic | p | Threshold |\n|---|---|---|---|\n{rows}\n"
+    )
