@@ -50,7 +50,7 @@ def up(settings: Settings) -> dict[str, Any]:
         _require_free(name, port)
     prefect_url = f"http://{HOST}:{ports['prefect']}"
     mlflow_url = f"http://{HOST}:{ports['mlflow']}"
-    environment = _environment(settings, prefect_url, mlflow_url)
+    environment = _environment(prefect_url, mlflow_url)
     state = settings.project.state_dir.resolve()
     started: dict[str, subprocess.Popen[bytes]] = {}
     try:
@@ -112,20 +112,17 @@ def down(settings: Settings) -> dict[str, Any]:
     return {"stopped": list(processes)}
 
 
-def _environment(settings: Settings, prefect_url: str, mlflow_url: str) -> dict[str, str]:
+def _environment(prefect_url: str, mlflow_url: str) -> dict[str, str]:
+    # On top of what `flows.environment.prepare` has set: Prefect's home, no telemetry.
     scripts = Path(sys.executable).parent
     return os.environ | {
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PREFECT_HOME": str(settings.project.state_dir.resolve() / "prefect"),
         "PREFECT_API_URL": f"{prefect_url}/api",
         # Without it the UI of a server on another port than 4200 still calls port 4200.
         "PREFECT_SERVER_UI_API_URL": f"{prefect_url}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,flows",
         "MLFLOW_TRACKING_URI": mlflow_url,
         # Its job workers idle at a tenth of a core each, and nothing here uses them.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
     }
 
 

@@ -1,0 +1,193 @@
+"""The main job, end to end: real DVC, Prefect (embedded), Optuna, MLflow and a tiny real model."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks import files
+from tests.flows.conftest import ProjectFolder
+
+
+def client(project: ProjectFolder) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{project.path}/.perpetune/mlflow.db")
+
+
+def rounds_and_trials(project: ProjectFolder) -> tuple[list, list]:
+    """Parent runs and their child runs."""
+    store = client(project)
+    experiment = store.get_experiment_by_name("tiny")
+    assert experiment is not None
+    runs = store.search_runs([experiment.experiment_id], max_results=1000)
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    return [run for run in runs if run not in children], children
+
+
+def git_status(project: ProjectFolder) -> set[str]:
+    return set(project.run("git", "status", "--porcelain").stdout.splitlines())
+
+
+@pytest.fixture(scope="module")
+def ran(project: ProjectFolder) -> dict:
+    """What the first `perpetune run` in the project printed."""
+    return project.perpetune("run")
+
+
+def test_a_candidate_waits_for_a_person(project: ProjectFolder, ran: dict) -> None:
+    assert ran["new"] is True
+    assert ran["version"] == 1
+    assert ran["verdict"]["passed"] is True, ran["verdict"]["gates"]
+    status = project.perpetune("status")
+    assert status["model"] == "tiny"
+    assert (status["champion"], status["challenger"], status["previous"]) == (None, 1, None)
+    assert [item["version"] for item in status["pending"]] == [1]
+
+
+def test_every_record_is_kept_or_dropped(ran: dict) -> None:
+    data = ran["data"]
+    assert data["in"] == 240
+    assert data["in"] == sum(data["kept"].values()) + sum(data["dropped"].values())
+
+
+def test_the_files_that_appear(project: ProjectFolder, ran: dict) -> None:
+    folder = project.path / ran["folder"]
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {
+        "reference.jsonl",
+        "sweep/sweep.json",
+        "sweep/best/adapter_config.json",
+        "sweep/best/adapter_model.safetensors",
+        "sweep/curves.png",
+        "sweep/heatmap.png",
+        "judge/verdict.json",
+        "judge/review.html",
+        "judge/review.md",
+        "judge/metrics.png",
+    } <= names
+    assert not [name for name in names if name.endswith(".partial")]
+    curated = {path.name for path in (project.path / "artifacts/curated").iterdir()}
+    assert curated == {
+        *("train.jsonl", "validation.jsonl", "test.jsonl", "dropped.jsonl"),
+        *("report.json", "report.html"),
+    } | ({".gitignore"} & curated)
+
+
+def test_mlflow_shows_the_round_and_each_trial_once(project: ProjectFolder, ran: dict) -> None:
+    rounds, trials = rounds_and_trials(project)
+    assert len(rounds) == 1
+    assert rounds[0].info.status == "FINISHED"
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {rounds[0].info.run_id}
+    assert len(trials) == len(ran["sweep"]["trials"]) == 4
+    configurations = {(run.data.params["rank"], run.data.params["learning_rate"]) for run in trials}
+    assert configurations == {(r, rate) for r in ("2", "8") for rate in ("0.003", "0.03")}
+    for run in trials:
+        inputs = {item.dataset.name: item.dataset.digest for item in run.inputs.dataset_inputs}
+        assert inputs["curated-train"] == files.md5(project.path / "artifacts/curated/train.jsonl")
+        assert client(project).get_metric_history(run.info.run_id, "train_loss")
+
+
+def test_the_version_says_where_it_comes_from(project: ProjectFolder, ran: dict) -> None:
+    version = client(project).get_model_version("tiny", "1")
+    commit = project.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert version.tags["git_commit"] == commit
+    assert version.tags["data_version"] == ran["data"]["version"]
+    assert version.tags["data_version"].endswith(".dir")
+    assert version.tags["verdict"] == "passed"
+    assert version.tags["params_hash"]
+    assert "rouge" in version.description.lower()
+
+
+def test_dvc_knows_the_curated_data(project: ProjectFolder, ran: dict) -> None:
+    del ran
+    again = project.run("dvc", "repro", "curate")
+    assert "Running stage" not in again.stdout
+    assert git_status(project) <= {"?? dvc.lock", "?? artifacts/", " M .gitignore"}
+
+
+def test_the_same_round_again_registers_nothing(project: ProjectFolder, ran: dict) -> None:
+    again = project.perpetune("run")
+    assert again["new"] is False
+    assert again["version"] == 1
+    assert again["verdict"] == ran["verdict"]
+    assert len(rounds_and_trials(project)[1]) == 4
+    assert len(client(project).search_model_versions("name='tiny'")) == 1
+
+
+def test_decisions_move_the_aliases_and_are_kept(project: ProjectFolder, ran: dict) -> None:
+    del ran
+    refused = project.perpetune("rollback", "--by", "Ada", exit_code=3)
+    assert "previous" in refused["error"]
+    project.perpetune("approve", "7", "--by", "Ada", exit_code=2)
+    decision = project.perpetune("approve", "1", "--by", "Ada", "--comment", "reads well")
+    assert (decision["action"], decision["by"]) == ("approve", "Ada")
+    status = project.perpetune("status")
+    assert (status["champion"], status["challenger"], status["pending"]) == (1, None, [])
+
+
+def test_the_champion_can_be_measured(project: ProjectFolder, ran: dict) -> None:
+    measured = project.perpetune(
+        "evaluate", "models:/tiny@champion", "--data", "data/benchmarks/held.jsonl"
+    )
+    expected = ran["verdict"]["models"]["candidate"]["benchmarks"]["held"]["loss"]["value"]
+    assert measured["benchmarks"]["held"]["loss"]["value"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_killed_run_goes_on_and_registers_once(
+    new_project: Callable[[str], ProjectFolder],
+) -> None:
+    project = new_project("killed")
+    process = project.start("perpetune", "run", "--json")
+    trials = project.path / ".perpetune/rounds"
+    end = time.monotonic() + 240
+    while time.monotonic() < end and process.poll() is None:
+        if len(list(trials.glob("*/sweep/trials/*/metrics.json"))) >= 2:
+            break
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    finished = {
+        path: path.stat().st_mtime_ns for path in trials.glob("*/sweep/trials/*/metrics.json")
+    }
+    assert not list(trials.glob("*/sweep/sweep.json"))
+
+    outcome = project.perpetune("run")
+
+    assert outcome["version"] == 1
+    assert len(outcome["sweep"]["trials"]) == 4
+    # At most the last one seen had not been told to the study when the process died.
+    repeated = [path for path, then in finished.items() if path.stat().st_mtime_ns != then]
+    assert len(repeated) <= 1
+    rounds, runs = rounds_and_trials(project)
+    assert (len(rounds), len(runs)) == (1, 4)
+    assert len(client(project).search_model_versions("name='tiny'")) == 1
+
+
+def test_two_rounds_at_once_are_refused(new_project: Callable[[str], ProjectFolder]) -> None:
+    from filelock import FileLock
+
+    project = new_project("busy")
+    state = project.path / ".perpetune"
+    state.mkdir()
+    with FileLock(state / "round.lock"):
+        refused = project.perpetune("run", exit_code=1)
+    assert "another round is running" in refused["error"]
+
+
+def test_a_candidate_that_fails_its_gates_is_not_offered(
+    new_project: Callable[[str], ProjectFolder],
+) -> None:
+    project = new_project("worse")
+    # A rate at which a model of this size unlearns rather than learns.
+    ruin = ["--set", "sweep.rank=[2]", "--set", "sweep.learning_rate=[1e-9]"]
+    outcome = project.perpetune("run", *ruin, "--set", "tune.max_steps=1", exit_code=3)
+    assert outcome["verdict"]["passed"] is False
+    status = project.perpetune("status")
+    assert (status["challenger"], status["pending"]) == (None, [])
+    refused = project.perpetune("approve", str(outcome["version"]), "--by", "Ada", exit_code=3)
+    assert "verdict" in refused["error"]
+    assert Path(project.path / outcome["folder"] / "judge/review.html").is_file()
