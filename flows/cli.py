@@ -8,7 +8,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -193,11 +193,19 @@ def curate(
 @command("train")
 @click.option("--data", type=_path, required=True, help="Folder with train and validation.jsonl.")
 @click.option("--out", type=_path, required=True)
-def train(context: Context, data: Path, out: Path) -> Outcome:
+@click.option(
+    "--plot", type=_path, metavar="FILE.json", help="Also write the curve for DVC's plots."
+)
+def train(context: Context, data: Path, out: Path, plot: Path | None) -> Outcome:
     """Train the one configuration of params.yaml; OUT/best is a plain PEFT adapter."""
+    from tasks import files
     from tasks.tune import train as run
 
-    return Outcome(run(data, out, context.settings))
+    metrics = run(data, out, context.settings)
+    if plot:
+        curve = files.read_jsonl(out / "curve.jsonl")
+        files.write_json(plot, [{k: v for k, v in row.items() if k != "seconds"} for row in curve])
+    return Outcome(metrics)
 
 
 @command("sweep")
@@ -260,7 +268,7 @@ def _decide(context: Context, action: str, *arguments: Any) -> Outcome:
     from tasks.registry import Registry
 
     decision = getattr(Registry(context.settings), action)(*arguments)
-    return Outcome(decision.plain(), terminal.show_decision)
+    return Outcome(asdict(decision), terminal.show_decision)
 
 
 _by = click.option("--by", required=True, metavar="NAME", help="Who decides; recorded.")

@@ -59,6 +59,8 @@ def log_to_stderr() -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
+        # Prefect's console handler, at the root, would say the same once more.
+        logger.propagate = False
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_known_traceback)
 

@@ -8,6 +8,7 @@ so the form asks for the name, and the registry's decision log keeps it.
 """
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,15 +46,16 @@ def promote(
     """
     settings = load_settings(Path(params), overrides or [])
     registry = Registry(settings)
+    card = registry.artifact(version, "card.md").read_text(encoding="utf-8")
     question = 0
     while True:
-        if not registry.is_pending(version):
+        if registry.status()["challenger"] != version:
             log.info("version %s no longer waits for a decision", version)
             return {"version": version, "action": "none"}
         question += 1
         try:
             answer = suspend_flow_run(
-                wait_for_input=Approval.with_initial_data(description=registry.card(version)),
+                wait_for_input=Approval.with_initial_data(description=card),
                 timeout=int(settings.platform.approval_timeout_hours * 3600),
                 key=f"decision-{question}",
             )
@@ -70,4 +72,4 @@ def promote(
         except PerpetuneError as error:
             log.error("%s", error)
             raise
-        return decision.plain()
+        return asdict(decision)

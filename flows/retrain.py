@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -30,6 +30,9 @@ from tasks.settings import Settings, load_settings
 from tasks.tune import sweep
 
 log = logging.getLogger(__name__)
+
+_DECISIVE = ("base", "tune", "sweep", "judge")
+"""Sections of the settings that, with the curated data, decide what a round gives."""
 
 
 @flow(name="retrain", flow_run_name="retrain: {reason}")
@@ -62,34 +65,32 @@ def retrain(
         key = round_key(settings, data)
         folder = settings.project.state_dir / "rounds" / key
         version = registry.find_version(key)
+        new = version is None
         if version is None:
             run_id = registry.open_round(
                 key,
                 name=f"round {key}: {reason}",
-                params=_flat(settings),
+                params={name: settings.plain()[name] for name in ("curate", *_DECISIVE)},
                 tags=lineage(settings, data) | {"reason": reason},
                 datasets=[dataset(data, "train"), dataset(data, "validation")],
             )
             trials = sweep_step(settings, data, folder / "sweep", run_id)
             verdict = judge_step(settings, trials, folder / "judge")
             version = register_step(settings, key, run_id, data, folder, trials, verdict)
-            new = True
         else:
             log.info("nothing has changed since version %s: no new version", version.number)
-            trials = _read(folder / "sweep" / "sweep.json")
-            verdict = _read(folder / "judge" / "verdict.json")
-            new = False
-        if auto_approve and registry.is_pending(version.number):
+        waits = registry.status()["challenger"] == version.number
+        if waits and auto_approve:
             registry.approve(version.number, "auto-approve", "unattended demonstration")
-        elif registry.is_pending(version.number):
+        elif waits:
             ask(settings, version, params, overrides or [])
     return {
         "round": key,
         "reason": reason,
         "folder": str(folder),
         "data": data.report | {"version": data.raw_version, "folder": str(data.folder)},
-        "sweep": trials,
-        "verdict": verdict,
+        "sweep": _read(folder / "sweep" / "sweep.json"),
+        "verdict": _read(folder / "judge" / "verdict.json"),
         "version": version.number,
         "new": new,
         "status": registry.status(),
@@ -194,7 +195,7 @@ def round_key(settings: Settings, data: CuratedData) -> str:
         settings.project.name,
         settings.project.seed,
         base_model.identity(settings),
-        {section: plain[section] for section in ("base", "tune", "sweep", "judge")},
+        {section: plain[section] for section in _DECISIVE},
         [data.train_hash, data.validation_hash],
         {path.as_posix(): files.md5(path) for path in expand(judged_on)},
     )
@@ -213,12 +214,14 @@ def lineage(settings: Settings, data: CuratedData) -> dict[str, str]:
     }
 
 
-def dataset(data: CuratedData, split: str) -> DatasetRef:
+def dataset(data: CuratedData, split: Literal["train", "validation"]) -> DatasetRef:
     """A curated split as MLflow shows it: its digest is DVC's hash of the file."""
-    digest = {"train": data.train_hash, "validation": data.validation_hash}[split]
-    context = {"train": "training", "validation": "validation"}[split]
-    source = str(data.folder / f"{split}.jsonl")
-    return DatasetRef(name=f"curated-{split}", source=source, digest=digest, context=context)
+    return DatasetRef(
+        name=f"curated-{split}",
+        source=str(data.folder / f"{split}.jsonl"),
+        digest=data.train_hash if split == "train" else data.validation_hash,
+        context="training" if split == "train" else "validation",
+    )
 
 
 @contextmanager
@@ -247,15 +250,6 @@ def _git(*arguments: str) -> str | None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     return files.read_json(path) if path.is_file() else None
-
-
-def _flat(settings: Settings) -> dict[str, Any]:
-    plain = settings.plain()
-    return {
-        f"{section}.{key}": value
-        for section in ("base", "curate", "tune", "sweep", "judge")
-        for key, value in plain[section].items()
-    }
 
 
 def _winner(trials: dict[str, Any]) -> dict[str, str]:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Token ids of one record; `learned[i]` says whether token i is a target of the loss."""
+    """Token ids of one record; `learned[i]` says whether token i is a target of the loss.
+
+    `source` is where the record was read first, before any curation.
+    """
 
     id: str
     source: str
@@ -58,7 +61,8 @@ def encode(
         # At least one token has to stand before the first that is learned.
         start = max(0, min(len(ids) - max_length, first - 1))
         ids, learned = ids[start : start + max_length], learned[start : start + max_length]
-    return Example(record.id, record.source, tuple(ids), tuple(learned))
+    source = record.origin[0] if record.origin else record.source
+    return Example(record.id, source, tuple(ids), tuple(learned))
 
 
 def encode_prompt(record: Record, tokenizer: "PreTrainedTokenizerBase") -> list[int]:

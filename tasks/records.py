@@ -12,6 +12,8 @@ import gzip
 import hashlib
 import io
 import json
+import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,7 +149,7 @@ def read(path: Path, *, labelled: bool = True) -> Iterator[Record | BadLine]:
                 yield parse(value, str(path), line, labelled=labelled)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from None
     if count == 0:
         raise BadInput(f"{path}: holds no record; remove it from the inputs or fill it")
@@ -173,10 +175,15 @@ def load(specs: Iterable[str | Path], *, labelled: bool = True) -> list[Record]:
 
 def parse(value: Any, source: str, line: int, *, labelled: bool = True) -> Record | BadLine:
     """Turn one decoded line into a record, or say why it is none."""
+    try:
+        # A row nests the value's parts one deeper, under `meta`.
+        orjson.dumps([value])
+    except TypeError as error:
+        return BadLine(source, line, "wrong_type", f"cannot be written as JSON: {error}")
     if not isinstance(value, Mapping):
         found = type(value).__name__
         return BadLine(
-            source, line, "wrong_type", f"expected an object, found {found}", repr(value)[:200]
+            source, line, "wrong_type", f"expected an object, found {found}", _excerpt(value)
         )
     try:
         content, used = _content(value, labelled)
@@ -189,7 +196,7 @@ class _Bad(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
-        self.detail = detail
+        self.detail = detail[:500]
 
 
 def _content(value: Mapping[str, Any], labelled: bool) -> tuple[dict[str, Any], set[str]]:
@@ -257,7 +264,7 @@ def _chat(messages: Any, labelled: bool) -> list[dict[str, Any]]:
     for number, message in enumerate(messages):
         if not isinstance(message, Mapping) or "role" not in message or "content" not in message:
             raise _Bad("missing_field", f"messages[{number}]: expected role and content")
-        if message["role"] not in _ROLES:
+        if not isinstance(message["role"], str) or message["role"] not in _ROLES:
             raise _Bad("wrong_type", f"messages[{number}].role: unknown role {message['role']!r}")
         chat.append({**message, "content": _message_text(message["content"], number)})
     if labelled and not any(message["role"] == "assistant" for message in chat):
@@ -347,9 +354,10 @@ def _open(path: Path) -> IO[bytes]:
     if path.suffix.lower() == ".gz":
         return io.BufferedReader(gzip.open(path, "rb"))
     if path.suffix.lower() == ".zst":
-        import zstandard
+        import pyarrow as pa
 
-        return io.BufferedReader(zstandard.open(path, "rb"))
+        # Unlike zstandard's reader this one does not take a truncated file for its end.
+        return io.BufferedReader(pa.input_stream(path, compression="zstd"))
     return path.open("rb")
 
 
@@ -384,8 +392,10 @@ def _json_array(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         values = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        line = data[: error.pos].count(b"\n") + 1
-        raise BadInput(f"{path}:{line}: not a JSON document: {error}") from None
+        raise BadInput(
+            f"{path}:{error.lineno}: not a JSON document: {error}; "
+            "a file of one record a line is named .jsonl"
+        ) from None
     if not isinstance(values, list):
         raise BadInput(f"{path}: expected a JSON array of records, found {type(values).__name__}")
     yield from enumerate(values, start=1)
@@ -403,12 +413,21 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
             for batch in file.iter_batches(batch_size=4096):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, row
-    except pa.ArrowException as error:
+                    yield number, _as_json(row, str(path), number)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not a readable Parquet file: {error}") from None
 
 
+def _as_json(row: Any, source: str, number: int) -> Any:
+    """What the row would be as a line of JSON: a date is text, a NaN is null."""
+    try:
+        return orjson.loads(orjson.dumps(row))
+    except TypeError as error:
+        return BadLine(source, number, "wrong_type", f"cannot be written as JSON: {error}")
+
+
 def _csv(path: Path) -> Iterator[tuple[int, Any]]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     with _open(path) as binary:
         reader = csv.DictReader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""))
         try:

@@ -66,14 +66,26 @@ class Collect(Section):
     """Packages that give the training source and the traffic windows without drift."""
     heldout_packages: list[str] = ["scikit-learn"]
     """Packages that give the benchmark; the model never trains on them."""
-    drift_packages: list[str] = ["sympy"]
+    drift_packages: list[str] = ["sqlalchemy"]
     """Packages that give the drifted traffic window."""
     max_per_package: Annotated[int, Field(ge=10)] = 2000
     """Upper bound of records taken from one package."""
+    max_same_completion: Annotated[int, Field(ge=1)] = 3
+    """Functions with the same summary taken for one purpose: many share an inherited one."""
     windows: Annotated[int, Field(ge=1, le=52)] = 3
     """Number of traffic windows without drift."""
     window_size: Annotated[int, Field(ge=20)] = 200
-    """Records in a traffic window."""
+    """Records in a traffic window without drift."""
+    drifted_window_size: Annotated[int, Field(ge=20)] = 400
+    """Records in the drifted window: a part of it trains, the other judges."""
+
+    @model_validator(mode="after")
+    def _packages_have_one_purpose(self) -> Self:
+        packages = [*self.train_packages, *self.heldout_packages, *self.drift_packages]
+        twice = sorted({name for name in packages if packages.count(name) > 1})
+        if twice:
+            raise ValueError(f"each package once, for one purpose ({', '.join(twice)} is twice)")
+        return self
 
 
 class Curate(Section):
@@ -93,12 +105,12 @@ class Curate(Section):
     """Shortest completion kept."""
     max_symbol_ratio: Share = 0.5
     """Highest share of characters in a completion that are neither letters, digits nor space."""
-    max_repetition: Share = 0.6
-    """Highest share of words in a completion that repeat an earlier one (from 10 words on)."""
+    max_repetition: Share = 0.3
+    """Highest share of a completion's words inside word 5-grams that it has said before."""
     ngram: Annotated[int, Field(ge=3, le=50)] = 13
     """Words of an n-gram in decontamination; a benchmark text shorter than that counts whole."""
     max_contamination: Share = 0.5
-    """Share of a benchmark text's n-grams inside a record from which the record is dropped."""
+    """Share of a benchmark text found in a record, in n-grams of both, that drops the record."""
     validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Share of groups for early stopping and for choosing among trials."""
     test_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
@@ -164,7 +176,7 @@ class Sweep(Section):
         1e-3,
         3e-3,
     ]
-    """Learning rates to try (`grid`), or at least two whose ends bound the search (`tpe`)."""
+    """Learning rates to try (`grid`), or at least two whose ends bound the search."""
     sampler: Literal["grid", "random", "tpe"] = "grid"
     """How the next configuration is chosen."""
     trials: Annotated[int, Field(ge=1)] = 6
@@ -173,6 +185,12 @@ class Sweep(Section):
     """Successive halving: one of so many trials goes on past a rung (Jamieson & Talwalkar 2016)."""
     prune: bool = True
     """Stop weak trials early."""
+
+    @model_validator(mode="after")
+    def _rates_bound_the_search(self) -> Self:
+        if self.sampler != "grid" and len(set(self.learning_rate)) < 2:
+            raise ValueError(f"the sampler {self.sampler} needs two learning rates as bounds")
+        return self
 
 
 class Judge(Section):
@@ -207,12 +225,22 @@ class Drift(Section):
 
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     """Probability of a false alarm that is accepted for one window."""
-    permutations: Annotated[int, Field(ge=100)] = 1000
-    """Permutations behind the p-value."""
-    max_rows: Annotated[int, Field(ge=50)] = 500
-    """Rows of each side that are compared (drawn with the project's seed)."""
+    permutations: Annotated[int, Field(ge=100, le=10_000)] = 1000
+    """Permutations behind the p-value, which cannot fall below 1 / (permutations + 1)."""
+    max_rows: Annotated[int, Field(ge=50, le=5000)] = 500
+    """Distinct prompts of each side that are compared at most (drawn by a seeded hash)."""
     min_rows: Annotated[int, Field(ge=5)] = 20
-    """A smaller window is refused: nothing could be said of it."""
+    """A window with fewer distinct prompts is refused: nothing could be said of it."""
+    max_characters: Annotated[int, Field(ge=100)] = 2000
+    """The wording of a longer prompt is compared by its beginning and its end."""
+
+    @model_validator(mode="after")
+    def _can_alarm(self) -> Self:
+        if self.alpha * (self.permutations + 1) < 1:
+            raise ValueError("permutations of at least 1 / alpha: fewer can raise no alarm")
+        if self.min_rows > self.max_rows:
+            raise ValueError("min_rows of at most max_rows")
+        return self
 
 
 class Watch(Section):

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tasks.settings import Settings
+
 PROJECT = Path(__file__).parent.parent.parent
 SCRIPTS = Path(sys.executable).parent
 
@@ -122,7 +124,8 @@ def make_project(path: Path, tiny_base: Path, prefect_home: Path) -> ProjectFold
         "drift": {"permutations": 300, "alpha": 0.01},
     }
     with (path / "params.yaml").open("w") as file:
-        YAML().dump(settings, file)
+        # DVC wants every section that a stage names to be there.
+        YAML().dump(Settings.model_validate(settings).plain(), file)
     make_data(path / "data")
     project = ProjectFolder(path, prefect_home)
     project.run("git", "init", "-q")

@@ -87,7 +87,7 @@ def test_mlflow_shows_the_round_and_each_trial_once(project: ProjectFolder, ran:
     for run in trials:
         inputs = {item.dataset.name: item.dataset.digest for item in run.inputs.dataset_inputs}
         assert inputs["curated-train"] == files.md5(project.path / "artifacts/curated/train.jsonl")
-        assert client(project).get_metric_history(run.info.run_id, "train_loss")
+        assert client(project).get_metric_history(run.info.run_id, "curve/train_loss")
 
 
 def test_the_version_says_where_it_comes_from(project: ProjectFolder, ran: dict) -> None:

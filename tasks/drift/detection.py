@@ -1,0 +1,149 @@
+"""The drift check: two files of records in, a verdict with its evidence out."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks import records
+from tasks.drift.explanation import compare_descriptors, shifted_terms, telling_rows
+from tasks.drift.measures import form, wording
+from tasks.drift.permutation import Outcome, gaussian_kernel, permutation_test
+from tasks.drift.reference import split_regimes
+from tasks.drift.sample import compared_text, draw, text_hash
+from tasks.errors import BadInput
+from tasks.records import Record
+from tasks.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """The current rows against one regime of the reference."""
+
+    regime: str
+    reference: list[Record]
+    outcome: Outcome
+    examples: list[dict[str, Any]]
+
+
+def detect(
+    reference: Path, current: Path, settings: Settings, *, report: Path | None = None
+) -> dict[str, Any]:
+    """Decide whether the prompts in `current` come from another distribution than the reference's.
+
+    The distinct prompts of both sides (`tasks.drift.sample.draw`; of a chat, the last turn of the
+    user) are compared in wording and in form by one permutation test
+    (`tasks.drift.permutation.permutation_test`): it raises a false alarm with a probability of at
+    most `drift.alpha`, whatever the size of the window. Rows count as independent: give one row
+    for each conversation.
+
+    A reference from `write_reference` may hold several regimes, kinds of traffic that the champion
+    was trained on. Traffic that resembles any one of them is no drift: the p-value is the largest
+    over the regimes, which keeps the error rate (an intersection–union test, Berger 1982), and the
+    figures are those of the regime that gave it.
+
+    The same input gives the same figures, in whatever order its rows and files come.
+
+    Args:
+        reference: file or folder of records, labelled or not: what is expected.
+        current: file or folder of records, labelled or not: the window of traffic.
+        settings: `drift`, and the project's seed.
+        report: where to write an HTML page with the verdict and Evidently's descriptor report.
+
+    Returns:
+        `drift`, `p_value`, `alpha` and `tests`: per test its name, `statistic` (squared maximum
+        mean discrepancy), `p_value` corrected for the number of tests, and `threshold`; drift holds
+        exactly where one p-value is at or below its threshold. `rows` counts what was compared,
+        `read` what the files held. `regimes` names the reference's parts with a p-value each,
+        `regime` the one that the other figures are of. For a person: `descriptors` (medians and
+        Kolmogorov–Smirnov tests), `shifted_terms`, and `examples` (current rows that show the
+        difference best; they quote prompts).
+
+    Raises:
+        BadInput: a file cannot be read, or a side has fewer than `drift.min_rows` distinct prompts.
+    """
+    options, seed = settings.drift, settings.project.seed
+    expected = records.load([reference], labelled=False)
+    found = records.load([current], labelled=False)
+    now = draw(found, options.max_rows, seed)
+    _require_rows(now, found, current, options.min_rows)
+    regimes = {
+        name: draw(rows, options.max_rows, seed) for name, rows in split_regimes(expected).items()
+    }
+    _require_rows(max(regimes.values(), key=len), expected, reference, options.min_rows)
+    compared = [
+        _compare(name, rows, now, settings)
+        for name, rows in regimes.items()
+        if len(rows) >= options.min_rows
+    ]
+    nearest = max(
+        compared, key=lambda one: (one.outcome.p_value, -sum(one.outcome.statistics.values()))
+    )
+    before_texts = [compared_text(record) for record in nearest.reference]
+    now_texts = [compared_text(record) for record in now]
+    result = {
+        "drift": nearest.outcome.p_value <= options.alpha,
+        "p_value": nearest.outcome.p_value,
+        "alpha": options.alpha,
+        "tests": nearest.outcome.tests(options.alpha),
+        "rows": {"reference": len(nearest.reference), "current": len(now)},
+        "read": {"reference": len(expected), "current": len(found)},
+        "permutations": options.permutations,
+        "regime": nearest.regime,
+        "regimes": [
+            {"name": one.regime, "p_value": one.outcome.p_value, "rows": len(one.reference)}
+            for one in compared
+        ],
+        "descriptors": compare_descriptors(before_texts, now_texts),
+        "shifted_terms": shifted_terms(before_texts, now_texts),
+        "examples": nearest.examples,
+    }
+    log.info("%s: drift %s, p = %.4g", current, result["drift"], result["p_value"])
+    if report is not None:
+        from tasks.drift.report import write_report
+
+        write_report(report, result, before_texts, now_texts, str(reference), str(current))
+    return result
+
+
+def _compare(
+    regime: str, reference: list[Record], current: list[Record], settings: Settings
+) -> _Comparison:
+    options, seed = settings.drift, settings.project.seed
+    # One order for the pooled rows that tells nothing of their side: see `wording`.
+    pooled = [(compared_text(record), record, False) for record in reference]
+    pooled += [(compared_text(record), record, True) for record in current]
+    pooled.sort(key=lambda row: text_hash(row[0], seed))
+    texts = [text for text, _, _ in pooled]
+    is_current = np.array([side for _, _, side in pooled])
+    kernels = {
+        "mmd_wording": gaussian_kernel(wording(texts, options.max_characters, seed)),
+        "mmd_form": gaussian_kernel(form(texts)),
+    }
+    ours = [(text, record) for text, record, side in pooled if side]
+    return _Comparison(
+        regime=regime,
+        reference=reference,
+        outcome=permutation_test(kernels, is_current, options.permutations, seed),
+        examples=telling_rows(
+            [record for _, record in ours],
+            [text for text, _ in ours],
+            kernels["mmd_wording"],
+            is_current,
+        ),
+    )
+
+
+def _require_rows(
+    drawn: Sequence[Record], read: Sequence[Record], path: Path, min_rows: int
+) -> None:
+    if len(drawn) < min_rows:
+        raise BadInput(
+            f"{path}: holds {len(drawn)} distinct prompts ({len(read)} records read), too few to "
+            f"compare; collect at least {min_rows}, or lower drift.min_rows in params.yaml"
+        )

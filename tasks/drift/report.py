@@ -1,0 +1,118 @@
+"""The HTML page of a drift check: the verdict on top, Evidently's view of the descriptors below.
+
+Imported late: Evidently takes seconds to import.
+"""
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from evidently import DataDefinition, Dataset, Report
+from evidently.core.report import Context, _default_input_data_generator
+from evidently.legacy.metrics import DataDriftTable
+from evidently.legacy.model.widget import BaseWidgetInfo
+from evidently.presets import DataDriftPreset
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tasks import files
+from tasks.drift.measures import DESCRIPTORS, descriptors
+
+# Nothing may be fetched, whatever the page's scripts or its data ask for.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:"
+)
+_DASHBOARD_ID = re.compile(r"metric_[0-9a-f]{32}")
+_WIDGET_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+class _DescriptorTable(DataDriftPreset):
+    """Evidently's drift table without its verdict on the data set, which is not ours."""
+
+    def render(
+        self,
+        context: Context,
+        child_widgets: Any = None,  # noqa: ARG002 (Evidently's signature)
+    ) -> list[BaseWidgetInfo]:
+        table = DataDriftTable(
+            columns=self.columns,
+            num_stattest=self.num_method,
+            num_stattest_threshold=self.num_threshold,
+        )
+        return context.get_legacy_metric(table, _default_input_data_generator, None)[1]
+
+
+def write_report(
+    path: Path,
+    result: dict[str, Any],
+    reference_texts: Sequence[str],
+    current_texts: Sequence[str],
+    reference_name: str,
+    current_name: str,
+) -> None:
+    """Write one self-contained HTML page about a drift check, atomically.
+
+    Evidently sees the descriptors, not the text: its own test of text compares a classifier's AUC
+    with a threshold that is a percentile, and what it quotes from the text would stand unescaped in
+    a script. The page loads nothing from anywhere, and its Content-Security-Policy forbids it to.
+
+    Args:
+        path: where the page goes.
+        result: what `tasks.drift.detect` returns.
+        reference_texts: the compared texts of the reference.
+        current_texts: the compared texts of the window.
+        reference_name: the name of the reference, for the reader.
+        current_name: the name of the window, for the reader.
+    """
+    threshold = result["alpha"] / len(DESCRIPTORS)
+    template = Environment(
+        loader=PackageLoader("tasks.drift", "."), autoescape=True, undefined=StrictUndefined
+    ).get_template("report.html.j2")
+    verdict = template.render(
+        result=result,
+        reference_name=reference_name,
+        current_name=current_name,
+        descriptor_threshold=threshold,
+        evidently_version=version("evidently"),
+    )
+    page = _evidently_page(reference_texts, current_texts, threshold)
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    page = page.replace("<head>", f"<head>{policy}<title>Drift check</title>", 1)
+    page = page.replace("<body>", f'<body style="margin:0">{verdict}', 1)
+    files.write_text(path, page.lstrip())
+
+
+def _evidently_page(
+    reference_texts: Sequence[str], current_texts: Sequence[str], threshold: float
+) -> str:
+    columns = list(DESCRIPTORS)
+    table = _DescriptorTable(columns=columns, num_method="ks", num_threshold=threshold)
+    # A constant descriptor has no correlation with another: Evidently divides by zero there.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snapshot = Report([table], include_tests=False).run(
+            _dataset(current_texts), _dataset(reference_texts)
+        )
+    return _with_stable_ids(snapshot.get_html_str(as_iframe=False))
+
+
+def _dataset(texts: Sequence[str]) -> Dataset:
+    frame = pd.DataFrame(descriptors(texts), columns=list(DESCRIPTORS))
+    return Dataset.from_pandas(frame, DataDefinition(numerical_columns=list(DESCRIPTORS)))
+
+
+def _with_stable_ids(page: str) -> str:
+    """Number the random ids in the page's data, so that equal input gives equal bytes."""
+    stable: dict[str, str] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return stable.setdefault(found[0], f"id-{len(stable)}")
+
+    lines = _DASHBOARD_ID.sub("metric_drift", page).split("\n")
+    # The data stand on lines of their own; the rest is Evidently's library.
+    return "\n".join(
+        _WIDGET_ID.sub(number, line) if line.startswith("    var ") else line for line in lines
+    )

@@ -1,0 +1,12 @@
+"""Candidate against champion: losses and answers on held-out data, gates, and the review sheet.
+
+`evaluate` measures one model; `judge` holds a candidate against the base model and the champion
+and says whether it passes. `comparison` and `model_card` show a verdict to people.
+"""
+
+from tasks.judge.card import model_card
+from tasks.judge.comparison import comparison
+from tasks.judge.evaluation import evaluate
+from tasks.judge.verdict import judge
+
+__all__ = ["comparison", "evaluate", "judge", "model_card"]

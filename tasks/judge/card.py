@@ -1,0 +1,53 @@
+"""The description of a version on its page in the registry."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.judge import pages
+from tasks.judge.comparison import MODELS
+from tasks.judge.review import figures
+from tasks.settings import Settings
+
+
+def model_card(verdict: Mapping[str, Any], settings: Settings, facts: Mapping[str, str]) -> str:
+    """Describe a candidate in Markdown, in the spirit of Mitchell et al. 2019, "Model Cards".
+
+    Args:
+        verdict: see `judge`.
+        settings: the run's.
+        facts: what else to tell, by its name: data version, commit and so on. A fact named like a
+            setting of `tune` (rank, learning_rate, …) replaces it: a sweep chose another value.
+
+    Returns:
+        Markdown in which no value can become markup.
+    """
+    models = [name for name in MODELS if name in verdict["models"]]
+    tune = settings.tune.model_dump(mode="json", exclude={"mix"})
+    training = {name: facts.get(name, value) for name, value in tune.items()}
+    if training["alpha"] is None:
+        training["alpha"] = "2 × rank"
+    return pages.render(
+        "card.md.j2",
+        name=settings.project.name,
+        base=settings.base.model,
+        revision=settings.base.revision,
+        base_path=repr(settings.base.model.replace("package:", "path/to/")),
+        base_is_package=settings.base.model.startswith("package:"),
+        loading=_loading(settings),
+        verdict=verdict,
+        confidence=f"{100 * settings.judge.confidence:g}%",
+        models=models,
+        table=figures(verdict, models),
+        training=training,
+        facts={name: value for name, value in facts.items() if name not in tune},
+        judge=settings.judge,
+    )
+
+
+def _loading(settings: Settings) -> str:
+    arguments = ""
+    if settings.base.revision:
+        arguments += f", revision={settings.base.revision!r}"
+    if settings.base.trust_remote_code:
+        arguments += ", trust_remote_code=True"
+    return arguments

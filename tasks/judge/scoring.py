@@ -1,0 +1,79 @@
+"""How likely a model finds the right answers."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from tasks.encoding import Example
+
+log = logging.getLogger(__name__)
+
+# Loss of a token on which the model computes no number: far worse than any working model's.
+WORST_LOSS = 1e4
+
+_BATCH_TOKENS = 1024
+_LOGITS_AT_ONCE = 256
+
+
+@torch.inference_mode()
+def negative_log_likelihoods(
+    model: Any, examples: Sequence[Example], *, label: str = "loss"
+) -> list[float]:
+    """−log p(answer | prompt) of each example in nats: the sum over its target tokens, in order.
+
+    Batches hold sequences of similar length, padded on the right, where causal attention never
+    looks. Logits are computed at target positions only, their softmax in float32. A loss that is
+    no number counts as `WORST_LOSS` for its token.
+    """
+    device = next(model.parameters()).device
+    sums = [0.0] * len(examples)
+    broken = 0
+    with tqdm(total=len(examples), desc=label, unit="ex", disable=None, file=sys.stderr) as bar:
+        for batch in _batches(examples):
+            rows = [examples[at] for at in batch]
+            ids = _padded([row.input_ids for row in rows]).to(device)
+            # The logits at position i predict token i + 1.
+            predicts = _padded([row.learned[1:] for row in rows], width=ids.shape[1]).bool()
+            predicts = predicts.to(device)
+            logits = model(input_ids=ids, logits_to_keep=predicts, use_cache=False).logits
+            losses = _token_losses(logits, ids.roll(-1, dims=1)[predicts])
+            finite = losses.isfinite()
+            broken += int((~finite).sum())
+            losses = losses.where(finite, WORST_LOSS).double()
+            parts = losses.split([row.targets for row in rows])
+            for at, part in zip(batch, parts, strict=True):
+                sums[at] = float(part.sum())
+            bar.update(len(batch))
+    if broken:
+        log.warning("%s: no finite loss on %d tokens; the adapter may be damaged", label, broken)
+    return sums
+
+
+def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    # In parts: the float32 copy of all logits would be the largest thing in memory.
+    pairs = zip(logits.split(_LOGITS_AT_ONCE), targets.split(_LOGITS_AT_ONCE), strict=True)
+    return torch.cat([functional.cross_entropy(x.float(), y, reduction="none") for x, y in pairs])
+
+
+def _padded(rows: Sequence[Sequence[int]], width: int | None = None) -> torch.Tensor:
+    padded = torch.zeros((len(rows), width or max(map(len, rows))), dtype=torch.long)
+    for at, row in enumerate(rows):
+        padded[at, : len(row)] = torch.tensor(row)
+    return padded
+
+
+def _batches(examples: Sequence[Example]) -> Iterator[list[int]]:
+    order = sorted(range(len(examples)), key=lambda at: len(examples[at].input_ids))
+    batch: list[int] = []
+    for at in order:
+        if (len(batch) + 1) * len(examples[at].input_ids) > _BATCH_TOKENS and batch:
+            yield batch
+            batch = []
+        batch.append(at)
+    if batch:
+        yield batch

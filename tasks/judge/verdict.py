@@ -1,0 +1,98 @@
+"""The verdict on a candidate: base, champion and candidate on the same data, and the gates."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from tasks import base_model, files
+from tasks.errors import BadInput
+from tasks.judge import evaluation, gates, picture, review
+from tasks.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_GENERAL_ROWS = 5  # one row of so many on the review sheet shows the general probe
+
+
+def judge(candidate: Path, champion: Path | None, out: Path, settings: Settings) -> dict[str, Any]:
+    """Measure base, champion and candidate, decide on every gate and write the review sheet.
+
+    Measurements are kept under `project.state_dir/evaluations`, by all that they depend on, so
+    that the base model and a champion are not measured again in the next round.
+
+    Writes into `out`: `base/`, `champion/`, `candidate/` (as `evaluate` does), `metrics.png`,
+    `review.html`, `review.md` and, last, `verdict.json`.
+
+    Args:
+        candidate: adapter folder.
+        champion: adapter folder of the model in use; None: the base model is in use.
+        out: folder for the results; made where missing.
+        settings: `judge` names the data and the thresholds.
+
+    Returns:
+        The content of `verdict.json`: `passed`, `reference` ("champion" or "base"), `gates` (see
+        `gates.decide`), `models` (what `evaluate` returns for each), `review`, `seconds`.
+
+    Raises:
+        BadInput: as `evaluate`; or the general probe is named but missing.
+    """
+    started = time.perf_counter()
+    (out / "verdict.json").unlink(missing_ok=True)
+    named = evaluation.name_benchmarks(settings.judge.benchmarks)
+    probe = _general_probe(settings)
+    if probe and gates.GENERAL in named:
+        raise BadInput(
+            f"{named[gates.GENERAL]}: the name {gates.GENERAL} belongs to judge.general_probe; "
+            "rename this benchmark"
+        )
+    tokenizer = base_model.load_tokenizer(settings)
+    wanted = [
+        evaluation.load_benchmark(path, name, tokenizer, settings) for name, path in named.items()
+    ]
+    if probe:
+        # The gate looks at its loss alone: only what the review sheet shows is answered.
+        shown = min(settings.judge.max_generations, settings.judge.review_examples // _GENERAL_ROWS)
+        wanted.append(
+            evaluation.load_benchmark(probe, gates.GENERAL, tokenizer, settings, generations=shown)
+        )
+    # The candidate comes first: if its folder is broken, nothing else was computed in vain.
+    adapters: dict[str, Path | None] = {"candidate": candidate, "base": None}
+    if champion is not None:
+        adapters["champion"] = champion
+    rows: dict[str, list[evaluation.Row]] = {}
+    models: dict[str, Any] = {}
+    for name, adapter in adapters.items():
+        begun = time.perf_counter()
+        rows[name] = evaluation.measure_once(adapter, wanted, tokenizer, settings)
+        seconds = time.perf_counter() - begun
+        model = "base" if adapter is None else str(adapter)
+        models[name] = evaluation.write(rows[name], model, seconds, out / name, settings)
+    decided = gates.decide(rows, settings)
+    verdict = {
+        "passed": all(gate["passed"] for gate in decided),
+        "reference": "base" if champion is None else "champion",
+        "gates": decided,
+        "models": models,
+        "review": "review.html",
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    for gate in decided:
+        log.info(
+            "%s: %s: %s", gate["name"], "passed" if gate["passed"] else "failed", gate["reason"]
+        )
+    picture.write(verdict, out / "metrics.png", settings)
+    review.write(rows, verdict, out, settings)
+    files.write_json(out / "verdict.json", verdict)
+    return verdict
+
+
+def _general_probe(settings: Settings) -> Path | None:
+    if settings.judge.general_probe is None:
+        return None
+    path = Path(settings.judge.general_probe)
+    if not path.is_file():
+        raise BadInput(
+            f"judge.general_probe: {path}: no such file; name another, or null for no such gate"
+        )
+    return path

@@ -1,0 +1,176 @@
+"""The way to one MLflow tracking and registry server, without MLflow's process-wide state."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tasks.errors import PerpetuneError, Refused
+from tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow reads these when it is imported or when a run ends; what the user has set stays.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+log = logging.getLogger(__name__)
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_LOCK_SECONDS = 60.0
+# MLflow's UI opens every page in its GenAI view unless the link (or the browser's memory) says
+# otherwise; 3.17 does not read the experiment's kind for this, other versions do.
+_VIEW = "workflowType=machine_learning"
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
+
+class Connection:
+    """Where MLflow is, a client for it, its errors in our words, and the lock of its writers.
+
+    `uri` may hold a password; `shown` is the same for people's eyes. Nothing is opened before
+    `client()` is first entered.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._state = settings.project.state_dir.absolute()
+        self._port = settings.platform.mlflow_port
+        given = settings.project.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        self._database = None if given else self._state / "mlflow.db"
+        self.uri = given or f"sqlite:///{self._database}"
+        self.shown = _without_password(self.uri)
+        self._client: MlflowClient | None = None
+        self._experiments: dict[str, str] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether this is the local database and nothing has ever been written to it."""
+        return self._database is not None and not self._database.exists()
+
+    @contextmanager
+    def client(self) -> "Iterator[MlflowClient]":
+        """Yield a client; what MLflow raises meanwhile comes out as a `PerpetuneError`."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            yield self._client
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise PerpetuneError(f"MLflow at {self.shown}: {error}") from error
+
+    @contextmanager
+    def alone(self, what: str = "aliases") -> Iterator[None]:
+        """Keep out every other process of this state folder that works on `what`.
+
+        Raises:
+            Refused: another process has held the lock for a minute.
+        """
+        from filelock import FileLock, Timeout
+
+        path = self._state / "locks" / f"{what}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(path, timeout=_LOCK_SECONDS):
+                yield
+        except Timeout:
+            raise Refused(
+                f"another process works on the registry and holds {path}; "
+                "try again when it has finished, or end it if it hangs"
+            ) from None
+
+    def find_experiment(self, client: "MlflowClient", name: str) -> str | None:
+        """Id of the experiment of this name, if there is one."""
+        if name not in self._experiments:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                return None
+            self._experiments[name] = experiment.experiment_id
+        return self._experiments[name]
+
+    def experiment(self, client: "MlflowClient", name: str) -> str:
+        """Id of the experiment of this name, created if there is none.
+
+        Beside a database the artifacts go to `mlartifacts` in the state folder, by absolute path;
+        a server has its own place for them.
+        """
+        found = self.find_experiment(client, name)
+        if found is None:
+            direct = self.uri.startswith(_DATABASES)
+            location = (self._state / "mlartifacts").as_uri() if direct else None
+            with another_may_be_first():
+                client.create_experiment(name, location, dict(_EXPERIMENT_TAGS))
+            found = self.find_experiment(client, name)
+            assert found is not None
+        return found
+
+    def page(self, path: str) -> str:
+        """Link to a page of MLflow's UI, in its model-training view.
+
+        Without a server the link names the one that `perpetune up` starts.
+        """
+        server = self.shown if self.uri.startswith("http") else f"http://127.0.0.1:{self._port}"
+        return f"{server.rstrip('/')}/#/{path}?{_VIEW}"
+
+    def _connect(self) -> "MlflowClient":
+        from mlflow import MlflowClient
+
+        if self.uri.startswith("http"):
+            self._reach()
+        if self._database is not None:
+            with self.alone("database"):
+                if not self._database.exists():
+                    log.info("creating MLflow's database %s: some seconds, once", self._database)
+                    _create(self._database)
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def _reach(self) -> None:
+        """Ask the server for a sign of life, as MLflow itself would retry for minutes."""
+        import requests
+
+        try:
+            requests.get(f"{self.uri.rstrip('/')}/health", timeout=5)
+        except requests.exceptions.SSLError:
+            pass  # it answers; MLflow has settings of its own for certificates
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise PerpetuneError(
+                f"MLflow at {self.shown} does not answer; start it (`perpetune up` starts a local "
+                "one), or correct project.tracking_uri in params.yaml or MLFLOW_TRACKING_URI"
+            ) from error
+
+
+@contextmanager
+def another_may_be_first() -> Iterator[None]:
+    """Let it pass that somebody else has just created the same."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _create(database: Path) -> None:
+    """Create the tables aside: MLflow cannot go on where a killed process left a half-made file."""
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    aside = database.with_suffix(".partial")
+    aside.unlink(missing_ok=True)
+    engine = create_sqlalchemy_engine(f"sqlite:///{aside}")
+    _initialize_tables(engine)
+    engine.dispose()
+    aside.replace(database)
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username}:***@{host}").geturl()

@@ -1,0 +1,62 @@
+"""An adapter as an MLflow model: its files, the code that serves it, and how to find its base."""
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks import base_model
+from tasks.errors import BadInput
+from tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
+ADAPTER = "adapter"
+ADAPTER_IN_MODEL = f"artifacts/{ADAPTER}"
+_CODE = Path(__file__).with_name("served_adapter.py")
+_NEEDED = ("mlflow", "torch", "transformers", "peft", "safetensors", "accelerate", "gguf")
+
+
+def save(adapter: Path, folder: Path, model: "LoggedModel", settings: Settings) -> Path:
+    """Write the MLflow model of `adapter` into a new folder inside `folder`, and return that.
+
+    The base model's weights stay out: the model names its base, by the settings that find it and
+    by the identity that it must have.
+
+    Raises:
+        BadInput: `adapter` is no plain PEFT adapter folder.
+    """
+    from mlflow.models import Model
+    from mlflow.pyfunc import save_model
+
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (adapter / name).is_file():
+            raise BadInput(f"{adapter}: no {name}; name a PEFT adapter folder")
+    # MLflow keeps an artifact under the name of its folder.
+    copy = Path(shutil.copytree(adapter, folder / ADAPTER))
+    target = folder / "model"
+    save_model(
+        target,
+        python_model=str(_CODE),
+        artifacts={ADAPTER: str(copy)},
+        model_config={
+            "base": settings.base.model_dump(mode="json"),
+            "base_identity": base_model.identity(settings),
+            "state_dir": str(settings.project.state_dir),
+            "max_new_tokens": settings.judge.max_new_tokens,
+        },
+        pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED],
+        mlflow_model=Model(
+            artifact_path=model.artifact_location,
+            run_id=model.source_run_id,
+            model_uuid=model.model_id,
+            model_id=model.model_id,
+        ),
+    )
+    return target
+
+
+def _public_version(name: str) -> str:
+    # "2.13.0+cpu" names a build for one machine, which the next may not have.
+    return importlib.metadata.version(name).partition("+")[0]

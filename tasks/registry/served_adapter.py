@@ -1,0 +1,76 @@
+"""The model that MLflow serves: the base model of this machine under one registered adapter.
+
+MLflow stores this file beside the adapter and runs it to load the model, so it stands alone here
+and is not imported. It needs Perpetune to be installed, which finds and reads the base model.
+"""
+
+import logging
+from pathlib import Path
+
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+# MLflow warns on each load that it does not look inside a union; the records' parser does.
+logging.getLogger("mlflow.types.type_hints").setLevel(logging.ERROR)
+
+
+class ServedAdapter(PythonModel):
+    """Answers prompts, greedily, as the judge had it answer."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the base model named in `model_config` and put the adapter on it.
+
+        Raises:
+            BadInput: the base model is not there, or is not the one that the adapter was made for.
+        """
+        from tasks import base_model
+        from tasks.errors import BadInput
+        from tasks.settings import Settings
+
+        config = dict(context.model_config)
+        project = {"state_dir": config["state_dir"]}
+        settings = Settings.model_validate({"base": config["base"], "project": project})
+        found = base_model.identity(settings)
+        if found != config["base_identity"]:
+            raise BadInput(
+                f"base.model: this is {found}, the adapter was trained on "
+                f"{config['base_identity']}; provide that one"
+            )
+        self._max_new_tokens = config["max_new_tokens"]
+        self._tokenizer = base_model.load_tokenizer(settings)
+        self._model = base_model.load_model(settings, Path(context.artifacts["adapter"]))
+
+    def predict(
+        self,
+        context: PythonModelContext,  # noqa: ARG002
+        model_input: list[str | list[dict[str, str]]],
+        params: dict | None = None,  # noqa: ARG002
+    ) -> list[str]:
+        """Answer each prompt, or each chat (`[{"role", "content"}, ...]`), one after another."""
+        return [self._answer(prompt) for prompt in model_input]
+
+    def _answer(self, prompt: str | list[dict[str, str]]) -> str:
+        import torch
+
+        from tasks.encoding import encode_prompt
+        from tasks.errors import BadInput
+        from tasks.records import BadLine, parse
+
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        record = parse({"messages": messages}, "prompt", 1, labelled=False)
+        if isinstance(record, BadLine):
+            raise BadInput(f"prompt: {record.detail}")
+        asked = torch.tensor([encode_prompt(record, self._tokenizer)], device=self._model.device)
+        with torch.inference_mode():
+            said = self._model.generate(  # type: ignore[operator]
+                input_ids=asked,
+                attention_mask=torch.ones_like(asked),
+                max_new_tokens=self._max_new_tokens,
+                do_sample=False,
+                pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
+            )
+        answer = said[0, asked.shape[1] :]
+        return str(self._tokenizer.decode(answer, skip_special_tokens=True)).strip()
+
+
+set_model(ServedAdapter())

@@ -1,0 +1,92 @@
+"""Which examples a step sees, in which order, and how they are cut into packs without padding."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tasks.encoding import Example
+from tasks.settings import Tune
+
+
+def batches(examples: Sequence[Example], tune: Tune, seed: int) -> list[list[Example]]:
+    """The batches of a whole run: `tune.epochs` passes, cut off after `tune.max_steps` batches.
+
+    Only the last batch can be smaller than `tune.batch_size`.
+    """
+    total = min(tune.max_steps * tune.batch_size, math.ceil(tune.epochs * len(examples)))
+    drawn = draw(examples, total, tune.mix, seed)
+    return [drawn[at : at + tune.batch_size] for at in range(0, total, tune.batch_size)]
+
+
+def draw(
+    examples: Sequence[Example], count: int, mix: Mapping[str, float], seed: int
+) -> list[Example]:
+    """Draw `count` examples such that every beginning of the result keeps to the shares of `mix`.
+
+    Within each part of the mix, no example comes again before all have come; each pass has its own
+    order, which depends on the ids and the seed only. A part without examples leaves its share to
+    the rest, and a missing rest leaves its share to the parts.
+
+    Args:
+        examples: at least one.
+        count: how many to draw.
+        mix: path → share of the examples whose source lies under it (the longest such path counts).
+        seed: another seed, another order.
+    """
+    parts: dict[str | None, list[Example]] = {}
+    for example in examples:
+        parts.setdefault(_part(example.source, mix), []).append(example)
+    shares: dict[str | None, float] = {part: mix[part] for part in parts if part is not None}
+    if None in parts:
+        shares[None] = max(0.0, 1 - sum(shares.values()))
+    whole = sum(shares.values())
+    if whole == 0:  # every example lies under a path of share 0
+        shares, whole = dict.fromkeys(parts, 1.0), float(len(parts))
+    names = sorted(shares, key=lambda part: (part is None, part or ""))
+    sources = {part: _passes(parts[part], seed) for part in names}
+    taken = dict.fromkeys(names, 0)
+    drawn = []
+    for number in range(1, count + 1):
+        part = max(names, key=lambda part: shares[part] / whole * number - taken[part])
+        taken[part] += 1
+        drawn.append(next(sources[part]))
+    return drawn
+
+
+def packs(examples: Sequence[Example], tokens: int) -> list[list[Example]]:
+    """Cut examples into packs of at most `tokens` tokens, sorted by length.
+
+    An example that is longer than `tokens` is a pack of its own.
+    """
+    cut: list[list[Example]] = []
+    size = 0
+    for example in sorted(examples, key=lambda example: (len(example.input_ids), example.id)):
+        if not cut or size + len(example.input_ids) > tokens:
+            cut.append([])
+            size = 0
+        cut[-1].append(example)
+        size += len(example.input_ids)
+    return cut
+
+
+def first_by_hash(examples: Sequence[Example], count: int) -> list[Example]:
+    """The `count` examples whose ids hash lowest: a sample that stays when others come and go."""
+    return sorted(examples, key=lambda example: _hash(example.id))[:count]
+
+
+def _passes(examples: Sequence[Example], seed: int) -> Iterator[Example]:
+    number = 0
+    while True:
+        yield from sorted(examples, key=lambda example: _hash(seed, number, example.id))
+        number += 1
+
+
+def _hash(*parts: object) -> bytes:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
+
+
+def _part(source: str, mix: Mapping[str, float]) -> str | None:
+    place = Path(source).absolute()
+    under = [path for path in mix if place.is_relative_to(Path(path).absolute())]
+    return max(under, key=lambda path: len(Path(path).absolute().parts), default=None)

@@ -1,0 +1,577 @@
+"""Curation as a whole: everything is accounted for, and the same data gives the same bytes."""
+
+import itertools
+import json
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
+
+from tasks import base_model, encoding, files, records
+from tasks.curate import curate, quality
+from tasks.errors import BadInput, PerpetuneError
+from tasks.settings import Settings
+
+SPLITS = ("train.jsonl", "validation.jsonl", "test.jsonl")
+DATA = (*SPLITS, "dropped.jsonl")
+WORDS = [a + b + c for a in ("ka", "lo", "mi", "ru") for b in "bdgnst" for c in ("a", "eth", "o")]
+ONE_FIXTURE = [HealthCheck.function_scoped_fixture]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_tokenizer() -> Iterator[None]:
+    """Load the tokenizer once: it is the same in every test here."""
+    kept: list[Any] = []
+
+    def load(settings: Settings, load: Callable = base_model.load_tokenizer) -> Any:
+        if not kept:
+            kept.append(load(settings))
+        return kept[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_model, "load_tokenizer", load)
+        yield
+
+
+@pytest.fixture
+def bench(write_lines: Callable[..., Path]) -> str:
+    return str(write_lines("bench.jsonl", pair(999_999)))
+
+
+def pair(seed: int, **more: object) -> dict:
+    """A record that shares next to nothing with that of another seed."""
+    rng = random.Random(seed)
+    return {
+        "id": f"r{seed}",
+        "prompt": " ".join(rng.choices(WORDS, k=20)) + "?",
+        "completion": " ".join(rng.choices(WORDS, k=8)) + ".",
+        **more,
+    }
+
+
+def rows(out: Path, name: str) -> list[dict]:
+    return files.read_jsonl(out / name)
+
+
+def data(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in DATA}
+
+
+def homes(out: Path) -> dict[str, str]:
+    return {row["id"]: name for name in SPLITS for row in rows(out, name)}
+
+
+def reasons(out: Path) -> dict[str, str]:
+    return {row["id"]: row["reason"] for row in rows(out, "dropped.jsonl")}
+
+
+# The contract
+
+
+def test_exactly_six_files_appear_and_the_report_counts_them(
+    tmp_path: Path, settings: Settings, bench: str, write_lines: Callable[..., Path]
+) -> None:
+    lines = [*map(pair, range(60)), pair(3, id="r3b"), pair(70, completion=" "), "{broken", 17]
+    source = str(write_lines("a.jsonl", *lines))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("stays")
+    report = curate([source], [bench], out, settings)
+    names = {path.name for path in out.iterdir()}
+    assert names == {*DATA, "report.json", "report.html", "mine.txt"}
+    assert report == files.read_json(out / "report.json")
+    assert report["in"] == 64 and sum(report["kept"].values()) == 60
+    assert report["dropped"] == {
+        "duplicate": 1,
+        "empty_completion": 1,
+        "invalid_json": 1,
+        "wrong_type": 1,
+    }
+    assert report["kept"] == {name[:-6]: len(rows(out, name)) for name in SPLITS}
+    assert [step["step"] for step in report["steps"]] == [
+        "read",
+        "quality",
+        "deduplicate",
+        "decontaminate",
+    ]
+    assert {"seconds", "records_per_second", "engine"} <= set(report)
+    dropped = rows(out, "dropped.jsonl")
+    keys = {"id", "source", "line", "step", "reason", "evidence"}
+    assert all(set(row) == keys and row["source"] == source for row in dropped)
+    assert [row["line"] for row in dropped] == [61, 62, 63, 64]
+    assert dropped[2]["id"] is None and dropped[2]["reason"] == "invalid_json"
+
+
+def test_kept_text_and_meta_are_the_users_own(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+) -> None:
+    odd = "  ﬁne\u200b  ＴＥＸＴ\tＷith  Ｃase "
+    lines = [pair(n, completion=odd + str(n), topic={"n": n}, group=n) for n in range(5)]
+    source = write_lines("a.jsonl", *lines)
+    curate([str(source)], [], tmp_path / "out", settings)
+    kept = [row for name in SPLITS for row in rows(tmp_path / "out", name)]
+    assert sorted(row["messages"][-1]["content"] for row in kept) == [
+        odd + str(n) for n in range(5)
+    ]
+    assert all(row["meta"] == {"topic": {"n": row["line"] - 1}} for row in kept)
+    assert all(row["source"] == str(source) for row in kept)
+
+
+HOSTILE = [
+    b"\x00" * 9,
+    b'{"text": "\\ud800"}',
+    b'{"text": "a", "x": NaN}',
+    b"[" * 300 + b"]" * 300,
+    b'{"messages": [{"role": [], "content": {}}]}',
+    b'{"messages": [{"role": "tool", "content": ""}, {"role": "assistant", "content": "ok"}]}',
+    b'{"prompt": "a", "chosen": "chosen answer", "rejected": "<|im_end|>"}',
+    '{"prompt": "ha", "completion": "ＨＡ"}'.encode(),
+    '{"id": 0, "text": "\u202e\u0000 \U000e0001 '.encode() + b'long text"}',
+    b'{"text": "' + b"ab " * 3000 + b'"}',
+    b'{"text": "' + b"x" * 100_000 + b'"}',
+    b'{"id": "same", "text": "one text here"}',
+    b'{"id": "same", "text": "another text here"}',
+    b"\xef\xbb\xbf",
+    b"  ",
+]
+LIKE_RECORDS = st.dictionaries(
+    st.sampled_from(["text", "prompt", "completion", "id", "group", "meta", "source", "line"]),
+    st.text(max_size=30) | st.integers(0, 3) | st.none() | st.just({}),
+    max_size=5,
+)
+
+
+@hypothesis(deadline=None, max_examples=35, suppress_health_check=ONE_FIXTURE)
+@given(
+    lines=st.lists(
+        st.binary(max_size=30)
+        | st.sampled_from(HOSTILE)
+        | st.builds(json.dumps, LIKE_RECORDS).map(str.encode),
+        max_size=12,
+    )
+)
+def test_every_line_is_kept_or_in_the_ledger_whatever_its_bytes(
+    settings: Settings, lines: list[bytes]
+) -> None:
+    fine = [json.dumps(pair(n)).encode() for n in range(2)]
+    content = b"\n".join([*fine, *lines])
+    expected = [n for n, line in enumerate(content.split(b"\n"), 1) if line.strip(b" \t\r\n")]
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "a.jsonl", Path(folder) / "out"
+        source.write_bytes(content)
+        report = curate([str(source)], [], out, settings)
+        kept = [row for name in SPLITS for row in rows(out, name)]
+        dropped = rows(out, "dropped.jsonl")
+        assert report["in"] == len(expected) == len(kept) + len(dropped)
+        assert report["dropped"] == Counter(row["reason"] for row in dropped)
+        own = [row["line"] for row in [*kept, *dropped] if row["source"] == str(source)]
+        assert set(own) <= set(expected)
+        # Curating what was kept drops nothing and moves nothing.
+        again = Path(folder) / "again"
+        second = curate(
+            [str(out / name) for name in SPLITS if rows(out, name)], [], again, settings
+        )
+        assert second["dropped"] == {}
+        assert all((again / name).read_bytes() == (out / name).read_bytes() for name in SPLITS)
+
+
+def test_the_order_of_files_and_of_runs_changes_nothing(
+    tmp_path: Path, settings: Settings, bench: str, write_lines: Callable[..., Path]
+) -> None:
+    parts = [
+        str(write_lines("a.jsonl", *map(pair, range(30)), "broken", pair(999_999, id="leak"))),
+        str(write_lines("b.jsonl", *map(pair, range(20, 50)))),
+        str(write_lines("c.jsonl", *[pair(n, id=f"r{n + 1}") for n in range(5)])),
+    ]
+    first = curate(parts, [bench], tmp_path / "one", settings)
+    assert first["dropped"] == {"contaminated": 1, "duplicate": 15, "invalid_json": 1}
+    curate(parts[::-1], [bench], tmp_path / "two", settings)
+    curate([str(tmp_path / "[abc].jsonl"), parts[1]], [bench], tmp_path / "two", settings)
+    assert data(tmp_path / "one") == data(tmp_path / "two")
+
+
+# What cannot be curated
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "no such file"), ("", "holds no record"), ("{}\n[]\n", "none of the file's 2 lines")],
+)
+@pytest.mark.parametrize("role", ["input", "benchmark"])
+def test_a_named_file_without_records_is_refused(
+    tmp_path: Path,
+    settings: Settings,
+    write_lines: Callable[..., Path],
+    content: str | None,
+    says: str,
+    role: str,
+) -> None:
+    fine, odd = str(write_lines("fine.jsonl", pair(1), pair(2))), tmp_path / "odd.jsonl"
+    if content is not None:
+        odd.write_text(content)
+    inputs, against = ([fine, str(odd)], []) if role == "input" else ([fine], [str(odd)])
+    with pytest.raises(BadInput, match=says) as refusal:
+        curate(inputs, against, tmp_path / "out", settings)
+    assert str(odd) in str(refusal.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_left_and_nothing_to_validate_on_are_refused(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+) -> None:
+    empty = write_lines("a.jsonl", pair(1, completion=""), pair(2, completion="no"))
+    with pytest.raises(BadInput, match=r"every record.*empty_completion 1, short_completion 1"):
+        curate([str(empty)], [], tmp_path / "out", settings)
+    alone = write_lines("b.jsonl", *[pair(n, group="g") for n in range(9)])
+    with pytest.raises(BadInput, match=r"no validation set.*'g'.*group"):
+        curate([str(alone)], [], tmp_path / "out", settings)
+    with pytest.raises(BadInput, match="no input"):
+        curate([], [], tmp_path / "out", settings)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+) -> None:
+    source = str(write_lines("a.jsonl", pair(1), pair(2)))
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(PerpetuneError, match="out: cannot be written"):
+        curate([source], [], tmp_path / "out", settings)
+
+
+def test_a_failed_run_leaves_the_old_result_whole(
+    tmp_path: Path,
+    settings: Settings,
+    write_lines: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    curate([str(write_lines("a.jsonl", pair(1), pair(2)))], [], out, settings)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_text", full)
+    with pytest.raises(PerpetuneError, match="No space left"):
+        curate([str(write_lines("b.jsonl", pair(3), pair(4)))], [], out, settings)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+# Quality
+
+
+def answered(text: str, prompt: str = "What is a good answer to this question?") -> dict:
+    return {"id": "case", "prompt": prompt, "completion": text}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (answered("\u200b \u00ad\n"), "empty_completion"),
+        (answered("short"), "short_completion"),
+        (answered("ＷＨＡＴ is\u200b it here", "What is it  here"), "repeats_prompt"),
+        (answered("=-=-=-=-=-=-= a"), "symbol_ratio"),
+        (answered("again and again we say " * 4), "repetition_ratio"),
+        (answered("no no no no no no no no"), "repetition_ratio"),
+        (answered("word " + " ".join(f"n{n}" for n in range(400))), "too_long"),
+        (answered("x" * 200_000), "too_long"),
+        ({"id": "case", "text": "tiny text"}, "too_short"),
+        ({"id": "case", "prompt": "p", "chosen": "fine one", "rejected": "n7 " * 900}, "too_long"),
+        (answered("A good answer, which says something."), None),
+        (answered("यह एक अच्छा उत्तर है जो कुछ कहता है।"), None),
+        (answered("数を二つ受け取り、その和を返す関数です。"), None),
+        (answered("def f(a):\n    return [a, a ** 2, a ** 3]"), None),
+        ({"id": "case", "prompt": "p", "chosen": "fine one", "rejected": "worse"}, None),
+    ],
+)
+def test_quality_drops_by_name_and_keeps_the_rest(
+    tmp_path: Path,
+    settings: Settings,
+    write_lines: Callable[..., Path],
+    value: dict,
+    reason: str | None,
+) -> None:
+    source = write_lines("a.jsonl", pair(1), pair(2), value)
+    curate([str(source)], [], tmp_path / "out", settings)
+    assert reasons(tmp_path / "out").get("case") == reason
+
+
+def learned(text: str) -> records.Record:
+    record = records.parse({"text": text}, "a.jsonl", 1)
+    assert isinstance(record, records.Record)
+    return record
+
+
+def test_symbols_are_no_letters_digits_spaces_or_vowel_signs() -> None:
+    assert quality.symbol_ratio(learned("यह एक अच्छा उत्तर है e\u0301t\u00e9 2"), 0.0) is None
+    assert quality.symbol_ratio(learned("a_b #"), 0.39) == {"share": 0.4, "maximum": 0.39}
+    assert quality.symbol_ratio(learned("a_b #"), 0.4) is None
+    assert quality.symbol_ratio(learned(""), 0.0) is None
+
+
+def test_repetition_is_the_share_of_words_in_5_grams_said_before() -> None:
+    once = "one two three four five six seven eight nine ten"
+    assert quality.repetition_ratio(learned(once), 0.0) is None
+    found = quality.repetition_ratio(learned(f"{once}. {once.upper()}"), 0.0)
+    assert found == {"share": 0.5, "maximum": 0.0}
+    found = quality.repetition_ratio(learned("no " * 8), 0.0)
+    assert found == {"share": 7 / 8, "maximum": 0.0}
+    # Long texts repeat words, not phrases.
+    rng = random.Random(1)
+    assert quality.repetition_ratio(learned(" ".join(rng.choices(WORDS, k=2000))), 0.0) is None
+
+
+def test_quality_has_figures_as_evidence_and_settings_move_the_line(
+    tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
+) -> None:
+    source = str(write_lines("a.jsonl", pair(1), pair(2), answered("short")))
+    curate([source], [], tmp_path / "out", make_settings())
+    (line,) = rows(tmp_path / "out", "dropped.jsonl")
+    assert line["evidence"] == {"characters": 5, "minimum": 8}
+    report = curate(
+        [source], [], tmp_path / "out", make_settings(curate={"min_completion_characters": 5})
+    )
+    assert report["dropped"] == {}
+
+
+def test_tokens_are_those_that_training_sees(
+    tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
+) -> None:
+    source = write_lines("a.jsonl", *map(pair, range(20)))
+    settings = make_settings()
+    tokenizer = base_model.load_tokenizer(settings)
+    counts = [len(encoding.encode(r, tokenizer).input_ids) for r in records.load([source])]
+    report = curate([str(source)], [], tmp_path / "out", settings)
+    assert report["tokens"]["total"] == sum(counts)
+    assert report["tokens"]["maximum"] == max(counts)
+    assert sum(bin["records"] for bin in report["tokens"]["bins"]) == 20
+    limit = sorted(counts)[9]
+    report = curate(
+        [str(source)], [], tmp_path / "out", make_settings(curate={"max_tokens": limit})
+    )
+    assert report["dropped"] == {"too_long": sum(count > limit for count in counts)}
+
+
+def test_a_chat_that_the_template_refuses_is_dropped_not_fatal(
+    tmp_path: Path,
+    settings: Settings,
+    write_lines: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokenizer = base_model.load_tokenizer(settings)
+    strict = "{% if messages[0].role != 'user' %}{{ raise_exception('start with the user') }}"
+    monkeypatch.setattr(
+        tokenizer, "chat_template", strict + "{% endif %}" + tokenizer.chat_template
+    )
+    turns = [{"role": "assistant", "content": "I begin, unasked, as I like."}]
+    source = write_lines("a.jsonl", pair(1), pair(2), {"id": "case", "messages": turns})
+    curate([str(source)], [], tmp_path / "out", settings)
+    (line,) = rows(tmp_path / "out", "dropped.jsonl")
+    assert line["reason"] == "unrenderable" and "start with the user" in line["evidence"]["error"]
+
+
+# Duplicates
+
+
+def test_of_equal_records_the_smallest_id_stays(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+) -> None:
+    value = pair(1)
+    loud = {"prompt": value["prompt"].upper(), "completion": "\u200b" + value["completion"]}
+    first = write_lines("a.jsonl", value | {"id": "c"}, pair(2), value | {"id": "b"})
+    second = write_lines("b.jsonl", loud | {"id": "a"}, value | {"id": "b"})
+    curate([str(first), str(second)], [], tmp_path / "out", settings)
+    assert set(homes(tmp_path / "out")) == {"a", "r2"}
+    dropped = rows(tmp_path / "out", "dropped.jsonl")
+    assert [(row["id"], row["source"], row["line"]) for row in dropped] == [
+        ("c", str(first), 1),
+        ("b", str(first), 3),
+        ("b", str(second), 2),
+    ]
+    for row in dropped:
+        assert row["evidence"] == {
+            "kept_id": "a",
+            "kept_source": str(second),
+            "kept_line": 1,
+            "similarity": 1.0,
+        }
+
+
+def test_what_differs_in_answer_role_or_call_is_no_duplicate(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+) -> None:
+    value = pair(1)
+    asked, said = value["prompt"], value["completion"]
+    turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+    source = write_lines(
+        "a.jsonl",
+        value,
+        pair(1, completion="Another answer to it."),
+        {"text": f"{asked}\n{said}"},
+        {"messages": [turns[0] | {"role": "system"}, turns[1]]},
+        {"messages": [turns[0], turns[1] | {"tool_calls": [{"name": "add"}]}]},
+    )
+    report = curate([str(source)], [], tmp_path / "out", settings)
+    assert report["dropped"] == {}
+
+
+def test_ids_that_clash_lose_no_record(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+) -> None:
+    first = write_lines("a.jsonl", *[pair(n, id=n) for n in range(10)])
+    second = write_lines("b.jsonl", *[pair(n + 100, id=n) for n in range(10)])
+    report = curate([str(first), str(second)], [], tmp_path / "out", settings)
+    assert sum(report["kept"].values()) == 20
+    assert any("10 records share their id" in sentence for sentence in report["advice"])
+
+
+# Splits
+
+
+def test_groups_never_straddle_and_every_split_gets_its_share(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+) -> None:
+    lines = [pair(n, group=f"g{n % 300}") for n in range(900)]
+    report = curate([str(write_lines("a.jsonl", *lines))], [], tmp_path / "out", settings)
+    split_of: dict[str, set[str]] = {}
+    for name in SPLITS:
+        for row in rows(tmp_path / "out", name):
+            split_of.setdefault(row["group"], set()).add(name)
+    assert len(split_of) == 300 and all(len(names) == 1 for names in split_of.values())
+    assert sum(report["groups"].values()) == 300
+    # 5% of 300 groups: 15, with a standard deviation of 3.8
+    assert 3 <= report["groups"]["validation"] <= 27 and 3 <= report["groups"]["test"] <= 27
+
+
+def test_adding_data_moves_no_old_group(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+) -> None:
+    old = write_lines("b.jsonl", *map(pair, range(200)))
+    curate([str(old)], [], tmp_path / "old", settings)
+    more = write_lines("a.jsonl", *map(pair, range(200, 500)))
+    curate([str(old), str(more)], [], tmp_path / "new", settings)
+    before, after = homes(tmp_path / "old"), homes(tmp_path / "new")
+    assert len(set(before.values())) == 3 and len(after) == 500
+    assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize("groups", [2, 3, 5, 8])
+@pytest.mark.parametrize("shares", [(0.01, 0.0), (0.49, 0.49)])
+def test_few_groups_still_give_training_and_validation(
+    tmp_path: Path,
+    make_settings: Callable[..., Settings],
+    write_lines: Callable[..., Path],
+    groups: int,
+    shares: tuple[float, float],
+) -> None:
+    settings = make_settings(curate={"validation_share": shares[0], "test_share": shares[1]})
+    for start in range(0, 40, 10):
+        lines = [pair(n, group=start + n % groups) for n in range(12)]
+        report = curate([str(write_lines("a.jsonl", *lines))], [], tmp_path / "out", settings)
+        assert report["kept"]["train"] and report["kept"]["validation"]
+
+
+# Report and advice
+
+
+def test_advice_names_what_is_thin(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path], bench: str
+) -> None:
+    lines = [*map(pair, range(10)), *[pair(n, id=f"z{n}") for n in range(10)]]
+    lines += [pair(n, completion="short") for n in range(10)]
+    source = write_lines("a.jsonl", *lines)
+    advice = "\n".join(curate([str(source)], [], tmp_path / "out", settings)["advice"])
+    for words in ("No benchmark", "training examples", "validation examples", "33% of the records"):
+        assert words in advice
+    assert "duplicates" in advice and "curate.min_completion_characters" in advice
+    big = write_lines("b.jsonl", *map(pair, range(1000)))
+    assert curate([str(big)], [bench], tmp_path / "out", settings)["advice"] == []
+
+
+class Page(HTMLParser):
+    """Tags in order, headings, and the visible text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def hostile_page(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+) -> tuple[str, Page]:
+    evil = "<script>alert(1)</script> </style><img src=x onerror=alert(2)> {{ 7 * 7 }} **b** \u202e"
+    bench = write_lines("<b>bench</b>.jsonl".replace("/", ""), pair(5, id=evil))
+    source = write_lines(
+        "<i>a.jsonl",
+        *[pair(n, id=f"{evil}{n}", completion=f"{evil} {n}") for n in range(4)],
+        pair(5, id=evil),
+        pair(6, completion=evil[:3]),
+        {"text": evil, "prompt": 5, "messages": evil},
+        "<script>broken",
+    )
+    curate([str(source)], [str(bench)], tmp_path / "out", settings)
+    html = (tmp_path / "out/report.html").read_text()
+    return html, Page(html)
+
+
+def test_the_page_shows_hostile_text_and_runs_none_of_it(hostile_page: tuple[str, Page]) -> None:
+    html, page = hostile_page
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "img", "i", "b", "iframe", "link", "object"}
+    assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+    assert "<script>alert(1)</script>" in page.text and "{{ 7 * 7 }}" in page.text
+    assert "\u202e" not in html and "⟨U+202E⟩" in page.text
+
+
+def test_the_page_needs_nothing_else_and_is_accessible(hostile_page: tuple[str, Page]) -> None:
+    html, page = hostile_page
+    assert not any(attrs.get("src") for _, attrs in page.tags)
+    assert all(attrs["href"].startswith("#") for tag, attrs in page.tags if tag == "a")
+    assert "@import" not in html and "url(" not in html
+    assert ("html", {"lang": "en"}) in page.tags
+    levels = [int(tag[1]) for tag, _ in page.tags if len(tag) == 2 and tag[1].isdigit()]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("table") == tags.count("caption") > 0
+    assert all("scope" in attrs for tag, attrs in page.tags if tag == "th")
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_page_tells_the_funnel_and_the_reasons(
+    tmp_path: Path, settings: Settings, bench: str, write_lines: Callable[..., Path]
+) -> None:
+    leak = pair(999_999, id="leak", completion="Something else altogether.")
+    source = write_lines("a.jsonl", *map(pair, range(30)), pair(3, id="r3b"), leak)
+    curate([str(source)], [bench], tmp_path / "out", settings)
+    text = Page((tmp_path / "out/report.html").read_text()).text
+    assert "32 records from 1" in " ".join(text.split())
+    for words in (
+        "Deduplicate",
+        "duplicate",
+        "same as",
+        "contaminated",
+        "leak",
+        "r999999",
+        "100 %",
+    ):
+        assert words in text
+    assert leak["prompt"] in text

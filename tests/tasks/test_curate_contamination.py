@@ -1,0 +1,310 @@
+"""Decontamination: what gives a benchmark away is found, what only resembles it stays."""
+
+import random
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
+
+from tasks import records
+from tasks.curate.contamination import COMMON, Index, Passage, decontaminate
+from tasks.curate.normalise import comparable, words
+from tasks.curate.reading import Benchmark
+from tasks.records import Record
+from tasks.settings import Curate
+
+SYLLABLES = ("ba", "cé", "di", "fo", "gu", "la", "me", "ni", "po", "ru", "ta", "ve")
+VOCABULARY = [a + b + c for a in SYLLABLES for b in SYLLABLES for c in ("", "n", "s", "lia")]
+REFUSAL = (
+    "I am sorry, but as a careful assistant I cannot help with that request here; please write to "
+    "the support desk, which will look into your case and answer within three working days."
+)
+
+
+def prose(seed: object, count: int) -> str:
+    """So many words, drawn as unevenly as in real text, a comma or full stop here and there."""
+    rng = random.Random(str(seed))
+    drawn = [VOCABULARY[int(len(VOCABULARY) * rng.random() ** 2)] for _ in range(count)]
+    marked = [word + rng.choice([",", ".", "", "", "", ""]) for word in drawn]
+    return " ".join(marked).capitalize()
+
+
+def record(value: dict, line: int = 1, source: str = "train.jsonl") -> Record:
+    item = records.parse(value, source, line, labelled=False)
+    assert isinstance(item, Record)
+    return item
+
+
+def pair(prompt: str, completion: str = "An answer of its own.", **more: Any) -> dict:
+    return {"prompt": prompt, "completion": completion, **more}
+
+
+def bench(*values: dict) -> Benchmark:
+    return Benchmark(
+        "bench.jsonl", [record(v, n, "bench.jsonl") for n, v in enumerate(values, 1)], 0
+    )
+
+
+def flagged(train: list[dict], *benchmark: dict, **options: Any) -> dict[int, dict]:
+    """Evidence by line (from 1) of the training records dropped."""
+    lines = [record(value, number) for number, value in enumerate(train, 1)]
+    kept, dropped = decontaminate(lines, [bench(*benchmark)], Curate(**options))
+    assert sorted([r.line for r in kept] + [d.line for d in dropped]) == list(
+        range(1, len(train) + 1)
+    )
+    assert all((d.step, d.reason) == ("decontaminate", "contaminated") for d in dropped)
+    return {d.line: d.evidence for d in dropped}
+
+
+def full_width(text: str) -> str:
+    return "".join(chr(ord(s) + 0xFEE0) if "!" <= s <= "~" else s for s in text)
+
+
+VARIANTS: dict[str, Callable[[str], str]] = {
+    "verbatim": lambda text: text,
+    "case": str.upper,
+    "punctuation": lambda text: "«" + text.replace(" ", " - ").replace(",", ";") + "»!",
+    "spaces": lambda text: "\n\t" + text.replace(" ", " \u00a0\n"),
+    "full-width": full_width,
+    "zero-width": lambda text: "\u200b".join(text),
+    "soft hyphen": lambda text: text.replace("a", "a\u00ad"),
+    "decomposed": lambda text: unicodedata.normalize("NFD", text),
+    "embedded": lambda text: f"{prose('before', 150)} {text} {prose('after', 150)}",
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("length", [8, 12, 13, 14, 40])
+def test_a_prompt_is_found_in_every_guise(variant: str, length: int) -> None:
+    prompt = prose(length, length)
+    leak = VARIANTS[variant](prompt)
+    train = [pair(prose("other", 30)), pair(leak), {"text": leak}]
+    found = flagged(train, pair(prose("x", 20)), pair(prompt, prose("y", 9), id="b2"))
+    assert set(found) == {2, 3}
+    for evidence in found.values():
+        assert evidence["benchmark"] == "bench.jsonl"
+        assert (evidence["benchmark_id"], evidence["benchmark_line"]) == ("b2", 2)
+        assert (evidence["part"], evidence["overlap"]) == ("prompt", 1.0)
+        assert evidence["ngram"] == min(13, length)
+        assert evidence["benchmark_text"] == prompt[:300]
+
+
+def test_the_matching_text_is_the_records_own() -> None:
+    prompt = prose(1, 20)
+    (evidence,) = flagged(
+        [pair(f"{prose('a', 30)} {full_width(prompt)} {prose('b', 30)}")], pair(prompt)
+    ).values()
+    assert evidence["text"] == full_width(prompt)
+    (evidence,) = flagged([pair(prose(2, 400))], pair(prose(2, 400))).values()
+    assert len(evidence["text"]) == 300 and prose(2, 400).startswith(evidence["text"][:-1])
+
+
+def test_the_same_prompt_is_a_leak_whatever_the_answer_and_however_short() -> None:
+    asked = "What is the capital of France?"
+    long = prose("story", 60)
+    chat = [
+        {"role": "system", "content": long},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hello to you"},
+        {"role": "user", "content": asked.lower()},
+        {"role": "assistant", "content": "Lyon"},
+    ]
+    inside = pair(f"My son wonders: {asked} {long}")
+    found = flagged([pair(asked, "Lyon"), {"messages": chat}, inside], pair(asked, "Paris."))
+    # Six words inside a longer text are a quote.
+    assert set(found) == {1, 2}
+
+
+def test_a_benchmark_record_of_few_words_is_found_as_a_whole() -> None:
+    train = [pair("2 + 2?", "4"), pair("2 + 2?", "five"), pair("2 + 3?", "4"), {"text": "2 2 = 4"}]
+    assert set(flagged(train, pair("2+2?", "4"))) == {1, 4}
+    answer = "It is seven, as every child in town knows."
+    found = flagged([pair("3 + 4?", answer), pair("9 - 2?", answer)], pair("3+4?", answer))
+    assert set(found) == {1} and found[1]["part"] == "record"
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.7, True), (0.6, True), (0.52, True), (0.4, False)])
+def test_the_share_of_the_passage_decides(share: float, found: bool) -> None:
+    prompt = prose("long", 100).split()
+    part = " ".join(prompt[10 : 10 + round(share * 100)])
+    evidence = flagged([pair(f"{prose(1, 20)} {part} {prose(2, 20)}")], pair(" ".join(prompt)))
+    assert bool(evidence) == found
+    if found:
+        assert evidence[1]["overlap"] == share
+    assert bool(flagged([pair(part)], pair(" ".join(prompt)), max_contamination=share)) is True
+
+
+def test_a_shorter_ngram_finds_smaller_pieces() -> None:
+    said = prose("n", 40).split()
+    changed = [word if n % 10 else "changed" for n, word in enumerate(said)]
+    train, benchmark = [pair(" ".join(changed))], pair(" ".join(said))
+    assert not flagged(train, benchmark)
+    assert flagged(train, benchmark, ngram=8)[1]["ngram"] == 8
+
+
+# What stays
+
+
+def test_quotes_of_six_words_stay() -> None:
+    passage = prose("p", 40).split()
+    quotes = [" ".join(passage[n : n + 6]) for n in range(30)]
+    train = [pair(f"{prose(n, 20)} {quote} {prose(-n, 20)}") for n, quote in enumerate(quotes)]
+    assert flagged(train, pair(" ".join(passage))) == {}
+
+
+def test_a_shared_system_prompt_stays() -> None:
+    system = {"role": "system", "content": prose("system", 60)}
+
+    def chat(seed: str) -> dict:
+        turns = [("user", prose(seed + "u", 20)), ("assistant", prose(seed + "a", 20))]
+        return {"messages": [system, *({"role": r, "content": c} for r, c in turns)]}
+
+    train = [chat(f"train {n}") for n in range(5)]
+    assert flagged(train, chat("bench"), chat("bench 2")) == {}
+    assert set(flagged([*train, chat("bench")], chat("bench"))) == {6}
+
+
+@pytest.mark.parametrize("answer", ["I cannot help with that.", REFUSAL[:100], REFUSAL])
+def test_a_boilerplate_answer_stays(answer: str) -> None:
+    train = [pair(prose(n, 15), answer) for n in range(COMMON + 5)]
+    assert flagged(train, pair(prose("b", 20), answer), pair("Hm?", answer)) == {}
+    assert flagged(train, pair(prose("b", 20), answer)) == {}
+    assert flagged(train[:3], pair(prose("b", 20), answer), pair(prose("c", 20), answer)) == {}
+
+
+def test_a_long_answer_of_its_own_is_a_leak() -> None:
+    answer = prose("answer", 30)
+    found = flagged([pair("Another way to ask?", answer)], pair(prose("b", 20), answer))
+    assert found[1]["part"] == "answer"
+    # The answer in common does not make the rest of it one: this is a short quote of an answer.
+    assert flagged([pair("Another way to ask?", prose("a", 15))], pair("Hm?", prose("a", 15))) == {}
+
+
+@pytest.mark.parametrize("ours", [1, COMMON + 5])
+@pytest.mark.parametrize("theirs", [COMMON + 5, 40])
+def test_a_shared_template_stays_and_its_payload_leaks(ours: int, theirs: int) -> None:
+    template = prose("template", 40)
+    benchmark = [pair(f"{template}\n{prose(f'b{n}', 6)}", prose(n, 6)) for n in range(theirs)]
+    train = [pair(f"{template}\n{prose(f't{n}', 6)}", prose(-n, 6)) for n in range(ours)]
+    leak = pair(str(benchmark[3]["prompt"]).lower(), "Whatever.")
+    assert set(flagged([*train, leak], *benchmark)) == {ours + 1}
+
+
+def test_a_template_with_most_of_a_short_payload_stays() -> None:
+    template = prose("template", 40)
+    benchmark = [pair(f"{template}\n{prose(f'b{n}', 6)}") for n in range(COMMON + 5)]
+    near = " ".join(prose("b3", 6).split()[:4])
+    assert flagged([pair(f"{template}\n{near} but otherwise")], *benchmark) == {}
+
+
+def test_a_template_that_only_training_data_repeat_is_boilerplate_too() -> None:
+    template = prose("template", 40)
+    train = [pair(f"{template}\n{prose(f't{n}', 6)}") for n in range(COMMON + 1)]
+    assert flagged(train, pair(f"{template}\n{prose('b', 6)}")) == {}
+
+
+def test_one_prompt_for_a_whole_benchmark_identifies_no_record() -> None:
+    asked = "Tell me a surprising fact about the sea, in one short sentence, please, and no more."
+    facts = [prose(n, 12) for n in range(5)]
+    train = [pair(asked, prose("own", 12)), pair(asked, facts[2]), pair(prose(1, 20), facts[3])]
+    assert set(flagged(train, *(pair(asked, fact) for fact in facts))) == {2}
+
+
+def test_several_answers_to_one_prompt_leave_the_prompt_a_leak() -> None:
+    benchmark = [pair(prose(n // 3, 20), prose(f"a{n}", 10)) for n in range(60)]
+    assert set(flagged([pair(prose(7, 20)), pair(prose("x", 20))], *benchmark)) == {1}
+
+
+def test_nothing_is_found_against_nothing() -> None:
+    lines = [record(pair(prose(1, 20)))]
+    assert decontaminate(lines, [], Curate()) == (lines, [])
+    assert decontaminate([], [bench(pair(prose(1, 20)))], Curate()) == ([], [])
+    assert flagged([pair("!?", "…")], pair("?!", "…")) == {}
+
+
+# All together, on planted truth
+
+
+def test_recall_and_precision_on_planted_truth(capsys: pytest.CaptureFixture[str]) -> None:
+    template = "Summarise the following note for a colleague who has not seen it before:"
+    benchmark = [pair(f"{template} {prose(f'b{n}', 25)}", prose(f"ba{n}", 12)) for n in range(200)]
+    rng = random.Random(5)
+    leaks, clean = [], []
+    for number, change in enumerate(list(VARIANTS.values()) * 12):
+        said = str(benchmark[number]["prompt"])
+        leaks.append(pair(change(said), prose(f"leak {number}", 12)))
+    for number in range(110, 150):
+        said = str(benchmark[number]["prompt"]).split()
+        keep = round(len(said) * rng.uniform(0.62, 0.75))
+        leaks.append(pair(f"{prose(number, 12)} {' '.join(said[-keep:])}", prose(-number, 9)))
+    for number in range(1500):
+        clean.append(pair(f"{template} {prose(f't{number}', 25)}", prose(f"ta{number}", 12)))
+    for number in range(200):
+        said = str(benchmark[number]["prompt"]).split()
+        quote = " ".join(said[15:21])
+        clean.append(pair(f"{prose(number, 20)} {quote} {prose(-number, 9)}", REFUSAL))
+    found = set(flagged([*leaks, *clean], *benchmark))
+    hits = sum(number <= len(leaks) for number in found)
+    recall, precision = hits / len(leaks), hits / len(found)
+    with capsys.disabled():
+        print(f"\nplanted truth: recall {recall:.3f}, precision {precision:.3f}")  # noqa: T201
+    assert recall >= 0.99 and precision >= 0.99
+
+
+# The kernels
+
+
+TEXTS = st.lists(st.lists(st.sampled_from("abcx"), max_size=12), max_size=5)
+
+
+@hypothesis(deadline=None, max_examples=200)
+@given(passages=TEXTS, texts=TEXTS, ngram=st.integers(3, 6))
+def test_the_index_finds_exactly_the_ngrams_in_common(
+    passages: list[list[str]], texts: list[list[str]], ngram: int
+) -> None:
+    # "x" is a word that no benchmark knows.
+    known = [tuple(w for w in words if w != "x") for words in passages]
+    some = record(pair("any"))
+    index = Index([Passage(some, "prompt", words) for words in known if words], (), ngram)
+
+    def grams(words: Any, size: int) -> set[tuple[str, ...]]:
+        return {tuple(words[n : n + size]) for n in range(len(words) - size + 1)}
+
+    wanted = {gram for words in known if words for gram in grams(words, min(ngram, len(words)))}
+    found = list(index.search(texts))
+    assert len(found) == len(texts)
+    for text, hashes in zip(texts, found, strict=True):
+        inside = {gram for size in range(1, ngram + 1) for gram in grams(text, size)} & wanted
+        assert len(hashes) == len(inside)
+
+
+@hypothesis(deadline=None, max_examples=300)
+@given(st.text())
+def test_comparable_text_compares_as_itself(text: str) -> None:
+    once = comparable(text)
+    assert comparable(once) == once
+    assert comparable(f" {text}\n") == once
+    assert not any(unicodedata.category(sign) == "Cf" for sign in once)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  ﬁne\u200b ＴＥＸＴ ", "fine text"),
+        ("Stra\u00dfe", "strasse"),
+        ("e\u200d\u0301te\u0301", "été"),
+        ("\u202eabc\u202c", "abc"),
+        ("a\u00a0\u2003b\x0bc", "a b c"),
+    ],
+)
+def test_what_looks_alike_compares_equal(text: str, expected: str) -> None:
+    assert comparable(text) == expected
+
+
+def test_words_leave_punctuation_out_and_count_each_sign_of_chinese() -> None:
+    assert words("It's 2.5 × (snake_case)!") == ["it", "s", "2", "5", "snake", "case"]
+    assert words("数を足す abc") == ["数", "を", "足", "す", "abc"]

@@ -1,0 +1,346 @@
+import html
+import json
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tasks.drift import detect
+from tasks.drift.explanation import shifted_terms
+from tasks.drift.measures import descriptors, form, wording
+from tasks.drift.permutation import gaussian_kernel, permutation_test
+from tasks.drift.sample import draw
+from tasks.errors import BadInput
+from tasks.records import parse
+from tasks.settings import Settings
+
+SETTINGS = Settings.model_validate({"drift": {"permutations": 200}})
+SUBJECTS = "the parser|a matrix|each index|our cache|the reader|one column|a socket|the queue"
+VERBS = "returns|drops|joins|sorts|keeps|rewrites|measures|opens"
+OBJECTS = "rows|values|a handle|every key|bytes|its labels|two blocks|missing data"
+
+
+def sentences(count: int, seed: int, *extra: str) -> list[str]:
+    """Distinct sentences from one small grammar; `extra` words replace objects in every one."""
+    draw_from = random.Random(seed)
+    parts = [SUBJECTS.split("|"), VERBS.split("|"), list(extra) or OBJECTS.split("|")]
+    made: dict[str, None] = {}
+    while len(made) < count:
+        words = [draw_from.choice(part) for part in parts]
+        made[f"{' '.join(words)} at step {draw_from.randrange(10_000)}"] = None
+    return list(made)
+
+
+@pytest.fixture
+def write(write_lines: Callable[..., Path]) -> Callable[..., Path]:
+    def prompts(name: str, texts: list[str]) -> Path:
+        return write_lines(name, *({"prompt": text} for text in texts))
+
+    return prompts
+
+
+def test_a_new_kind_of_prompt_is_drift_with_the_smallest_p_value(write: Callable[..., Path]):
+    reference = write("reference.jsonl", sentences(120, 1))
+    current = write("current.jsonl", sentences(60, 2, "sonnets", "old ballads", "rhymes"))
+    result = detect(reference, current, SETTINGS)
+    assert result["drift"] is True
+    assert result["p_value"] == 1 / 201
+    assert result["rows"] == {"reference": 120, "current": 60}
+    terms = {row["term"]: row for row in result["shifted_terms"]}
+    assert terms["sonnets"]["reference_share"] == 0
+    assert terms["sonnets"]["current_share"] > 0.2
+    assert terms["sonnets"]["z"] > 0
+    assert len(result["examples"]) == 5
+    assert all(re.search("sonnets|ballads|rhymes", row["text"]) for row in result["examples"])
+
+
+def test_longer_prompts_of_the_same_words_are_drift_of_form(write: Callable[..., Path]):
+    reference = write("reference.jsonl", sentences(120, 1))
+    pairs = sentences(120, 2)
+    longer = [f"{one} {two}" for one, two in zip(pairs[::2], pairs[1::2], strict=True)]
+    tests = detect(reference, write("current.jsonl", longer), SETTINGS)["tests"]
+    assert {test["name"]: test["p_value"] for test in tests}["mmd_form"] == 1 / 201
+
+
+def test_a_partial_shift_is_found(write: Callable[..., Path]):
+    reference = write("reference.jsonl", sentences(300, 1))
+    mixed = sentences(105, 2) + sentences(45, 3, "sonnets", "old ballads", "rhymes")
+    assert detect(reference, write("current.jsonl", mixed), SETTINGS)["drift"]
+
+
+def test_the_same_kind_of_prompt_is_no_drift(write: Callable[..., Path]):
+    texts = sentences(200, 1)
+    result = detect(
+        write("reference.jsonl", texts[:140]), write("current.jsonl", texts[140:]), SETTINGS
+    )
+    assert result["drift"] is False
+    assert result["p_value"] > 0.05
+
+
+def test_identical_files_give_p_one(write: Callable[..., Path]):
+    path = write("reference.jsonl", sentences(80, 1))
+    result = detect(path, path, SETTINGS)
+    assert result["p_value"] == 1
+    assert not result["drift"]
+
+
+def test_the_contract_and_that_a_test_at_its_threshold_is_the_verdict(write: Callable[..., Path]):
+    reference = write("reference.jsonl", sentences(60, 1))
+    for texts in (sentences(40, 2), sentences(40, 2, "sonnets")):
+        result = detect(reference, write("current.jsonl", texts), SETTINGS)
+        assert {"drift", "p_value", "alpha", "tests", "rows"} <= result.keys()
+        assert result["alpha"] == 0.01
+        for test in result["tests"]:
+            assert test.keys() == {"name", "statistic", "p_value", "threshold"}
+        below = [test["p_value"] <= test["threshold"] for test in result["tests"]]
+        assert result["drift"] is any(below)
+        assert result["p_value"] == min(test["p_value"] for test in result["tests"])
+        assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_false_alarms_come_as_often_as_alpha_allows():
+    # 300 windows without drift, small features so that it is quick: p-values are uniform.
+    texts = sentences(600, 5)
+    coordinates, shape = wording(texts, 2000, 0), form(texts)
+    p_values = []
+    for number in range(300):
+        rows = np.random.default_rng(number).permutation(600)[:90]
+        is_current = np.arange(90) < 30
+        kernels = {
+            "wording": gaussian_kernel(coordinates[rows]),
+            "form": gaussian_kernel(shape[rows]),
+        }
+        p_values.append(permutation_test(kernels, is_current, 199, number).p_value)
+    # Four standard errors of a binomial share around the nominal level.
+    for level in (0.05, 0.1, 0.25, 0.5, 0.75):
+        spread = 4 * (level * (1 - level) / 300) ** 0.5
+        assert level - spread < np.mean(np.array(p_values) <= level) < level + spread
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(
+    rows=st.integers(4, 24),
+    share=st.floats(0.1, 0.9),
+    seed=st.integers(0, 2**16),
+    shift=st.sampled_from([0.0, 0.5, 5.0]),
+)
+def test_permutation_p_values_are_shares_of_labellings_and_symmetric(
+    rows: int, share: float, seed: int, shift: float
+):
+    features = np.random.default_rng(seed).normal(size=(rows, 3))
+    is_current = np.zeros(rows, dtype=bool)
+    is_current[: min(max(round(share * rows), 1), rows - 1)] = True
+    features[is_current] += shift
+    kernels = {"near": gaussian_kernel(features), "first": gaussian_kernel(features[:, :1])}
+    outcome = permutation_test(kernels, is_current, 99, seed)
+    for p_value in outcome.p_values.values():
+        assert 1 / 100 <= p_value <= 1
+        assert p_value * 100 == pytest.approx(round(p_value * 100))
+    swapped = permutation_test(kernels, ~is_current, 99, seed)
+    assert swapped.p_values == outcome.p_values
+    assert swapped.statistics == pytest.approx(outcome.statistics)
+
+
+def test_the_statistic_is_the_squared_discrepancy_and_its_p_value_the_exact_share():
+    features = np.array([[0.0], [0.4], [1.0], [3.0], [3.5]])
+    is_current = np.array([False, False, False, True, True])
+    kernel = gaussian_kernel(features)
+    within = kernel[:3, :3].mean() + kernel[3:, 3:].mean() - 2 * kernel[:3, 3:].mean()
+    outcome = permutation_test({"one": kernel}, is_current, 5000, 0)
+    assert outcome.statistics["one"] == pytest.approx(within)
+    # Of the ten ways to choose two of five rows this is the most extreme one.
+    assert outcome.p_value == pytest.approx(0.1, abs=0.02)
+
+
+def test_two_kernels_are_corrected_for_and_a_copy_costs_nothing():
+    draws = np.random.default_rng(3)
+    features = draws.normal(size=(60, 2))
+    is_current = np.arange(60) < 20
+    features[is_current, 0] += 0.8
+    first, noise = gaussian_kernel(features[:, :1]), gaussian_kernel(features[:, 1:])
+    alone = permutation_test({"first": first}, is_current, 999, 0).p_value
+    copied = permutation_test({"first": first, "copy": first}, is_current, 999, 0).p_value
+    both = permutation_test({"first": first, "noise": noise}, is_current, 999, 0)
+    assert copied == alone
+    assert alone <= both.p_values["first"] <= 2 * alone + 0.01
+    assert both.p_values["first"] > alone
+
+
+def test_order_of_rows_and_files_and_swapped_sides_change_nothing(
+    write: Callable[..., Path], tmp_path: Path
+):
+    before, now = sentences(90, 1), sentences(45, 2)
+    first = detect(write("a.jsonl", before), write("b.jsonl", now), SETTINGS)
+    again = detect(write("a.jsonl", before[::-1]), write("b.jsonl", now[::-1]), SETTINGS)
+    shuffled_only = {"examples"}  # these name the line, which did change
+    for key in first.keys() - shuffled_only:
+        assert again[key] == first[key], key
+    write("parts/two.jsonl", before[:30])
+    write("parts/one.jsonl", before[30:])
+    parts = detect(tmp_path / "parts", tmp_path / "b.jsonl", SETTINGS)
+    assert parts["tests"] == first["tests"]
+    swapped = detect(tmp_path / "b.jsonl", tmp_path / "a.jsonl", SETTINGS)
+    assert swapped["p_value"] == first["p_value"]
+
+
+def test_repeated_prompts_count_once(write: Callable[..., Path]):
+    texts = sentences(140, 1)
+    flood = texts[90:] + [f"  {texts[90]}\n"] * 200
+    reference = write("a.jsonl", texts[:90])
+    result = detect(reference, write("b.jsonl", flood), SETTINGS)
+    assert result["rows"]["current"] == 50
+    assert result["read"]["current"] == 250
+    assert not result["drift"]
+
+
+def test_draws_down_by_hash_so_that_a_smaller_draw_is_part_of_a_larger():
+    rows = [
+        parse({"id": n, "prompt": text}, "f", n, labelled=False)
+        for n, text in enumerate(sentences(100, 1))
+    ]
+    small, large = draw(rows, 20, seed=0), draw(rows[::-1], 60, seed=0)
+    assert small == large[:20]
+    assert draw(rows, 20, seed=1) != small
+    assert small != rows[:20]
+
+
+def test_more_rows_than_max_rows_are_drawn_down(write: Callable[..., Path]):
+    few = Settings.model_validate({"drift": {"permutations": 100, "max_rows": 50}})
+    result = detect(write("a.jsonl", sentences(90, 1)), write("b.jsonl", sentences(70, 2)), few)
+    assert result["rows"] == {"reference": 50, "current": 50}
+
+
+def test_a_window_too_small_is_refused_with_the_remedy(write: Callable[..., Path]):
+    enough = write("a.jsonl", sentences(40, 1))
+    small = write("b.jsonl", sentences(19, 2) * 3)
+    for reference, current in ((enough, small), (small, enough)):
+        with pytest.raises(BadInput, match=r"b\.jsonl: holds 19 distinct prompts \(57 .*min_rows"):
+            detect(reference, current, SETTINGS)
+
+
+def test_a_malformed_line_is_named(write: Callable[..., Path], write_lines: Callable[..., Path]):
+    enough = write("a.jsonl", sentences(40, 1))
+    with pytest.raises(BadInput, match=r"broken\.jsonl:1: invalid_json"):
+        detect(enough, write_lines("broken.jsonl", "{oops"), SETTINGS)
+    with pytest.raises(BadInput, match="no such file"):
+        detect(enough, Path("nowhere.jsonl"), SETTINGS)
+
+
+def test_every_format_of_traffic_is_compared_by_its_prompt(
+    write: Callable[..., Path], write_lines: Callable[..., Path]
+):
+    texts = sentences(40, 1)
+    reference = write("a.jsonl", texts)
+    shapes: list[Callable[[str], dict]] = [
+        lambda text: {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": text},
+            ]
+        },
+        lambda text: {
+            "messages": [
+                {"role": "user", "content": text},
+                {"role": "assistant", "content": f"An answer to {text}"},
+            ]
+        },
+        lambda text: {"prompt": text, "completion": "yes"},
+        lambda text: {"instruction": text},
+        lambda text: {"conversations": [{"from": "human", "value": text}]},
+        lambda text: {"text": text},
+        lambda text: {"prompt": text, "chosen": "a", "rejected": "b"},
+    ]
+    for shape in shapes:
+        current = write_lines("b.jsonl", *(shape(text) for text in texts))
+        assert detect(reference, current, SETTINGS)["p_value"] == 1
+
+
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(st.lists(st.text(min_size=1).filter(str.strip), min_size=4, max_size=12, unique=True))
+def test_any_text_has_finite_measures(texts: list[str]):
+    for values in (wording(texts, 100, 0), form(texts), descriptors(texts)):
+        assert values.shape[0] == len(texts)
+        assert np.isfinite(values).all()
+    kernel = gaussian_kernel(wording(texts, 100, 0))
+    assert np.isfinite(kernel).all()
+    assert np.allclose(np.diag(kernel), 1)
+
+
+def test_wording_sees_the_end_of_a_long_prompt():
+    endings = ["sort the rows", "sort the rows", "open a socket", "open a socket"]
+    texts = ["You are a helpful agent. " * 200 + ending for ending in endings]
+    near = wording(texts, 200, 0)
+    assert np.allclose(near[0], near[1])
+    assert not np.allclose(near[0], near[2])
+
+
+def test_descriptors_count_what_they_say_in_any_script():
+    assert descriptors(["Sort it. Then stop!", "日本語。12"]).tolist() == [
+        [19, 4, 2, pytest.approx(200 / 19)],
+        [6, 1, 2, 50.0],
+    ]
+
+
+def test_a_term_that_did_not_move_ranks_below_one_that_did():
+    before = ["the cat sat"] * 50 + ["the dog sat"] * 50
+    now = ["the cat sat"] * 10 + ["the fox sat"] * 40
+    terms = shifted_terms(before, now)
+    assert terms[0] == {
+        "term": "fox",
+        "reference_share": 0.0,
+        "current_share": 0.8,
+        "z": terms[0]["z"],
+    }
+    assert [row["term"] for row in terms][-2:] == ["sat", "the"]
+    assert terms[-1]["z"] == 0
+    assert {row["term"]: row["z"] < 0 for row in terms}["dog"]
+
+
+def test_the_report_shows_our_verdict_first_and_is_self_contained(
+    write: Callable[..., Path], tmp_path: Path
+):
+    reference, current = write("a.jsonl", sentences(60, 1)), write("b.jsonl", sentences(40, 2))
+    path = tmp_path / "pages" / "drift.html"
+    result = detect(reference, current, SETTINGS, report=path)
+    page = path.read_text()
+    assert page.index("<h1>No drift</h1>") < page.index('<div id="root_metric_drift">')
+    assert f"{result['p_value']:.4g}" in page
+    assert "Dataset Drift" not in page.split("<script>")[1]  # Evidently's own verdict is left out
+    # No tag names an outer file, no style imports one, and the policy forbids what a script asks.
+    assert not re.findall(r"<(?:link|iframe|img|script)[^>]*(?:src|href)\s*=", page)
+    styles = "".join(re.findall(r"<style>.*?</style>", page, flags=re.DOTALL))
+    assert "url(data:font" in styles
+    assert not re.findall(r"@import|url\((?!data:)", styles)
+    assert page.index("Content-Security-Policy") < page.index("<script")
+    assert "default-src 'none'" in page
+    assert [file.name for file in path.parent.iterdir()] == ["drift.html"]
+    again = tmp_path / "again.html"
+    detect(reference, current, SETTINGS, report=again)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_hostile_text_is_shown_as_text_in_the_report(
+    write_lines: Callable[..., Path], write: Callable[..., Path], tmp_path: Path
+):
+    attack = "</script><script>alert({n})</script><img src=x onerror=alert({n})>{{{{7*7}}}}"
+    rows = [
+        {"id": f"<b>{n}</b>", "prompt": attack.format(n=n) + text}
+        for n, text in enumerate(sentences(40, 2))
+    ]
+    current = write_lines("<i>b</i>.jsonl", *rows)
+    path = tmp_path / "drift.html"
+    result = detect(write("a.jsonl", sentences(60, 1)), current, SETTINGS, report=path)
+    page = path.read_text()
+    shown = result["examples"][0]["text"]
+    assert "<script>alert(" in shown
+    assert "<script>alert(" not in page
+    assert "<img src=x" not in page
+    assert "<i>b</i>" not in page
+    assert html.escape(shown, quote=True).replace("&#x27;", "&#39;") in page
+    assert "{{7*7}}" in page

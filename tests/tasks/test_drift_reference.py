@@ -1,0 +1,142 @@
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.drift import detect, write_reference
+from tasks.errors import BadInput
+from tasks.settings import Settings
+
+SETTINGS = Settings.model_validate(
+    {"curate": {"feedback": "data/feedback"}, "drift": {"permutations": 200, "max_rows": 60}}
+)
+KINDS = {
+    "data": ["sort the rows", "join two frames", "fill missing values", "drop a column"],
+    "songs": ["write a ballad", "rhyme on winter", "sing of the sea", "hum a slow tune"],
+    "law": ["cite the statute", "draft a clause", "appeal the ruling", "sign a lease"],
+}
+
+
+def chats(kind: str, count: int, seed: int, source: str) -> list[dict]:
+    """Curated lines, as the earlier room writes them."""
+    draw = random.Random(seed)
+    lines = []
+    for number in range(count):
+        ask = f"{draw.choice(KINDS[kind])} and {draw.choice(KINDS[kind])} {draw.randrange(10**6)}"
+        lines.append(
+            {
+                "id": f"{kind}-{seed}-{number}",
+                "messages": [
+                    {"role": "system", "content": "secret instructions"},
+                    {"role": "user", "content": ask},
+                    {"role": "assistant", "content": "a confidential answer"},
+                ],
+                "group": f"g{number}",
+                "meta": {"customer": "someone"},
+                "source": source,
+                "line": number + 1,
+            }
+        )
+    return lines
+
+
+@pytest.fixture
+def curated(write_lines: Callable[..., Path]) -> Callable[..., Path]:
+    def write(train: list[dict], validation: list[dict]) -> Path:
+        write_lines("curated/validation.jsonl", *validation)
+        return write_lines("curated/train.jsonl", *train).parent
+
+    return write
+
+
+def test_holds_prompts_only_drawn_down_from_training_and_validation(
+    curated: Callable[..., Path], tmp_path: Path
+):
+    train = chats("data", 70, 1, "data/train/a.jsonl")
+    validation = chats("data", 30, 2, "data/train/a.jsonl")
+    out = write_reference(curated(train, validation), tmp_path / "x" / "reference.jsonl", SETTINGS)
+    assert out == tmp_path / "x" / "reference.jsonl"
+    text = out.read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert len(rows) == 60
+    assert all(row.keys() == {"id", "messages", "group", "drift_regime"} for row in rows)
+    assert all([turn["role"] for turn in row["messages"]] == ["user"] for row in rows)
+    assert {row["id"].split("-")[1] for row in rows} == {"1", "2"}
+    assert "confidential" not in text and "secret" not in text and "someone" not in text
+    again = write_reference(curated(train[::-1], validation), tmp_path / "again.jsonl", SETTINGS)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_after_a_drift_round_both_old_and_new_traffic_are_normal(
+    curated: Callable[..., Path], write_lines: Callable[..., Path], tmp_path: Path
+):
+    train = chats("data", 120, 1, "data/train/a.jsonl")
+    train += chats("songs", 40, 2, "data/feedback/window-4.jsonl")
+    out = write_reference(curated(train, []), tmp_path / "reference.jsonl", SETTINGS)
+    verdicts = {}
+    for kind in KINDS:
+        window = write_lines(f"{kind}.jsonl", *chats(kind, 40, 9, "traffic"))
+        result = detect(out, window, SETTINGS)
+        verdicts[kind] = (result["drift"], result["regime"])
+        assert [regime["rows"] for regime in result["regimes"]] == [40, 60]
+        assert result["p_value"] == max(regime["p_value"] for regime in result["regimes"])
+        assert result["rows"]["reference"] == {"training": 60}.get(result["regime"], 40)
+    assert verdicts["data"] == (False, "training")
+    assert verdicts["songs"] == (False, "data/feedback/window-4.jsonl")
+    assert verdicts["law"][0] is True
+
+
+def test_the_report_names_the_regime_that_the_window_is_nearest_to(
+    curated: Callable[..., Path], write_lines: Callable[..., Path], tmp_path: Path
+):
+    train = chats("data", 60, 1, "data/train/a.jsonl")
+    train += chats("songs", 40, 2, "data/feedback/<window>.jsonl")
+    out = write_reference(curated(train, []), tmp_path / "reference.jsonl", SETTINGS)
+    window = write_lines("songs.jsonl", *chats("songs", 40, 9, "traffic"))
+    detect(out, window, SETTINGS, report=tmp_path / "drift.html")
+    page = (tmp_path / "drift.html").read_text()
+    assert "<b>data/feedback/&lt;window&gt;.jsonl</b>" in page
+    assert "<window>" not in page
+
+
+def test_feedback_is_recognised_by_an_absolute_path_too(
+    curated: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    absolute = str(tmp_path / "data" / "feedback" / "window-4.jsonl")
+    train = chats("data", 40, 1, "data/train/a.jsonl") + chats("songs", 40, 2, absolute)
+    out = write_reference(curated(train, []), tmp_path / "reference.jsonl", SETTINGS)
+    regimes = {json.loads(line)["drift_regime"] for line in out.read_text().splitlines()}
+    assert regimes == {"training", absolute}
+
+
+def test_feedback_too_small_to_compare_with_is_left_out(
+    curated: Callable[..., Path], tmp_path: Path
+):
+    train = chats("data", 40, 1, "data/train/a.jsonl")
+    train += chats("songs", 10, 2, "data/feedback/window-4.jsonl")
+    out = write_reference(curated(train, []), tmp_path / "reference.jsonl", SETTINGS)
+    assert "songs" not in out.read_text()
+
+
+def test_too_little_training_data_is_refused(curated: Callable[..., Path], tmp_path: Path):
+    out = tmp_path / "reference.jsonl"
+    with pytest.raises(BadInput, match=r"curated: fewer than 20 distinct prompts"):
+        write_reference(curated(chats("data", 10, 1, "a"), []), out, SETTINGS)
+    with pytest.raises(BadInput, match="no such file"):
+        write_reference(tmp_path / "nowhere", out, SETTINGS)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("drift", "message"),
+    [
+        ({"alpha": 0.001, "permutations": 500}, "permutations"),
+        ({"min_rows": 100, "max_rows": 50}, "min_rows"),
+    ],
+)
+def test_settings_under_which_nothing_could_alarm_are_refused(drift: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        Settings.model_validate({"drift": drift})

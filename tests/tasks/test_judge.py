@@ -1,0 +1,548 @@
+"""Losses and answers of a tiny model, gates, the verdict and its pages."""
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tasks import encoding, files, records
+from tasks.errors import BadInput
+from tasks.judge import comparison, evaluate, gates, generation, judge, model_card, pages, scoring
+from tasks.settings import Settings
+
+VERBS = ["Return", "Compute", "Fit", "Plot", "Load", "Check", "Sort", "Draw", "Merge", "Count"]
+NOUNS = ["matrix", "vector", "model", "array", "figure", "table", "sample", "label"]
+HOSTILE = '<script>alert(1)</script> | `x` **b** [l](http://e.vil) ](javascript:x) \u202eabc & "q"'
+
+
+def pair(prompt: str, completion: str, **more: Any) -> dict[str, Any]:
+    return {"prompt": prompt, "completion": completion, **more}
+
+
+def task_rows(count: int, start: int = 0) -> list[dict[str, Any]]:
+    rows = []
+    for at in range(start, start + count):
+        verb, noun = VERBS[at % 10], NOUNS[at * 3 % 8]
+        prompt = f"def {verb.lower()}_{noun}(x{', y' * (at % 4)}): # {at}"
+        rows.append(pair(prompt, f"{verb} the {noun}.", group=f"module{at % 12}"))
+    return rows
+
+
+def probe_rows(count: int) -> list[dict[str, Any]]:
+    return [pair(f"How many bees is {at}?", f"It is {at} bees, honey!") for at in range(count)]
+
+
+@pytest.fixture(scope="module")
+def make_adapter(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A LoRA adapter on the tiny base: trained on rows, or with random weights of some size."""
+
+    def make(
+        learn: list[dict] = (), unlearn: list[dict] = (), steps: int = 0, noise: float = 0.0
+    ) -> Path:
+        from peft import LoraConfig, get_peft_model
+
+        torch.manual_seed(1)
+        tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+        model = get_peft_model(
+            AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32),
+            LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"),
+        )
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        if noise:
+            for weight in weights:
+                torch.nn.init.normal_(weight, std=noise)
+        optimiser = torch.optim.AdamW(weights, lr=5e-3)
+        signs = [(1, [encode(row, tokenizer) for row in learn])]
+        if unlearn:
+            signs.append((-1, [encode(row, tokenizer) for row in unlearn]))
+        for _ in range(steps):
+            sum(sign * padded_loss(model, examples) for sign, examples in signs).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+        folder = tmp_path_factory.mktemp("adapter")
+        model.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def tuned(make_adapter: Callable[..., Path]) -> Path:
+    """An adapter that learned the task, and only that."""
+    return make_adapter(learn=task_rows(10, start=500), steps=30)
+
+
+@pytest.fixture
+def judged(
+    make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
+) -> Callable[..., Settings]:
+    """Settings with a benchmark of 30 examples of the task and the given probe."""
+
+    def make(probe: list[dict] | None = None, **more: Any) -> Settings:
+        values = {
+            "benchmarks": [str(write_lines("bench/heldout.jsonl", *task_rows(30)))],
+            "general_probe": probe and str(write_lines("probe.jsonl", *probe)),
+            "max_generations": 6,
+            "max_new_tokens": 8,
+            "resamples": 1000,
+        }
+        return make_settings(judge=values | more)
+
+    return make
+
+
+def encode(row: dict, tokenizer: Any) -> encoding.Example:
+    record = records.parse(row, "rows", 1)
+    assert isinstance(record, records.Record)
+    return encoding.encode(record, tokenizer)
+
+
+def padded_loss(model: Any, examples: list[encoding.Example]) -> torch.Tensor:
+    """The mean loss a target token, by transformers itself on one padded batch."""
+    width = max(len(example.input_ids) for example in examples)
+    ids = torch.zeros((len(examples), width), dtype=torch.long)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+    for at, example in enumerate(examples):
+        length = len(example.input_ids)
+        ids[at, :length] = torch.tensor(example.input_ids)
+        mask[at, :length] = 1
+        learned = torch.tensor(example.learned)
+        labels[at, :length] = ids[at, :length].where(learned, -100)
+    return model(input_ids=ids, attention_mask=mask, labels=labels).loss
+
+
+def visible_text(page: str) -> tuple[str, set[str]]:
+    """What a page shows, and the elements that it is made of."""
+
+    class Reader(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shown: list[str] = []
+            self.tags: set[str] = set()
+
+        def handle_starttag(self, tag: str, attrs: Any) -> None:
+            self.tags.add(tag)
+
+        def handle_data(self, data: str) -> None:
+            self.shown.append(data)
+
+    reader = Reader()
+    reader.feed(page)
+    return "".join(reader.shown), reader.tags
+
+
+# Loss and answers
+
+
+def test_loss_is_that_of_transformers(
+    tiny_base: Path, settings: Settings, write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    chat = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Name a colour."},
+        {"role": "assistant", "content": "Red."},
+        {"role": "user", "content": "Another, please, and say why you chose it."},
+        {"role": "assistant", "content": "Blue, for the sky."},
+    ]
+    rows = [*task_rows(14), {"messages": chat}, {"text": "A plain text, learned as a whole."}]
+    path = write_lines("mixed.jsonl", *rows)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+    with torch.no_grad():
+        expected = float(padded_loss(model, [encode(row, tokenizer) for row in rows]))
+    found = evaluate(None, [path], tmp_path / "out", settings)
+    assert found["benchmarks"]["mixed"]["loss"]["value"] == pytest.approx(expected, abs=2e-6)
+
+
+def test_loss_does_not_depend_on_the_batch(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+    examples = [encode(row, tokenizer) for row in [*task_rows(9), *probe_rows(4)]]
+    together = scoring.negative_log_likelihoods(model, examples)
+    monkeypatch.setattr(scoring, "_BATCH_TOKENS", 1)
+    monkeypatch.setattr(scoring, "_LOGITS_AT_ONCE", 3)
+    assert together == pytest.approx(scoring.negative_log_likelihoods(model, examples), abs=1e-4)
+
+
+def test_a_loss_that_is_no_number_counts_as_the_worst(tiny_base: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    example = encode(task_rows(1)[0], tokenizer)
+    (found,) = scoring.negative_log_likelihoods(model, [example])
+    assert found == scoring.WORST_LOSS * example.targets
+
+
+def test_answers_in_batches_equal_answers_one_by_one(
+    tiny_base: Path, make_adapter: Callable[..., Path]
+) -> None:
+    from peft import PeftModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
+    model = PeftModel.from_pretrained(model, make_adapter(noise=0.5)).eval()
+    texts = [row["prompt"] * (1 + at % 3) for at, row in enumerate(task_rows(6))]
+    prompts = [tokenizer(text)["input_ids"] for text in texts]
+    expected = []
+    for prompt in prompts:
+        said = model.generate(
+            input_ids=torch.tensor([prompt]),
+            attention_mask=torch.ones((1, len(prompt)), dtype=torch.long),
+            do_sample=False,
+            max_new_tokens=12,
+        )
+        expected.append(tokenizer.decode(said[0, len(prompt) :], skip_special_tokens=True).strip())
+    found = generation.answer(model, tokenizer, prompts, max_new_tokens=12, batch_size=4)
+    assert found == expected
+    assert len(set(found)) > 3
+
+
+def test_answers_are_greedy_whatever_the_model_ships(
+    tiny_base: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+    prompt = tokenizer("def count(x):")["input_ids"]
+    plain = generation.answer(model, tokenizer, [prompt], max_new_tokens=8, batch_size=1)
+    shipped = model.generation_config
+    shipped.update(do_sample=True, temperature=5.0, top_k=3, repetition_penalty=1.8)
+    kept = copy.deepcopy(shipped)
+    assert generation.answer(model, tokenizer, [prompt], max_new_tokens=8, batch_size=1) == plain
+    assert model.generation_config.to_dict() == kept.to_dict()
+    assert not [str(w.message) for w in recwarn if "generation" in str(w.message)]
+
+
+# evaluate
+
+
+def test_evaluate_writes_examples_and_metrics(
+    judged: Callable[..., Settings], write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    settings = judged(max_examples=20)
+    write_lines("bench/sub/texts.jsonl", *({"text": f"text number {at}"} for at in range(12)))
+    out = tmp_path / "out"
+    found = evaluate(None, [tmp_path / "bench"], out, settings)
+    assert found == files.read_json(out / "metrics.json")
+    assert sorted(path.name for path in out.iterdir()) == ["examples.jsonl", "metrics.json"]
+    assert found["model"] == "base"
+    heldout = found["benchmarks"]["heldout"]
+    assert (heldout["examples"], heldout["generated"]) == (20, 6)
+    for metric in ("loss", "perplexity", "rouge_l", "exact_match"):
+        assert heldout[metric]["low"] <= heldout[metric]["value"] <= heldout[metric]["high"]
+    # A plain text asks for no answer.
+    texts = found["benchmarks"]["texts"]
+    assert (texts["examples"], texts["generated"], texts["rouge_l"]) == (12, 0, None)
+    rows = files.read_jsonl(out / "examples.jsonl")
+    assert [set(row) for row in rows[:6]] == [
+        {"benchmark", "id", "group", "nll", "tokens", "prompt", "reference", "answer", "rouge_l",
+         "exact"}
+    ] * 6  # fmt: skip
+    assert all(set(row) == {"benchmark", "id", "group", "nll", "tokens"} for row in rows[6:])
+    mean = sum(row["nll"] for row in rows[:20]) / sum(row["tokens"] for row in rows[:20])
+    assert heldout["loss"]["value"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_evaluate_repeats_byte_for_byte_in_any_order_of_lines(
+    make_settings: Callable[..., Settings],
+    write_lines: Callable[..., Path],
+    tuned: Path,
+    tmp_path: Path,
+) -> None:
+    settings = make_settings(
+        judge={"max_examples": 10, "max_generations": 3, "max_new_tokens": 4, "resamples": 200}
+    )
+    rows = task_rows(25)
+    one = write_lines("one/heldout.jsonl", *rows)
+    other = write_lines("other/heldout.jsonl", *reversed(rows))
+    found = [
+        evaluate(tuned, [path], tmp_path / name, settings)
+        for name, path in (("a", one), ("b", one), ("c", other))
+    ]
+    a, b, c = ((tmp_path / name / "examples.jsonl").read_bytes() for name in "abc")
+    assert a == b == c
+    assert found[0]["benchmarks"] == found[1]["benchmarks"] == found[2]["benchmarks"]
+
+
+def test_evaluate_refuses_what_it_cannot_measure(
+    settings: Settings, write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    preference = write_lines("p.jsonl", {"prompt": "a", "chosen": "b", "rejected": "c"})
+    with pytest.raises(BadInput, match=r"p\.jsonl:1: a preference pair"):
+        evaluate(None, [preference], out, settings)
+    broken = write_lines("b.jsonl", task_rows(1)[0], "{broken")
+    with pytest.raises(BadInput, match=r"b\.jsonl:2: invalid_json"):
+        evaluate(None, [broken], out, settings)
+    with pytest.raises(BadInput, match="no such file"):
+        evaluate(None, [tmp_path / "none.jsonl"], out, settings)
+    twice = [write_lines("x/same.jsonl", *task_rows(2)), write_lines("y/same.csv", "text", "a b")]
+    with pytest.raises(BadInput, match="two benchmarks named same"):
+        evaluate(None, twice, out, settings)
+    good = write_lines("good.jsonl", *task_rows(2))
+    with pytest.raises(BadInput, match=r"no adapter_config\.json"):
+        evaluate(tmp_path, [good], out, settings)
+    assert not (out / "metrics.json").exists()
+
+
+# Gates
+
+
+def measured(losses: list[float], benchmark: str = "heldout", tokens: int = 10) -> list[dict]:
+    return [
+        {"benchmark": benchmark, "id": str(at), "group": None, "nll": loss * tokens,
+         "tokens": tokens}
+        for at, loss in enumerate(losses)
+    ]  # fmt: skip
+
+
+def noisy(mean: float, spread: float, count: int = 60, seed: int = 0) -> list[float]:
+    generator = torch.Generator().manual_seed(seed)
+    return (mean + spread * torch.randn(count, generator=generator)).tolist()
+
+
+def decided(settings: Settings, **rows: list[dict]) -> dict[str, dict]:
+    return {gate["name"]: gate for gate in gates.decide(rows, settings)}
+
+
+def test_the_paired_test_sees_through_the_spread_of_examples(settings: Settings) -> None:
+    # A gain of 0.1 on each example, far below the spread between examples.
+    base = noisy(3.0, 1.5)
+    better = [loss - gain for loss, gain in zip(base, noisy(0.1, 0.1, seed=1), strict=True)]
+    found = decided(settings, base=measured(base), candidate=measured(better))
+    assert list(found) == ["better"]
+    assert found["better"]["passed"]
+    assert found["better"]["interval"][1] < 0
+    assert "0.1" in found["better"]["reason"]
+    assert "lower than the base model's" in found["better"]["reason"]
+    same = decided(settings, base=measured(base), candidate=measured(base))["better"]
+    assert not same["passed"]
+    assert same["interval"] == [0, 0]
+    shaken = [loss + change for loss, change in zip(base, noisy(0, 0.1, seed=2), strict=True)]
+    luck = decided(settings, base=measured(base), candidate=measured(shaken))["better"]
+    assert not luck["passed"]
+    assert "cannot be told from the base model" in luck["reason"]
+
+
+def test_a_champion_is_the_reference_and_no_benchmark_may_get_worse(settings: Settings) -> None:
+    def rows(a: float, b: float, general: float) -> list[dict]:
+        return [
+            *measured(noisy(a, 0.01), "a", tokens=90),
+            *measured(noisy(b, 0.01), "b"),
+            *measured(noisy(general, 0.01), gates.GENERAL),
+        ]
+
+    found = decided(
+        settings, base=rows(3, 3, 2), champion=rows(2, 2, 2.2), candidate=rows(1.5, 2.5, 2.25)
+    )
+    assert {name: gate["passed"] for name, gate in found.items()} == {
+        "better": True,
+        "no_regression:a": True,
+        "no_regression:b": False,
+        "general": True,
+    }
+    assert found["no_regression:b"]["threshold"] == settings.judge.max_regression
+    assert "0.500 nats a token higher than the champion's" in found["no_regression:b"]["reason"]
+    # The general probe is held against the base model, or it would creep up round by round.
+    assert found["general"]["value"] == pytest.approx(0.25)
+    worse = decided(
+        settings, base=rows(3, 3, 2), champion=rows(2, 2, 2.2), candidate=rows(1.5, 1.5, 2.4)
+    )
+    assert not worse["general"]["passed"]
+    # Better than the base model is not enough.
+    behind = decided(
+        settings, base=rows(3, 3, 2), champion=rows(2, 2, 2), candidate=rows(2.01, 2.01, 2)
+    )
+    assert not behind["better"]["passed"]
+
+
+def test_a_handful_of_examples_proves_nothing(settings: Settings) -> None:
+    found = decided(settings, base=measured([3.0] * 9), candidate=measured([1.0] * 9))
+    assert not found["better"]["passed"]
+    assert "too few" in found["better"]["reason"]
+
+
+# judge
+
+
+def test_a_good_candidate_passes_and_everything_is_written(
+    judged: Callable[..., Settings], tuned: Path, tmp_path: Path
+) -> None:
+    settings = judged(probe=task_rows(15, start=90))
+    out = tmp_path / "verdict"
+    verdict = judge(tuned, None, out, settings)
+    assert verdict == files.read_json(out / "verdict.json")
+    assert verdict["passed"] is True
+    assert verdict["reference"] == "base"
+    assert [gate["name"] for gate in verdict["gates"]] == ["better", "general"]
+    assert set(verdict["models"]) == {"base", "candidate"}
+    assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*.*")) == [
+        "base/examples.jsonl", "base/metrics.json", "candidate/examples.jsonl",
+        "candidate/metrics.json", "metrics.png", "review.html", "review.md", "verdict.json",
+    ]  # fmt: skip
+    assert (out / "metrics.png").read_bytes().startswith(b"\x89PNG")
+    assert verdict["models"]["candidate"] == files.read_json(out / "candidate" / "metrics.json")
+    text, tags = visible_text((out / "review.html").read_text())
+    assert "passed all gates" in text
+    assert "script" not in tags
+    row = files.read_jsonl(out / "candidate" / "examples.jsonl")[0]
+    assert row["prompt"] in text
+    assert "General probe" in text
+
+
+def test_a_damaged_candidate_is_refused(
+    judged: Callable[..., Settings], make_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    verdict = judge(make_adapter(noise=3.0), None, tmp_path / "out", judged())
+    assert verdict["passed"] is False
+    assert verdict["gates"][0]["value"] > 0
+    assert "refused" in (tmp_path / "out" / "review.html").read_text()
+
+
+def test_lost_abilities_are_noticed(
+    judged: Callable[..., Settings], make_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    forgetful = make_adapter(learn=task_rows(10, start=500), unlearn=probe_rows(8), steps=30)
+    settings = judged(probe=probe_rows(20), max_general_loss_increase=0.02)
+    verdict = judge(forgetful, None, tmp_path / "out", settings)
+    passed = {gate["name"]: gate["passed"] for gate in verdict["gates"]}
+    assert passed == {"better": True, "general": False}
+    assert verdict["passed"] is False
+
+
+def test_a_candidate_equal_to_the_champion_is_refused(
+    judged: Callable[..., Settings], tuned: Path, tmp_path: Path
+) -> None:
+    verdict = judge(tuned, tuned, tmp_path / "out", judged())
+    passed = {gate["name"]: gate["passed"] for gate in verdict["gates"]}
+    assert passed == {"better": False, "no_regression:heldout": True}
+    assert verdict["reference"] == "champion"
+
+
+def test_what_was_measured_is_not_measured_again(
+    judged: Callable[..., Settings],
+    make_adapter: Callable[..., Path],
+    tuned: Path,
+    write_lines: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    settings = judged()
+    kept = settings.project.state_dir / "evaluations"
+    first = judge(tuned, None, tmp_path / "first", settings)
+    before = {path: path.stat().st_mtime_ns for path in kept.rglob("*.jsonl")}
+    assert len(before) == 2
+    second = judge(make_adapter(noise=0.01), tuned, tmp_path / "second", settings)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list(kept.rglob("*.jsonl"))) == 3
+    for old, new in (("base", "base"), ("candidate", "champion")):
+        assert second["models"][new]["benchmarks"] == first["models"][old]["benchmarks"]
+    # Other data under the same name count as other data.
+    write_lines("bench/heldout.jsonl", *task_rows(30, start=30))
+    third = judge(tuned, None, tmp_path / "third", settings)
+    assert third["models"]["base"]["benchmarks"] != first["models"]["base"]["benchmarks"]
+
+
+def test_the_same_input_gives_the_same_verdict_and_pages(
+    judged: Callable[..., Settings], tuned: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        settings = judged(probe=probe_rows(12))
+        project = settings.project.model_copy(update={"state_dir": tmp_path / f"state-{name}"})
+        settings = settings.model_copy(update={"project": project})
+        judge(tuned, None, tmp_path / name, settings)
+    for file in ("review.html", "review.md", "metrics.png", "candidate/examples.jsonl"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    verdicts = [files.read_json(tmp_path / name / "verdict.json") for name in ("a", "b")]
+    assert verdicts[0]["gates"] == verdicts[1]["gates"]
+
+
+def test_a_probe_that_is_named_but_missing_is_bad_input(
+    judged: Callable[..., Settings], tuned: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "verdict.json").write_text("{}")
+    missing = judged(general_probe=str(tmp_path / "gone.jsonl"))
+    with pytest.raises(BadInput, match=r"judge\.general_probe: .*gone\.jsonl: no such file"):
+        judge(tuned, None, out, missing)
+    assert not (out / "verdict.json").exists(), "an old verdict would be taken for this one"
+
+
+# Pages
+
+
+def test_hostile_text_is_shown_and_not_obeyed(
+    judged: Callable[..., Settings],
+    write_lines: Callable[..., Path],
+    tuned: Path,
+    tmp_path: Path,
+) -> None:
+    rows = [pair(f"{at} {HOSTILE}\n\n# head", HOSTILE, id=f"<b>{at}") for at in range(12)]
+    settings = judged(benchmarks=[str(write_lines("evil/<i>.jsonl", *rows))])
+    verdict = judge(tuned, None, tmp_path / "out", settings)
+    text, tags = visible_text((tmp_path / "out" / "review.html").read_text())
+    assert not tags & {"script", "b", "i", "a", "img"}
+    assert "<script>alert(1)</script> | `x` **b**" in text
+    assert "\u202e" not in text
+    card = model_card(verdict, settings, {"data": HOSTILE, HOSTILE: "value"})
+    for page in ((tmp_path / "out" / "review.md").read_text(), card):
+        assert "<script" not in page
+        assert "<b>" not in page
+        assert "\u202e" not in page
+        assert not re.search(r"(?<!\\)\]\((http|javascript)", page)
+        assert "http://" not in page
+    assert r"alert\(1\)" in card
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a|b", r"a\|b"),
+        ("<img src=x onerror=y>", "&lt;img src=x onerror=y&gt;"),
+        ("# a\n- b", r"\# a<br>- b"),
+        ("www.evil.example", r"www\.evil.example"),
+        ("a\\`b`", r"a\\\`b\`"),
+        ("x\x00y\r\nz", r"x\\u0000y<br>z"),
+        (12.5, "12.5"),
+    ],
+)
+def test_markdown_is_escaped(text: object, expected: str) -> None:
+    assert pages.escape_markdown(text) == expected
+
+
+def test_comparison_and_card_tell_the_verdict(
+    judged: Callable[..., Settings], tuned: Path, tmp_path: Path
+) -> None:
+    settings = judged(probe=probe_rows(12), max_generations=0)
+    verdict = judge(tuned, None, tmp_path / "out", settings)
+    rows = comparison(verdict)
+    assert [(row["benchmark"], row["metric"]) for row in rows] == [
+        ("heldout", "loss"),
+        ("heldout", "perplexity"),
+        ("general", "loss"),
+        ("general", "perplexity"),
+    ]
+    assert rows[0]["champion"] is None
+    loss = verdict["models"]["candidate"]["benchmarks"]["heldout"]["loss"]
+    assert rows[0]["candidate"] == loss
+    assert "None were generated" in (tmp_path / "out" / "review.html").read_text()
+    card = model_card(
+        verdict, settings, {"rank": "99", "data_version": "abc.dir", "learning_rate": "0.5"}
+    )
+    assert "| rank | 99 |" in card
+    assert "| learning rate | 0.5 |" in card
+    assert "| data version | abc.dir |" in card
+    assert f"{loss['value']:.3g} ({loss['low']:.3g} to {loss['high']:.3g})" in card
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert code
+    assert json.dumps(settings.base.model).strip('"') in code[1]
+    compile(code[1], "card", "exec")

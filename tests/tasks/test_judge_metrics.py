@@ -1,0 +1,83 @@
+"""ROUGE-L and exact match."""
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tasks.judge import metrics
+
+WORDS = ["a", "b", "c", "d", "Ä", "x_1", "7", ",", "."]
+SENTENCES = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
+    st.sampled_from(["a", "b", "c", "d", "Ä", "x_1", "7", ",", "."]), max_size=12
+).map(" ".join)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "expected"),
+    [
+        # Lin 2004, §3.1: reference S1, candidates S2 (LCS 3 of 4 and 4) and S3 (LCS 2).
+        ("police kill the gunman", "police killed the gunman", 3 / 4),
+        ("the gunman kill police", "police killed the gunman", 2 / 4),
+        # LCS 3 ("the sum array") of 5 said and 6 wanted: 2·3/11.
+        ("Compute the sum of array", "Return the total sum, per array.", 6 / 11),
+        # LCS 1 of 3 and 1.
+        ("no no yes", "Yes!", 2 / 4),
+        ("one", "two", 0.0),
+        ("", "two", 0.0),
+        ("...", "...", 0.0),
+    ],
+)
+def test_rouge_l_by_hand(answer: str, reference: str, expected: float) -> None:
+    assert metrics.rouge_l(answer, reference) == pytest.approx(expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SENTENCES, SENTENCES)
+def test_rouge_l_is_bounded_and_symmetric(one: str, other: str) -> None:
+    score = metrics.rouge_l(one, other)
+    assert 0 <= score <= 1
+    assert score == metrics.rouge_l(other, one)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SENTENCES)
+def test_rouge_l_of_a_text_with_itself_is_one(text: str) -> None:
+    assume(metrics.words(text))
+    assert metrics.rouge_l(text, text.upper()) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(SENTENCES, SENTENCES)
+def test_rouge_l_uses_the_longest_common_subsequence(one: str, other: str) -> None:
+    said, wanted = metrics.words(one), metrics.words(other)
+    assume(said and wanted)
+    # The textbook's table.
+    table = [[0] * (len(wanted) + 1) for _ in range(len(said) + 1)]
+    for i, a in enumerate(said, start=1):
+        for j, b in enumerate(wanted, start=1):
+            above = max(table[i - 1][j], table[i][j - 1])
+            table[i][j] = table[i - 1][j - 1] + 1 if a == b else above
+    longest = table[-1][-1]
+    expected = 2 * longest / (len(said) + len(wanted))
+    assert metrics.rouge_l(one, other) == pytest.approx(expected)
+    # The spans that a reader sees marked are the words that were counted.
+    spans = metrics.common_spans(one, other)
+    assert len(spans) == longest
+    assert all(one[start:end].lower() in wanted for start, end in spans)
+    assert spans == sorted(spans)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "same"),
+    [
+        ("Return the  sum.", "return the sum", True),
+        ("ﬁt the model", "Fit the model.", True),
+        ("Return -1.", "Return 1.", False),
+        ("Return the sum", "Return a sum", False),
+        ("3.5", "35", False),
+    ],
+)
+def test_exact_match_forgives_case_space_and_full_stop(
+    answer: str, reference: str, same: bool
+) -> None:
+    assert metrics.exact_match(answer, reference) is same

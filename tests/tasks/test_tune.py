@@ -1,0 +1,425 @@
+"""Training without padding is the same training, and what it exports is a plain PEFT adapter."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM
+
+from tasks import files, records
+from tasks.encoding import Example, encode
+from tasks.errors import BadInput, PerpetuneError
+from tasks.settings import Tune
+from tasks.tune import train
+from tasks.tune.loop import Diverged, evaluation_steps, rate_factor
+from tasks.tune.lora import fuse
+from tasks.tune.packing import pack, packed_attention, summed_loss
+
+CPU = torch.device("cpu")
+COLOURS = ["red", "green", "blue", "white", "black", "yellow"]
+
+
+def write_data(folder: Path, train_count: int = 24, validation_count: int = 8) -> Path:
+    """Curated records that a tiny model can learn something from."""
+    for name, start, count in (("train", 0, train_count), ("validation", 1000, validation_count)):
+        rows = []
+        for number in range(start, start + count):
+            colour = COLOURS[number % len(COLOURS)]
+            turns = [
+                {"role": "system", "content": "Answer."},
+                {"role": "user", "content": f"What colour has box {number}?" * (1 + number % 3)},
+                {"role": "assistant", "content": f"The box is {colour}."},
+            ]
+            row = {"id": f"box-{number}", "messages": turns, "meta": {}}
+            rows.append(row | {"source": "data/train/boxes.jsonl", "line": number + 1})
+        files.write_jsonl(folder / f"{name}.jsonl", rows)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_data(tmp_path / "curated")
+
+
+QUICK = {"rank": 4, "learning_rate": 1e-2, "batch_size": 4, "max_steps": 6, "evaluations": 3}
+
+
+def curve_of(out: Path) -> list[dict]:
+    return [
+        {key: value for key, value in row.items() if key != "seconds"}
+        for row in files.read_jsonl(out / "curve.jsonl")
+    ]
+
+
+def load_plain(base: Path, adapter: Path | None = None) -> torch.nn.Module:
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    return PeftModel.from_pretrained(model, str(adapter)).eval() if adapter else model.eval()
+
+
+def some_examples(lengths: list[int]) -> list[Example]:
+    generator = torch.Generator().manual_seed(1)
+    drawn = []
+    for number, length in enumerate(lengths):
+        tokens = torch.randint(10, 40_000, (length,), generator=generator).tolist()
+        learned = tuple(at >= length // 2 for at in range(length))
+        drawn.append(Example(str(number), "x", tuple(tokens), learned))
+    return drawn
+
+
+def padded_losses(model: torch.nn.Module, examples: list[Example]) -> torch.Tensor:
+    """Summed loss of each sequence, by a padded batch with an attention mask."""
+    width = max(len(example.input_ids) for example in examples)
+    ids = torch.zeros(len(examples), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    labels = torch.full_like(ids, -100)
+    for row, example in enumerate(examples):
+        count = len(example.input_ids)
+        ids[row, :count] = torch.tensor(example.input_ids)
+        mask[row, :count] = 1
+        learned = torch.tensor(example.learned)
+        labels[row, :count] = torch.where(learned, ids[row, :count], -100)
+    logits = model(input_ids=ids, attention_mask=mask).logits
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="none"
+    )
+    return losses.view(len(examples), -1).sum(dim=1)
+
+
+# Packs
+
+
+def test_a_pack_gives_each_sequence_the_loss_that_padding_gives_it(tiny_base: Path):
+    examples = some_examples([3, 17, 9, 9, 9, 30, 2, 2])
+    model = load_plain(tiny_base)
+    expected = padded_losses(model, examples)
+    with packed_attention(model):
+        alone = torch.stack([summed_loss(model, pack([each], CPU)) for each in examples])
+        together = summed_loss(model, pack(examples, CPU))
+    torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(together, expected.sum(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_pack_gives_the_gradients_that_padding_gives(tiny_base: Path):
+    examples = some_examples([12, 25, 12, 7])
+    gradients = []
+    for packed in (False, True):
+        model = load_plain(tiny_base)
+        if packed:
+            with packed_attention(model):
+                summed_loss(model, pack(examples, CPU)).backward()
+        else:
+            padded_losses(model, examples).sum().backward()
+        gradients.append({name: each.grad for name, each in model.named_parameters()})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_packed_attention_is_gone_after_its_context(tiny_base: Path):
+    model = load_plain(tiny_base)
+    before = model.config._attn_implementation
+    with packed_attention(model):
+        assert model.config._attn_implementation != before
+    assert model.config._attn_implementation == before
+
+
+def test_a_sequence_beyond_a_sliding_window_is_refused():
+    config = MistralConfig(
+        vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=1, head_dim=8,
+        num_attention_heads=2, num_key_value_heads=1, sliding_window=8,
+    )  # fmt: skip
+    model = MistralForCausalLM(config).eval()
+    short, long = (Example("a", "x", (5,) * n, (True,) * n) for n in (8, 9))
+    with packed_attention(model):
+        assert summed_loss(model, pack([short, short], CPU)).isfinite()
+        with pytest.raises(PerpetuneError, match=r"sliding window.*tune\.max_length"):
+            summed_loss(model, pack([short, long], CPU))
+
+
+# LoRA
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_quick_lora_forward_equals_that_of_peft(tiny_base: Path, dropout: float):
+    config = LoraConfig(r=4, lora_alpha=12, target_modules="all-linear", lora_dropout=dropout)
+    model = get_peft_model(load_plain(tiny_base), config).train()
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:  # zero at first, when the adapter does nothing
+            torch.nn.init.normal_(parameter, std=0.1)
+    ids = torch.arange(100, 140).view(2, 20)
+
+    def outcome() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        model.zero_grad()
+        torch.manual_seed(1)
+        logits = model(input_ids=ids).logits
+        logits.square().mean().backward()
+        return logits, [each.grad for each in model.parameters() if each.requires_grad]
+
+    expected, expected_gradients = outcome()
+    fuse(model)
+    logits, gradients = outcome()
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-4, atol=1e-6)
+    with model.disable_adapter():
+        plain = model(input_ids=ids).logits
+    torch.testing.assert_close(plain, load_plain(tiny_base)(input_ids=ids).logits)
+
+
+# Training
+
+
+def test_training_lowers_the_loss_and_writes_exactly_its_files(data, tmp_path, make_settings):
+    settings = make_settings(tune=QUICK | {"max_steps": 30, "learning_rate": 3e-2})
+    out = tmp_path / "out"
+    metrics = train(data, out, settings)
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == [
+        "best",
+        "best/adapter_config.json",
+        "best/adapter_model.safetensors",
+        "curve.jsonl",
+        "metrics.json",
+    ]
+    assert files.read_json(out / "metrics.json") == metrics
+    assert metrics["state"] == "complete"
+    assert metrics["validation_loss"] < metrics["initial_validation_loss"] - 0.2
+    curve = curve_of(out)
+    assert metrics["validation_loss"] == min(row.get("validation_loss", 99) for row in curve)
+    assert [row["step"] for row in curve if "validation_loss" in row] == [6, 12, 18]
+    assert metrics["steps"] == len(curve) == 18  # 3 epochs of 24 examples, 4 a step
+    assert metrics["epochs"] == 3
+    assert metrics["tokens_trained"] == sum(row["tokens"] for row in curve)
+    assert metrics["params"]["alpha"] == 8
+
+
+def test_vanilla_peft_gives_the_loss_that_training_measured(
+    data, tmp_path, make_settings, tiny_base
+):
+    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK))
+    adapter = tmp_path / "out" / "best"
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tiny_base)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    examples = [
+        encode(record, tokenizer, 512) for record in records.load([data / "validation.jsonl"])
+    ]
+    model = load_plain(tiny_base, adapter)
+    targets = sum(example.targets for example in examples)
+    loss = padded_losses(model, examples).sum().item() / targets
+    assert loss == pytest.approx(metrics["validation_loss"], abs=1e-5)
+    assert abs(loss - metrics["initial_validation_loss"]) > 1e-2
+
+
+def test_vanilla_peft_gives_the_logits_of_the_model_in_memory(
+    data, tmp_path, make_settings, tiny_base, monkeypatch
+):
+    from tasks.tune import training
+
+    ids = torch.arange(500, 540).view(1, 40)
+    in_memory = []
+    write = training._write_adapter
+
+    def write_and_remember(folder, weights, model, settings):
+        base = model.get_base_model()
+        name = base.config._attn_implementation
+        base.set_attn_implementation("sdpa")
+        in_memory.append(model.eval()(input_ids=ids).logits.detach())
+        base.set_attn_implementation(name)
+        write(folder, weights, model, settings)
+
+    monkeypatch.setattr(training, "_write_adapter", write_and_remember)
+    # One evaluation, at the end: the weights in memory are those of the best checkpoint.
+    train(data, tmp_path / "out", make_settings(tune=QUICK | {"evaluations": 1}))
+    logits = load_plain(tiny_base, tmp_path / "out" / "best")(input_ids=ids).logits
+    torch.testing.assert_close(logits, in_memory[0], rtol=1e-5, atol=1e-5)
+    assert (logits - load_plain(tiny_base)(input_ids=ids).logits).abs().max() > 1e-2
+
+
+def test_equal_input_gives_equal_bytes(data, tmp_path, make_settings):
+    tune = QUICK | {"dropout": 0.1}
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        settings = make_settings(tune=tune, project={"seed": seed})
+        train(data, tmp_path / name, settings)
+        torch.rand(7)  # what else happens in the process does not matter
+    hashes = {name: files.file_hashes(tmp_path / name / "best") for name in ("one", "two", "three")}
+    assert hashes["one"] == hashes["two"]
+    assert curve_of(tmp_path / "one") == curve_of(tmp_path / "two")
+    assert hashes["one"] != hashes["three"]
+
+
+def test_cutting_a_batch_into_packs_does_not_change_the_steps(data, tmp_path, make_settings):
+    for tokens in (64, 4096):
+        settings = make_settings(tune=QUICK | {"micro_batch_tokens": tokens})
+        train(data, tmp_path / str(tokens), settings)
+    small, large = curve_of(tmp_path / "64"), curve_of(tmp_path / "4096")
+    assert len(small) == len(large)
+    for one, other in zip(small, large, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+def test_the_first_step_is_measured_on_completions_only(data, tmp_path, make_settings, tiny_base):
+    one = make_settings(tune=QUICK | {"batch_size": 24, "max_steps": 1, "evaluations": 1})
+    train(data, tmp_path / "out", one)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    examples = [encode(each, tokenizer) for each in records.load([data / "train.jsonl"])]
+    learned = {
+        tokenizer.decode([t for t, yes in zip(e.input_ids, e.learned, strict=True) if yes])
+        for e in examples
+    }
+    assert learned == {f"The box is {colour}.<|im_end|>" for colour in COLOURS}
+    targets = sum(example.targets for example in examples)
+    expected = padded_losses(load_plain(tiny_base), examples).sum().item() / targets
+    assert curve_of(tmp_path / "out")[0]["train_loss"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_no_gain_stops_early_and_the_best_checkpoint_is_kept(
+    data, tmp_path, make_settings, tiny_base
+):
+    tune = QUICK | {"learning_rate": 1.0, "evaluations": 6, "patience": 2, "warmup_share": 0.5}
+    metrics = train(data, tmp_path / "out", make_settings(tune=tune))
+    losses = [row["validation_loss"] for row in curve_of(tmp_path / "out")]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 3 < 6
+    assert metrics["state"] == "complete"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    examples = [encode(each, tokenizer) for each in records.load([data / "validation.jsonl"])]
+    model = load_plain(tiny_base, tmp_path / "out" / "best")
+    loss = padded_losses(model, examples).sum().item() / sum(each.targets for each in examples)
+    assert loss == pytest.approx(losses[best], abs=1e-4)
+
+
+def test_report_stops_the_run_but_not_after_its_last_step(data, tmp_path, make_settings):
+    seen = []
+
+    def report(step: int, loss: float) -> bool:
+        seen.append((step, loss))
+        return step >= 4
+
+    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK), report=report)
+    assert metrics["state"] == "pruned"
+    assert [step for step, _ in seen] == [2, 4]
+    assert metrics["steps"] == 4
+    metrics = train(
+        data, tmp_path / "out", make_settings(tune=QUICK), report=lambda step, _: step == 6
+    )
+    assert metrics["state"] == "complete"
+
+
+def test_a_failed_run_is_not_taken_for_a_whole_one(data, tmp_path, make_settings):
+    out = tmp_path / "out"
+    train(data, out, make_settings(tune=QUICK))
+    before = files.file_hashes(out / "best")
+
+    def fail(step: int, _: float) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, out, make_settings(tune=QUICK | {"rank": 2}), report=fail)
+    assert not (out / "metrics.json").exists()
+    assert files.file_hashes(out / "best") == before
+    assert train(data, out, make_settings(tune=QUICK | {"rank": 2}))["params"]["rank"] == 2
+
+
+def test_a_loss_that_is_no_number_is_said(data, tmp_path, make_settings, monkeypatch):
+    from tasks.tune import loop
+
+    monkeypatch.setattr(loop, "validation_loss", lambda *_: math.nan)
+    with pytest.raises(Diverged, match="nan at step 2"):
+        train(data, tmp_path / "out", make_settings(tune=QUICK))
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert len(curve_of(tmp_path / "out")) == 1
+
+
+def test_half_precision_bases_train_adapters_in_float32(data, tmp_path, make_settings):
+    from safetensors.torch import load_file
+
+    losses = {}
+    for dtype in ("float32", "bfloat16", "float16"):
+        settings = make_settings(tune=QUICK, base={"dtype": dtype})
+        metrics = train(data, tmp_path / dtype, settings)
+        losses[dtype] = metrics["validation_loss"]
+        weights = load_file(tmp_path / dtype / "best" / "adapter_model.safetensors")
+        assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], abs=0.05)
+    assert losses["float16"] == pytest.approx(losses["float32"], abs=0.05)
+
+
+@pytest.mark.parametrize("method", ["lora"])
+def test_the_base_is_what_it_was_after_an_adapter(tiny_base, method):
+    from tasks.tune.methods import adapted
+
+    base = load_plain(tiny_base)
+    names, before = dir(base), {name: each.clone() for name, each in base.state_dict().items()}
+    modules = [type(module) for module in base.modules()]
+    for _ in range(2):
+        with adapted(base, Tune(method=method, rank=4)) as model:
+            assert model.get_nb_trainable_parameters()[0] > 0
+        assert [type(module) for module in base.modules()] == modules
+        assert dir(base) == names
+        after = base.state_dict()
+        assert after.keys() == before.keys()
+        assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda data: (data / "train.jsonl").unlink(), r"train\.jsonl: no such file.*curate"),
+        (lambda data: (data / "validation.jsonl").write_text(""), r"validation\.jsonl.*no record"),
+        (lambda data: (data / "train.jsonl").write_text("{]\n"), r"train\.jsonl:1"),
+        (lambda data: (data / "train.jsonl").write_text('{"text": ""}\n'), "anything to learn"),
+        (
+            lambda data: (data / "train.jsonl").write_text(
+                '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'
+            ),
+            r"train\.jsonl:1: a preference pair",
+        ),
+    ],
+)
+def test_unusable_data_is_named(data, tmp_path, make_settings, break_it, message):
+    break_it(data)
+    with pytest.raises(BadInput, match=message):
+        train(data, tmp_path / "out", make_settings(tune=QUICK))
+
+
+def test_target_modules_that_the_base_lacks_are_named(data, tmp_path, make_settings):
+    settings = make_settings(tune=QUICK | {"target_modules": ["no_such_proj"]})
+    with pytest.raises(BadInput, match=r"tune\.target_modules.*no_such_proj"):
+        train(data, tmp_path / "out", settings)
+
+
+# Schedules
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    steps=st.integers(1, 60),
+    warmup=st.floats(0, 1),
+    schedule=st.sampled_from(["linear", "cosine", "constant"]),
+)
+def test_the_rate_rises_to_its_peak_then_falls_and_is_never_zero(steps, warmup, schedule):
+    tune = Tune(schedule=schedule, warmup_share=warmup)
+    factors = [rate_factor(step, steps, tune) for step in range(1, steps + 1)]
+    top = math.ceil(warmup * steps)
+    assert all(0 < factor <= 1 for factor in factors)
+    assert factors[:top] == sorted(factors[:top])
+    assert factors[top:] == sorted(factors[top:], reverse=True)
+    if top:
+        assert factors[top - 1] == 1
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(steps=st.integers(1, 200), evaluations=st.integers(1, 20))
+def test_evaluations_are_spread_evenly_and_one_is_at_the_end(steps, evaluations):
+    due = sorted(evaluation_steps(steps, evaluations))
+    assert due[-1] == steps
+    assert due[0] >= 1
+    assert len(due) == min(steps, evaluations)
+    gaps = [after - before for before, after in zip([0, *due], due, strict=False)]
+    assert max(gaps) - min(gaps) <= 1
