@@ -128,11 +128,14 @@ def _compare(
             f"({difference}); fetch it with `dvc pull {pointer.name}`, "
             + accept.format("the default instead")
         )
-    if _DEFAULT_FILE in (known or hashes):
-        remedy = "reinstall the pinned packages (`make setup`) and run `perpetune collect`"
+    subject = str(data)
+    if built:
+        subject = "the embedded default, built here,"
+        remedy = "reinstall the pinned packages (`make setup`), restore `collect` in params.yaml"
+    elif _DEFAULT_FILE in (known or hashes):
+        remedy = f"reinstall the pinned packages (`make setup`), remove {data} and collect again"
     else:
         remedy = f"go back with `dvc checkout {pointer.name}` or `dvc pull {pointer.name}`"
-    subject = "the embedded default, built here," if built else f"{data}"
     raise PerpetuneError(
         f"{subject} differs from {pointer}: {difference}; {remedy}, "
         + accept.format("the data as it is")

@@ -8,6 +8,7 @@ from typing import Any
 from tasks import base_model, files
 from tasks.errors import BadInput
 from tasks.judge import evaluation, gates, picture, review
+from tasks.judge.comparison import MODELS
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def judge(candidate: Path, champion: Path | None, out: Path, settings: Settings)
         "passed": all(gate["passed"] for gate in decided),
         "reference": "base" if champion is None else "champion",
         "gates": decided,
-        "models": models,
+        "models": {name: models[name] for name in MODELS if name in models},
         "review": "review.html",
         "seconds": round(time.perf_counter() - started, 1),
     }

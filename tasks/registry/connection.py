@@ -23,10 +23,9 @@ log = logging.getLogger(__name__)
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _LOCK_SECONDS = 60.0
-# MLflow's UI opens every page in its GenAI view unless the link (or the browser's memory) says
-# otherwise; 3.17 does not read the experiment's kind for this, other versions do.
+# MLflow's UI opens every page in its GenAI view unless the link, or the browser's memory of the
+# last choice, says otherwise. (It does not look at the experiment's `mlflow.experimentKind`.)
 _VIEW = "workflowType=machine_learning"
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class Connection:
@@ -104,7 +103,7 @@ class Connection:
             direct = self.uri.startswith(_DATABASES)
             location = (self._state / "mlartifacts").as_uri() if direct else None
             with another_may_be_first():
-                client.create_experiment(name, location, dict(_EXPERIMENT_TAGS))
+                client.create_experiment(name, location)
             found = self.find_experiment(client, name)
             assert found is not None
         return found

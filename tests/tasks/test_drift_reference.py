@@ -88,6 +88,17 @@ def test_after_a_drift_round_both_old_and_new_traffic_are_normal(
     assert verdicts["law"][0] is True
 
 
+def test_a_regime_too_small_to_tell_does_not_silence_the_alarm(
+    curated: Callable[..., Path], write_lines: Callable[..., Path], tmp_path: Path
+):
+    rows = [row | {"drift_regime": "training"} for row in chats("data", 60, 1, "a")]
+    rows += [row | {"drift_regime": "tiny"} for row in chats("songs", 3, 2, "b")]
+    window = write_lines("songs.jsonl", *chats("songs", 40, 9, "traffic"))
+    result = detect(write_lines("reference.jsonl", *rows), window, SETTINGS)
+    assert result["drift"]
+    assert [regime["name"] for regime in result["regimes"]] == ["training"]
+
+
 def test_the_report_names_the_regime_that_the_window_is_nearest_to(
     curated: Callable[..., Path], write_lines: Callable[..., Path], tmp_path: Path
 ):

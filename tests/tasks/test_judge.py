@@ -63,7 +63,7 @@ def make_adapter(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> C
         if unlearn:
             signs.append((-1, [encode(row, tokenizer) for row in unlearn]))
         for _ in range(steps):
-            sum(sign * padded_loss(model, examples) for sign, examples in signs).backward()
+            sum(sign * quick_loss(model, examples) for sign, examples in signs).backward()
             optimiser.step()
             optimiser.zero_grad()
         folder = tmp_path_factory.mktemp("adapter")
@@ -102,6 +102,18 @@ def encode(row: dict, tokenizer: Any) -> encoding.Example:
     record = records.parse(row, "rows", 1)
     assert isinstance(record, records.Record)
     return encoding.encode(record, tokenizer)
+
+
+def quick_loss(model: Any, examples: list[encoding.Example]) -> torch.Tensor:
+    """What `padded_loss` is, without logits where none is wanted: for training in seconds."""
+    total = torch.zeros(())
+    for example in examples:
+        ids = torch.tensor([example.input_ids])
+        predicts = torch.tensor([[*example.learned[1:], False]])
+        logits = model(input_ids=ids, logits_to_keep=predicts).logits
+        wanted = ids.roll(-1, dims=1)[predicts]
+        total = total + torch.nn.functional.cross_entropy(logits, wanted, reduction="sum")
+    return total / sum(example.targets for example in examples)
 
 
 def padded_loss(model: Any, examples: list[encoding.Example]) -> torch.Tensor:
