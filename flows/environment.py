@@ -1,5 +1,6 @@
 """What has to stand in the environment before Prefect and MLflow are imported."""
 
+import contextlib
 import json
 import logging
 import os
@@ -29,6 +30,9 @@ def prepare(settings: Settings) -> None:
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
     }
+    # Prefect creates its home, but not the folders around it.
+    with contextlib.suppress(OSError):
+        (state / "prefect").mkdir(parents=True, exist_ok=True)
     platform = running_platform(settings)
     if platform:
         values["PREFECT_API_URL"] = platform["prefect_api_url"]

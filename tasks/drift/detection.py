@@ -45,7 +45,8 @@ def detect(
     A reference from `write_reference` may hold several regimes, kinds of traffic that the champion
     was trained on. Traffic that resembles any one of them is no drift: the p-value is the largest
     over the regimes, which keeps the error rate (an intersection–union test, Berger 1982), and the
-    figures are those of the regime that gave it.
+    figures are those of the regime that gave it. Regimes mixed in a proportion not seen before are
+    drift.
 
     The same input gives the same figures, in whatever order its rows and files come.
 

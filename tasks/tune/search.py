@@ -155,6 +155,13 @@ def _run_trial(
         metrics = {"state": "failed", "validation_loss": None}
     curve = files.read_jsonl(folder / "curve.jsonl")
     ended = study.trials[-1]
+    if metrics["state"] == "failed":
+        # A trial that came to nothing must not have stopped those that it led for a while.
+        ended.system_attrs = {
+            name: value
+            for name, value in ended.system_attrs.items()
+            if not name.startswith("completed_rung")
+        }
     ended.state = next(state for state, name in _STATES.items() if name == metrics["state"])
     ended.value = metrics["validation_loss"]
     ended.user_attrs = {

@@ -423,7 +423,7 @@ def test_a_damaged_candidate_is_refused(
 def test_lost_abilities_are_noticed(
     judged: Callable[..., Settings], make_adapter: Callable[..., Path], tmp_path: Path
 ) -> None:
-    forgetful = make_adapter(learn=task_rows(10, start=500), unlearn=probe_rows(8), steps=30)
+    forgetful = make_adapter(learn=task_rows(5, start=500), unlearn=probe_rows(4), steps=15)
     settings = judged(probe=probe_rows(20), max_general_loss_increase=0.02)
     verdict = judge(forgetful, None, tmp_path / "out", settings)
     passed = {gate["name"]: gate["passed"] for gate in verdict["gates"]}
