@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 DATA = Path("data")
 POINTER = Path("data.dvc")
 CURATED = Path("artifacts/curated")
+# What DVC suggests after each run; a round's log is no place for it.
+_HINTS = ("To track the changes", "To enable auto staging", "Use `dvc push`", "\tgit ", "\tdvc ")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def dvc(*arguments: str) -> None:
     for line in process.stdout:
         if line.strip():
             lines.append(line.rstrip())
+        if line.strip() and not line.startswith(_HINTS):
             log.info("dvc: %s", line.rstrip())
     if process.wait() != 0:
         reason = "\n".join(lines[-8:])

@@ -30,6 +30,8 @@ def prepare(settings: Settings) -> None:
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
     }
+    if not sys.stderr.isatty():
+        values["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # transformers heeds it, too
     # Prefect creates its home, but not the folders around it.
     with contextlib.suppress(OSError):
         (state / "prefect").mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tasks import files, records
 from tasks.errors import Refused
@@ -61,9 +62,16 @@ def adopt_window(window: Path, data: Path, settings: Settings) -> Adopted:
     for path, is_heldout in ((adopted.benchmark, True), (adopted.feedback, False)):
         rows = [row for row in labelled if (row.line in heldout) is is_heldout]
         rows.sort(key=lambda row: (row.id, row.line))
-        files.write_jsonl(path, (row.row() for row in rows))
+        files.write_jsonl(path, (_as_source(row) for row in rows))
     log.info("%s: %d labelled records, %d held out", window, len(labelled), len(heldout))
     return adopted
+
+
+def _as_source(record: Record) -> dict[str, Any]:
+    """The record as a line of raw data: its place of origin is now the file that it is put in."""
+    row = record.row()
+    origin = {"window": row.pop("source"), "window_line": row.pop("line")}
+    return row | {"meta": {**record.meta, **origin}}
 
 
 def _stem(window: Path) -> str:

@@ -28,6 +28,7 @@ def write_reference(curated: Path, out: Path, settings: Settings) -> Path:
     proportions. A mixture of everything by `tune.mix` would stand for traffic that never was: after
     the retraining, the very traffic that caused it would raise the alarm again, round after round.
     Feedback with fewer than `drift.min_rows` prompts is too small to compare with and is left out.
+    A training source as small as that is written, with a warning: `detect` then refuses to judge.
 
     Args:
         curated: folder with `train.jsonl` and, if it is not empty, `validation.jsonl`.
@@ -39,7 +40,7 @@ def write_reference(curated: Path, out: Path, settings: Settings) -> Path:
         the record has one.
 
     Raises:
-        BadInput: there is no curated training data, or too little of it.
+        BadInput: there is no curated training data, or no prompt in it.
     """
     sources = [curated / "train.jsonl"]
     validation = curated / "validation.jsonl"
@@ -53,14 +54,11 @@ def write_reference(curated: Path, out: Path, settings: Settings) -> Path:
     for name in sorted(regimes, key=lambda name: (name != _TRAINING, name)):
         drawn = draw(regimes[name], options.max_rows, settings.project.seed)
         if len(drawn) < options.min_rows:
-            log.warning("%s: %d distinct prompts are too few for a reference", name, len(drawn))
-        else:
+            log.warning("%s: %d distinct prompts are too few to watch traffic", name, len(drawn))
+        if len(drawn) >= options.min_rows or name == _TRAINING:
             rows += [_row(record, name) for record in drawn]
     if not rows:
-        raise BadInput(
-            f"{curated}: fewer than {options.min_rows} distinct prompts to compare traffic with; "
-            "curate more data, or lower drift.min_rows in params.yaml"
-        )
+        raise BadInput(f"{curated}: no record has a prompt that traffic could be compared with")
     files.write_jsonl(out, rows)
     return out
 

@@ -61,7 +61,9 @@ class Connection:
                 self._client = self._connect()
             yield self._client
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise PerpetuneError(f"MLflow at {self.shown}: {error}") from error
+            # The first line says what happened; the rest is SQL.
+            what = str(error).partition("\n")[0]
+            raise PerpetuneError(f"MLflow at {self.shown}: {what}") from error
 
     @contextmanager
     def alone(self, what: str = "aliases") -> Iterator[None]:

@@ -30,7 +30,8 @@ METHODS: dict[str, Callable[[Tune], PeftConfig]] = {"lora": lora}
 
 def alpha(tune: Tune) -> int | float:
     """LoRA's alpha as set, or twice the rank: the update is then scaled by 2 whatever the rank."""
-    return 2 * tune.rank if tune.alpha is None else tune.alpha
+    given = 2 * tune.rank if tune.alpha is None else tune.alpha
+    return int(given) if given == int(given) else given
 
 
 @contextmanager

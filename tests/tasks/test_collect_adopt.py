@@ -110,7 +110,12 @@ def test_files_are_named_by_the_window_and_know_their_origin(tmp_path: Path) -> 
         "feedback/2026.11-window.jsonl",
     ]
     # Where the window lay is this machine's business: the bytes must not depend on it.
-    assert {value["source"] for value in files.read_jsonl(adopted.feedback)} == {window.name}
+    rows = files.read_jsonl(adopted.feedback)
+    assert {row["meta"]["window"] for row in rows} == {window.name}
+    # Read again, they come from the feedback folder: `tune.mix` draws by that.
+    assert {record.row()["source"] for record in records.load([adopted.feedback])} == {
+        str(adopted.feedback)
+    }
 
 
 def test_an_unreadable_window_is_bad_input(tmp_path: Path) -> None:

@@ -132,10 +132,20 @@ def test_feedback_too_small_to_compare_with_is_left_out(
     assert "songs" not in out.read_text()
 
 
-def test_too_little_training_data_is_refused(curated: Callable[..., Path], tmp_path: Path):
+def test_a_small_training_source_is_written_and_refused_only_when_it_has_to_judge(
+    curated: Callable[..., Path], write_lines: Callable[..., Path], tmp_path: Path
+):
+    folder = curated(chats("data", 10, 1, "a"), [])
+    out = write_reference(folder, tmp_path / "reference.jsonl", SETTINGS)
+    assert len(out.read_text().splitlines()) == 10
+    with pytest.raises(BadInput, match=r"reference\.jsonl: holds 10 distinct prompts"):
+        detect(out, write_lines("window.jsonl", *chats("data", 40, 2, "b")), SETTINGS)
+
+
+def test_training_data_without_a_prompt_is_refused(curated: Callable[..., Path], tmp_path: Path):
     out = tmp_path / "reference.jsonl"
-    with pytest.raises(BadInput, match=r"curated: fewer than 20 distinct prompts"):
-        write_reference(curated(chats("data", 10, 1, "a"), []), out, SETTINGS)
+    with pytest.raises(BadInput, match="curated: no record has a prompt"):
+        write_reference(curated([{"id": 1, "text": " "}], []), out, SETTINGS)
     with pytest.raises(BadInput, match="no such file"):
         write_reference(tmp_path / "nowhere", out, SETTINGS)
     assert not out.exists()

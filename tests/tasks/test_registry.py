@@ -486,6 +486,13 @@ def test_a_server_that_does_not_answer_is_reported_at_once(tmp_path: Path) -> No
     assert "secret" in registry.tracking_uri
 
 
+def test_a_damaged_database_is_reported_in_one_line(registry: Registry) -> None:
+    (registry._settings.project.state_dir / "mlflow.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(PerpetuneError, match=r"mlflow\.db: .*not a database") as caught:
+        registry.status()
+    assert "\n" not in str(caught.value)
+
+
 def test_the_tracking_uri_of_the_settings_goes_before_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,10 +57,8 @@ def test_a_sweep_keeps_the_best_and_stops_the_weak(data, tmp_path, make_settings
         assert metrics["state"] == trial["state"]
         assert metrics["validation_loss"] == trial["validation_loss"]
         assert metrics["tokens_trained"] == trial["tokens"]
-        assert metrics["params"]["rank"] == trial["params"]["rank"]
-        assert (
-            metrics["params"]["alpha"] == trial["params"]["alpha"] == 2 * metrics["params"]["rank"]
-        )
+        assert trial["params"].items() <= metrics["params"].items()
+        assert trial["params"]["alpha"] == 2 * trial["params"]["rank"]
 
     best = result["best"]
     assert best["params"]["learning_rate"] == 3e-2  # the others hardly move
@@ -134,7 +132,7 @@ def test_a_resumed_sweep_proposes_what_an_unbroken_one_does(data, tmp_path, make
     assert numbers == [0, 1, 2]
 
 
-# Killed when it has evaluated and reported within its third trial, so that a rung is on record.
+# Killed within its third trial, at the first evaluation.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -148,18 +146,15 @@ evaluate = loop.validation_loss
 def evaluate_or_die(*args):
     loss = evaluate(*args)
     if len(finished) == 2:
-        if len(seen := finished[1]) == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        seen.append(loss)
+        os.kill(os.getpid(), signal.SIGKILL)
     return loss
 
 loop.validation_loss = evaluate_or_die
-sweep(data, out, load_settings(params), on_trial=lambda trial, folder: finished.append([]))
+sweep(data, out, load_settings(params), on_trial=lambda trial, _: finished.append(trial))
 """
 
 
-def test_a_killed_sweep_goes_on_without_repeating_a_trial(data, tmp_path, make_settings, tiny_base):
-    # The last value of the search is first in line to win, so the third trial is not stopped.
+def test_a_killed_sweep_goes_on_without_repeating_a_trial(data, tmp_path, make_settings):
     params = tmp_path / "params.yaml"
     files.write_json(params, make_settings(tune=TUNE, sweep=GRID | {"trials": 4}).plain())
     settings = load_settings(params)
