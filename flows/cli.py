@@ -6,6 +6,7 @@ arguments or input, 3 refused by a gate or by policy.
 
 import functools
 import json
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -83,6 +84,8 @@ def command(name: str) -> Callable[[Callable[..., Outcome]], click.Command]:
         @functools.wraps(function)
         def run(params: str, overrides: tuple[str, ...], as_json: bool, **arguments: Any) -> None:
             try:
+                # Ended politely, so that Prefect's temporary server ends, too.
+                signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
                 settings = load_settings(Path(params), overrides)
                 environment.prepare(settings)
                 environment.log_to_stderr()

@@ -23,6 +23,7 @@ import psutil
 from flows.environment import platform_file, running_platform
 from tasks import files
 from tasks.errors import BadInput, PerpetuneError
+from tasks.registry import Registry
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ def up(settings: Settings) -> dict[str, Any]:
     mlflow_url = f"http://{HOST}:{ports['mlflow']}"
     environment = _environment(prefect_url, mlflow_url)
     state = settings.project.state_dir.resolve()
+    # MLflow's database is made here, once and whole, not by a server that may be killed meanwhile.
+    Registry(settings).history()
     started: dict[str, subprocess.Popen[bytes]] = {}
     try:
         started["prefect"] = _start(

@@ -22,6 +22,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from flows.data import CuratedData, curated_data
+from flows.leftovers import clear_leftovers
 from tasks import base_model, files
 from tasks.errors import PerpetuneError
 from tasks.judge import judge, model_card
@@ -61,6 +62,7 @@ def retrain(
     settings = load_settings(Path(params), overrides or [])
     registry = Registry(settings)
     with only_round(settings):
+        clear_leftovers()
         data = curate_step(settings)
         key = round_key(settings, data)
         folder = settings.project.state_dir / "rounds" / key

@@ -93,6 +93,7 @@ def load_model(settings: Settings, adapter: Path | None = None) -> "PreTrainedMo
         BadInput: there is no such model, or the adapter was made for another one.
         PerpetuneError: the weights cannot be loaded.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     folder = locate(settings)
@@ -103,7 +104,7 @@ def load_model(settings: Settings, adapter: Path | None = None) -> "PreTrainedMo
             use_safetensors=True,
             trust_remote_code=settings.base.trust_remote_code,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise PerpetuneError(f"base.model: {folder} cannot be loaded: {error}") from error
     if adapter is not None:
         model = load_adapter(model, adapter)
@@ -114,9 +115,10 @@ def load_adapter(model: Any, adapter: Path) -> Any:
     """Put the PEFT adapter at `adapter` on `model`.
 
     Raises:
-        BadInput: the folder is no adapter, is pickled, or does not fit the model.
+        BadInput: the folder is no adapter, is pickled or damaged, or does not fit the model.
     """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     if not (adapter / "adapter_config.json").is_file():
         raise BadInput(f"{adapter}: no adapter_config.json; name a PEFT adapter folder")
@@ -124,6 +126,8 @@ def load_adapter(model: Any, adapter: Path) -> Any:
         raise BadInput(f"{adapter}: no adapter_model.safetensors; pickled weights are refused")
     try:
         return PeftModel.from_pretrained(model, str(adapter))
+    except SafetensorError as error:
+        raise BadInput(f"{adapter}: the weights are damaged: {error}") from error
     except (RuntimeError, ValueError) as error:
         raise BadInput(f"{adapter}: does not fit this base model: {error}") from error
 

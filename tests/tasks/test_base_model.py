@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tasks import base_model, files
-from tasks.errors import BadInput
+from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import Base, Settings
 
 
@@ -144,6 +144,19 @@ def test_an_adapter_of_another_base_is_refused(settings, adapter):
     save_file(weights | {name: torch.zeros(3, 5)}, path)
     with pytest.raises(BadInput, match="does not fit this base model"):
         base_model.load_model(settings, adapter)
+
+
+def test_damaged_weights_are_named(make_settings, settings, tiny_base, adapter, tmp_path):
+    path = adapter / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadInput, match="adapter: the weights are damaged"):
+        base_model.load_model(settings, adapter)
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_base, copy)
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(PerpetuneError, match=r"base\.model: .*copy cannot be loaded"):
+        base_model.load_model(make_settings(base={"model": str(copy)}))
 
 
 @pytest.mark.slow

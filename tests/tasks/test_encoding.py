@@ -126,9 +126,8 @@ def test_a_template_that_rewrites_earlier_turns_teaches_the_last_answer_only(tin
     )
     example = encode(chat("Hi", "Hello.", "Bye", "See you."), tokenizer)
     assert said(tokenizer, example) == "See you."
-    assert (
-        tokenizer.decode(example.input_ids) == "<user>Hi<assistant>...<user>Bye<assistant>See you."
-    )
+    text = tokenizer.decode(example.input_ids)
+    assert text == "<user>Hi<assistant>...<user>Bye<assistant>See you."
 
 
 def test_a_template_that_does_not_render_an_answer_after_its_prompt_is_refused(tiny_base):

@@ -1,0 +1,53 @@
+"""What a killed round leaves behind without a platform: a temporary server, a run that never ends.
+
+On the platform a worker notices when a flow's process dies. Without one, nobody does: Prefect's
+temporary server loses its parent and stays, and the run says Running for ever.
+"""
+
+import logging
+import os
+
+import psutil
+from prefect import get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+)
+from prefect.runtime import flow_run
+from prefect.states import Crashed
+
+log = logging.getLogger(__name__)
+
+_SERVER = "prefect.server.api.server:create_app"
+
+
+def clear_leftovers() -> None:
+    """End orphaned temporary servers of this project and mark dead rounds as crashed.
+
+    Only while the round's lock is held: then no other round is alive. On a platform it does
+    nothing.
+    """
+    if "PREFECT_API_URL" in os.environ:
+        return
+    for process in psutil.process_iter():
+        try:
+            orphaned = process.ppid() <= 1 and _SERVER in process.cmdline()
+            if orphaned and process.environ().get("PREFECT_HOME") == os.environ["PREFECT_HOME"]:
+                log.info("ending the temporary server of a round that was killed")
+                process.terminate()
+        except psutil.Error:
+            continue
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain"])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Running"]))
+            ),
+        )
+        for run in runs:
+            if str(run.id) != flow_run.id:
+                state = Crashed(message="Its process is gone; a later round took over.")
+                client.set_flow_run_state(run.id, state, force=True)
