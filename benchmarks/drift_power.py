@@ -46,6 +46,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from tasks import files
 from tasks.drift import detect
 from tasks.settings import Settings
 
@@ -231,6 +232,19 @@ def table(found: dict[Run, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def page(found: dict[Run, dict[str, float]], rounds: int) -> str:
+    """The whole result as Markdown: how it was measured, then the tables."""
+    seconds = np.median([got["s"] for got in found.values()])
+    return (
+        "# False alarms and power of the drift check\n\n"
+        f"`python benchmarks/drift_power.py`: {rounds} rounds, {os.cpu_count()} cores "
+        f"({platform.machine()}), Python {platform.python_version()}, Evidently "
+        f"{version('evidently')}, scikit-learn {version('scikit-learn')}. The script's first lines "
+        "say what each column is; in brackets the 95% Wilson interval.\n\n"
+        f"{table(found)}\n\nOur median seconds a run, one process a core: {seconds:.2f}.\n"
+    )
+
+
 def _heading(first: str) -> list[str]:
     return [f"| {first} | runs | {' | '.join(TESTS)} |", "|---|" + "---:|" * (len(TESTS) + 1)]
 
@@ -277,23 +291,12 @@ def main() -> None:
                 runs, tqdm(done, total=len(runs), desc=title, file=sys.stderr), strict=True
             )
             rounds += 1
+            if not options.quick:  # after every round: a run that is stopped leaves its figures
+                files.write_text(RESULTS, page(found, rounds))
             longest = max(longest, time.monotonic() - begun)
             if options.quick or time.monotonic() - started + longest > options.minutes * 60:
                 break
-    seconds = np.median([got["s"] for got in found.values()])
-    text = f"{table(found)}\n\nOur median seconds a run, one process a core: {seconds:.2f}.\n"
-    print(text)
-    if not options.quick:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(
-            f"# False alarms and power of the drift check\n\n"
-            f"`python benchmarks/drift_power.py`: {rounds} rounds, "
-            f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-            f"Evidently {version('evidently')}, scikit-learn {version('scikit-learn')}. "
-            "The script's first lines say what each column is; in brackets the 95% Wilson "
-            f"interval.\n\n{text}",
-            encoding="utf-8",
-        )
+    print(page(found, rounds))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def prepare(settings: Settings) -> None:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if not sys.stderr.isatty():
-        values["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # transformers heeds it, too
+        # Bars are for people who watch; transformers heeds the second.
+        values |= {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     # Prefect creates its home, but not the folders around it.
     with contextlib.suppress(OSError):
         (state / "prefect").mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import logging
 import os
 
 import psutil
-from prefect import get_client
+from prefect import State, get_client
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
@@ -49,5 +49,5 @@ def clear_leftovers() -> None:
         )
         for run in runs:
             if str(run.id) != flow_run.id:
-                state = Crashed(message="Its process is gone; a later round took over.")
+                state: State = Crashed(message="Its process is gone; a later round took over.")
                 client.set_flow_run_state(run.id, state, force=True)

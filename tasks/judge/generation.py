@@ -33,6 +33,11 @@ def answer(
     """
     device = next(model.parameters()).device
     answers = [""] * len(prompts)
+    head = model.get_output_embeddings().weight
+    frozen = not head.requires_grad
+    # PyTorch multiplies a batch by a weight at once only if that weight might need a gradient;
+    # otherwise, as under an adapter, it copies the whole head for every prompt of the batch.
+    head.requires_grad_(head.is_floating_point())
     shipped = model.generation_config
     # What the model ships (temperatures, penalties) would change or warn about a greedy answer.
     model.generation_config = _greedy(shipped, tokenizer, max_new_tokens)
@@ -56,6 +61,7 @@ def answer(
                 bar.update(len(batch))
     finally:
         model.generation_config = shipped
+        head.requires_grad_(not frozen)
     return answers
 
 

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from tasks import files, records
 from tasks.encoding import Example, encode
@@ -103,6 +110,18 @@ def test_a_pack_gives_each_sequence_the_loss_that_padding_gives_it(tiny_base: Pa
         together = summed_loss(model, pack(examples, CPU))
     torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(together, expected.sum(), rtol=1e-5, atol=1e-5)
+
+
+def test_positions_start_anew_with_each_sequence():
+    # Rotary positions are relative and would hide it; learned positions do not.
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=40_000, n_embd=16, n_layer=2, n_head=2, n_positions=32)
+    model = GPT2LMHeadModel(config).eval()
+    torch.nn.init.normal_(model.transformer.wpe.weight)
+    examples = some_examples([12, 30, 12])
+    with packed_attention(model):
+        together = summed_loss(model, pack(examples, CPU))
+    torch.testing.assert_close(together, padded_losses(model, examples).sum())
 
 
 def test_a_pack_gives_the_gradients_that_padding_gives(tiny_base: Path):
