@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 # Data and model output may hold anything, markup and control characters too.
-_console = Console(highlight=False)
+_console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def show_plain(value: dict[str, Any]) -> None:
@@ -47,7 +47,9 @@ def show_curated(report: dict[str, Any]) -> None:
 
 def show_sweep(result: dict[str, Any]) -> None:
     """Every trial, the best one marked."""
-    names = list(result["trials"][0]["params"]) if result["trials"] else []
+    found = result["trials"][0]["params"] if result["trials"] else {}
+    # What a person looks for first, then whatever else was varied.
+    names = sorted(found, key=lambda name: (name != "rank", name != "learning_rate", name))
     best = result["best"]["number"] if result.get("best") else None
     rows = [
         (

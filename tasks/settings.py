@@ -206,7 +206,7 @@ class Judge(Section):
     """Of these, examples that are also answered by generation; 0: none."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 32
     """Longest answer generated."""
-    batch_size: Annotated[int, Field(ge=1)] = 48
+    batch_size: Annotated[int, Field(ge=1)] = 24
     """Prompts that are answered at once."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
     """Bootstrap resamples."""

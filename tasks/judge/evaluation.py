@@ -85,7 +85,7 @@ def name_benchmarks(specs: Iterable[str | Path]) -> dict[str, Path]:
     """
     named: dict[str, Path] = {}
     for path in records.expand(specs):
-        name = path.name.split(".")[0]
+        name = Path(path.name.removesuffix(".gz").removesuffix(".zst")).stem
         if name in named:
             raise BadInput(f"{named[name]} and {path}: two benchmarks named {name}; rename one")
         named[name] = path

@@ -241,7 +241,7 @@ def test_evaluate_writes_examples_and_metrics(
     judged: Callable[..., Settings], write_lines: Callable[..., Path], tmp_path: Path
 ) -> None:
     settings = judged(max_examples=20)
-    write_lines("bench/sub/texts.jsonl", *({"text": f"text number {at}"} for at in range(12)))
+    write_lines("bench/sub/texts.v2.jsonl", *({"text": f"text number {at}"} for at in range(12)))
     out = tmp_path / "out"
     found = evaluate(None, [tmp_path / "bench"], out, settings)
     assert found == files.read_json(out / "metrics.json")
@@ -252,7 +252,7 @@ def test_evaluate_writes_examples_and_metrics(
     for metric in ("loss", "perplexity", "rouge_l", "exact_match"):
         assert heldout[metric]["low"] <= heldout[metric]["value"] <= heldout[metric]["high"]
     # A plain text asks for no answer.
-    texts = found["benchmarks"]["texts"]
+    texts = found["benchmarks"]["texts.v2"]
     assert (texts["examples"], texts["generated"], texts["rouge_l"]) == (12, 0, None)
     rows = files.read_jsonl(out / "examples.jsonl")
     assert [set(row) for row in rows[:6]] == [
