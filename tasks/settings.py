@@ -142,7 +142,7 @@ class Tune(Section):
     """Examples an optimiser step."""
     micro_batch_tokens: Annotated[int, Field(ge=64)] = 1024
     """Tokens computed at once; a batch is cut into as many parts as that takes."""
-    max_steps: Annotated[int, Field(ge=1)] = 24
+    max_steps: Annotated[int, Field(ge=1)] = 20
     """Optimiser steps at most."""
     epochs: Positive = 3.0
     """Passes over the training data at most; the earlier of this and `max_steps` ends."""
@@ -152,7 +152,7 @@ class Tune(Section):
     """Gradients are clipped to this norm."""
     evaluations: Annotated[int, Field(ge=1)] = 4
     """Evaluations on validation data in a full run, evenly spread, the last one at the end."""
-    validation_examples: Annotated[int, Field(ge=1)] = 48
+    validation_examples: Annotated[int, Field(ge=1)] = 40
     """Validation examples in each of them (the first by hash of their id)."""
     patience: Annotated[int, Field(ge=1)] = 2
     """Stop after so many evaluations without gain."""

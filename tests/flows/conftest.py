@@ -89,14 +89,14 @@ class ProjectFolder:
         assert len(lines) == 1, f"more than one JSON object on stdout: {done.stdout[:2000]}"
         return json.loads(lines[0])
 
-    def start(self, *command: str) -> "subprocess.Popen[str]":
+    def start(self, *command: str) -> "subprocess.Popen[bytes]":
+        # No pipes: Prefect's temporary server would hold them open after its parent was killed.
         return subprocess.Popen(
             command,
             cwd=self.path,
             env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.path / "started.log").open("wb"),
         )
 
 

@@ -1,5 +1,6 @@
 """Bad input at the command line: a clear message, the right exit code, nothing half-written."""
 
+import hashlib
 import json
 import resource
 import subprocess
@@ -85,11 +86,16 @@ def test_malformed_lines_are_dropped_and_listed(
     assert [(Path(row["source"]).name, row["line"]) for row in broken] == [("mixed.jsonl", 6)]
 
 
+def hash_words(number: int) -> str:
+    digest = hashlib.sha256(str(number).encode()).hexdigest()
+    return " ".join(digest[at : at + 4] for at in range(0, 64, 4))
+
+
 def test_a_full_disk_leaves_nothing_half_written(
     folder: Path, write_lines: Callable[..., Path]
 ) -> None:
     rows = [
-        GOOD | {"id": str(n), "completion": f"It sorts list {n}. " + "x y z " * 20}
+        GOOD | {"id": str(n), "completion": f"It sorts list {n} by {hash_words(n)}."}
         for n in range(400)
     ]
     write_lines("many.jsonl", *rows)

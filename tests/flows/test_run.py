@@ -147,9 +147,9 @@ def test_a_killed_run_goes_on_and_registers_once(
         if len(list(trials.glob("*/sweep/trials/*/metrics.json"))) >= 2:
             break
         time.sleep(0.02)
-    assert process.poll() is None, process.communicate()
+    assert process.poll() is None, (project.path / "started.log").read_text()[-5000:]
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
     finished = {
         path: path.stat().st_mtime_ns for path in trials.glob("*/sweep/trials/*/metrics.json")
     }
@@ -172,7 +172,7 @@ def test_two_rounds_at_once_are_refused(new_project: Callable[[str], ProjectFold
 
     project = new_project("busy")
     state = project.path / ".perpetune"
-    state.mkdir()
+    state.mkdir(exist_ok=True)
     with FileLock(state / "round.lock"):
         refused = project.perpetune("run", exit_code=1)
     assert "another round is running" in refused["error"]
