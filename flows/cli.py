@@ -196,18 +196,19 @@ def curate(
 @command("train")
 @click.option("--data", type=_path, required=True, help="Folder with train and validation.jsonl.")
 @click.option("--out", type=_path, required=True)
-@click.option(
-    "--plot", type=_path, metavar="FILE.json", help="Also write the curve for DVC's plots."
-)
-def train(context: Context, data: Path, out: Path, plot: Path | None) -> Outcome:
+@click.option("--plots", type=_path, metavar="DIR", help="Also write the curves for DVC's plots.")
+def train(context: Context, data: Path, out: Path, plots: Path | None) -> Outcome:
     """Train the one configuration of params.yaml; OUT/best is a plain PEFT adapter."""
     from tasks import files
     from tasks.tune import train as run
 
     metrics = run(data, out, context.settings)
-    if plot:
+    if plots:
+        # DVC wants the same fields in every row, and most steps have no validation loss.
         curve = files.read_jsonl(out / "curve.jsonl")
-        files.write_json(plot, [{k: v for k, v in row.items() if k != "seconds"} for row in curve])
+        for name in ("train_loss", "validation_loss", "learning_rate"):
+            rows = [{"step": row["step"], name: row[name]} for row in curve if name in row]
+            files.write_json(plots / f"{name}.json", rows)
     return Outcome(metrics)
 
 

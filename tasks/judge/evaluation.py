@@ -59,7 +59,7 @@ def evaluate(
         The content of `metrics.json`: `model`, `seconds`, and for each of `benchmarks` the number
         of `examples` and `generated` answers, and `loss` (nats a target token), `perplexity`,
         `rouge_l`, `exact_match`, each with `value`, `low` and `high`; the latter two are None
-        where nothing was generated.
+        where fewer than `statistics.FEWEST_CLUSTERS` answers were generated: too few for a figure.
 
     Raises:
         BadInput: a benchmark is missing, malformed or holds nothing to measure, or the adapter
@@ -246,7 +246,7 @@ def _summary(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
     loss = interval([_sample(rows, "nll", "tokens")], settings)
     answered = [row for row in rows if "answer" in row]
     means: dict[str, dict[str, float] | None] = {"rouge_l": None, "exact_match": None}
-    if answered:
+    if len(answered) >= statistics.FEWEST_CLUSTERS:
         for name, key in (("rouge_l", "rouge_l"), ("exact_match", "exact")):
             means[name] = _plain(interval([_sample(answered, key, None)], settings))
     return {

@@ -55,13 +55,14 @@ def _better(samples: list[statistics.Sample], reference: str, settings: Settings
     if count < statistics.FEWEST_CLUSTERS:
         passed = False
         reason = (
-            f"{count} held-out examples are too few to tell it from {other}: at least "
+            f"{count} held-out examples are too few to tell the candidate from {other}: at least "
             f"{statistics.FEWEST_CLUSTERS} are needed"
         )
     elif not passed and found.low <= 0:
         reason = (
-            f"On {count} held-out examples it cannot be told from {other}: the difference in loss "
-            f"is {found.value:+.3f} nats a token ({_range(found, settings)}), and that includes 0"
+            f"On {count} held-out examples the candidate cannot be told from {other}: "
+            f"the difference in loss is {found.value:+.3f} nats a token "
+            f"({_range(found, settings)}), and that includes 0"
         )
     return _gate("better", passed, found, 0.0, reason)
 
@@ -96,10 +97,10 @@ def _difference(candidate: Sequence[Row], reference: Sequence[Row]) -> statistic
 
 def _change(found: statistics.Interval, other: str, settings: Settings) -> str:
     if found.value == 0:
-        return f"its loss equals {other}'s ({_range(found, settings)})"
+        return f"the candidate's loss equals {other}'s ({_range(found, settings)})"
     direction = "higher" if found.value > 0 else "lower"
     size = f"{abs(found.value):.3f} nats a token {direction} than {other}'s"
-    return f"its loss is {size} ({_range(found, settings)})"
+    return f"the candidate's loss is {size} ({_range(found, settings)})"
 
 
 def _limit(passed: bool, limit: float) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 # Joiners are part of words in several scripts and of emoji; other invisible characters are shown.
 _SHOWN_AS_THEY_ARE = "\n\t\u200c\u200d"
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#|~$@!])|(?<=www)\.|:(?=//)")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~$@])|(?<=www)\.|:(?=//)")
 
 
 def render(template: str, **values: Any) -> str:
@@ -51,9 +51,10 @@ def _environment(kind: str) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"visible": visible, "clip": clip, "words": _words}
+    environment.filters |= {"visible": visible, "clip": clip, "label": label}
     return environment
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def label(name: str) -> str:
+    """The name of a metric, gate or setting as people read it."""
+    return {"rouge_l": "ROUGE-L", "lora": "LoRA"}.get(name) or name.replace("_", " ")

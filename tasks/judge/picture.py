@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import files
+from tasks.judge import pages
 from tasks.judge.comparison import METRICS, MODELS, comparison
 from tasks.settings import Settings
 
@@ -70,11 +71,13 @@ def _panel(
         panel.axhline(place - 0.5, color="#dddddd", linewidth=0.8)
     panel.set_yticks(range(len(benchmarks)), [name.replace("$", r"\$") for name in benchmarks])
     panel.set_ylim(len(benchmarks) - 0.5, -0.5)
-    panel.set_title(f"{metric.replace('_', ' ')} ({METRICS[metric]})", fontsize=9, loc="left")
+    panel.set_title(f"{pages.label(metric)} ({METRICS[metric]})", fontsize=9, loc="left")
     panel.tick_params(labelsize=8)
     panel.tick_params(axis="y", length=0)
     panel.grid(axis="x", color="#eeeeee")
     panel.set_axisbelow(True)
     panel.margins(x=0.1)
+    if metric != "loss" and not any(row[model]["high"] for row in rows for model in models):
+        panel.set_xlim(-0.02, 1)  # all zero: no scale comes from the data
     for side in ("top", "right", "left"):
         panel.spines[side].set_visible(False)

@@ -40,6 +40,7 @@ def write(
         "confidence": f"{100 * settings.judge.confidence:g}%",
         "models": models,
         "table": figures(verdict, models),
+        "benchmarks": list(verdict["models"]["candidate"]["benchmarks"]),
         "gates": [gate | {"strip": _gate_strip(gate)} for gate in verdict["gates"]],
         "sections": sections,
     }

@@ -89,7 +89,7 @@ def judged(
         values = {
             "benchmarks": [str(write_lines("bench/heldout.jsonl", *task_rows(30)))],
             "general_probe": probe and str(write_lines("probe.jsonl", *probe)),
-            "max_generations": 6,
+            "max_generations": 12,
             "max_new_tokens": 8,
             "resamples": 1000,
         }
@@ -248,18 +248,18 @@ def test_evaluate_writes_examples_and_metrics(
     assert sorted(path.name for path in out.iterdir()) == ["examples.jsonl", "metrics.json"]
     assert found["model"] == "base"
     heldout = found["benchmarks"]["heldout"]
-    assert (heldout["examples"], heldout["generated"]) == (20, 6)
+    assert (heldout["examples"], heldout["generated"]) == (20, 12)
     for metric in ("loss", "perplexity", "rouge_l", "exact_match"):
         assert heldout[metric]["low"] <= heldout[metric]["value"] <= heldout[metric]["high"]
     # A plain text asks for no answer.
     texts = found["benchmarks"]["texts.v2"]
     assert (texts["examples"], texts["generated"], texts["rouge_l"]) == (12, 0, None)
     rows = files.read_jsonl(out / "examples.jsonl")
-    assert [set(row) for row in rows[:6]] == [
+    assert [set(row) for row in rows[:12]] == [
         {"benchmark", "id", "group", "nll", "tokens", "prompt", "reference", "answer", "rouge_l",
          "exact"}
-    ] * 6  # fmt: skip
-    assert all(set(row) == {"benchmark", "id", "group", "nll", "tokens"} for row in rows[6:])
+    ] * 12  # fmt: skip
+    assert all(set(row) == {"benchmark", "id", "group", "nll", "tokens"} for row in rows[12:])
     mean = sum(row["nll"] for row in rows[:20]) / sum(row["tokens"] for row in rows[:20])
     assert heldout["loss"]["value"] == pytest.approx(mean, abs=1e-6)
 
@@ -512,7 +512,7 @@ def test_hostile_text_is_shown_and_not_obeyed(
         assert "\u202e" not in page
         assert not re.search(r"(?<!\\)\]\((http|javascript)", page)
         assert "http://" not in page
-    assert r"alert\(1\)" in card
+    assert "&lt;script&gt;alert(1)" in card
 
 
 @pytest.mark.parametrize(
