@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 links=${PIP_FIND_LINKS:-$(.venv/bin/python -m pip config get global.find-links 2>/dev/null || true)}
+# Pins that still fit stay as they are: delete requirements.lock first to move all of them.
+if [ -f requirements.lock ]; then cp requirements.lock .requirements.partial; fi
 .venv/bin/uv pip compile --quiet --universal --python-version 3.11 ${links:+--find-links "$links"} \
   --extra dev --no-header --no-annotate pyproject.toml --output-file .requirements.partial
 grep -vE '^(nvidia-|cuda-|triton)' .requirements.partial |

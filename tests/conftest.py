@@ -1,6 +1,7 @@
 """What several tests stand on: a tiny model that trains in seconds, and settings around it."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 
 from tasks import base_model
 from tasks.settings import Settings
+
+# Test processes run side by side: threads of one would only wait for those of another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PROJECT = Path(__file__).parent.parent
 

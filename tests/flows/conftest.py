@@ -68,7 +68,7 @@ class ProjectFolder:
         self.environment = os.environ | {
             "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
             "PREFECT_HOME": str(prefect_home),
-            "OMP_NUM_THREADS": "2",
+            "OMP_NUM_THREADS": "1",  # two test processes share two cores
         }
         for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
             self.environment.pop(name, None)
