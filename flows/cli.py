@@ -161,7 +161,9 @@ def collect(
         room.record(out, POINTER)
     if manifest:
         files.write_json(manifest, hashes)
-    value = {"folder": str(out), "version": room.data_version(POINTER), "files": hashes}
+    version = room.data_version(POINTER)
+    recorded = version == files.folder_hash(hashes)
+    value = {"folder": str(out), "version": version, "recorded": recorded, "files": hashes}
     return Outcome(value, terminal.show_collected)
 
 

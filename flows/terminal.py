@@ -26,7 +26,10 @@ def show_collected(value: dict[str, Any]) -> None:
     """What stands in data/ now."""
     for name in value["files"]:
         _console.print(escape(f"{value['folder']}/{name}"))
-    _console.print(f"version [bold]{escape(str(value['version']))}[/] (data.dvc)")
+    if value["recorded"]:
+        _console.print(f"version [bold]{escape(str(value['version']))}[/] (data.dvc)")
+    else:
+        _console.print(f"not in data.dvc yet: {_me()} collect --record")
 
 
 def show_curated(report: dict[str, Any]) -> None:
