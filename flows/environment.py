@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,9 @@ def log_to_stderr() -> None:
         logger.addHandler(handler)
         # Prefect's console handler, at the root, would say the same once more.
         logger.propagate = False
+    # Notes of the libraries to each other, on which no user can act.
+    warnings.simplefilter("ignore", FutureWarning)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_known_traceback)
 
