@@ -91,7 +91,7 @@ def show_round(value: dict[str, Any]) -> None:
     verdict = value["verdict"]
     if verdict:
         rows = comparison(verdict)
-        models = list(verdict["models"])
+        models = [m for m in ("base", "champion", "candidate") if verdict["models"].get(m)]
         _table(
             "Champion against candidate" if "champion" in models else "Base against candidate",
             ["benchmark", "metric", *models],
