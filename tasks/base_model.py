@@ -69,6 +69,19 @@ def identity(settings: Settings) -> str:
     return f"{base.model}@{base.revision or 'main'}"
 
 
+def tokenizer_source(settings: Settings) -> tuple[Path, str | None]:
+    """Where the tokenizer is: a folder, and the GGUF file in it where it is part of one.
+
+    Raises:
+        BadInput: there is no such package, folder or hub model.
+    """
+    name = settings.base.model.removeprefix("package:")
+    if name != settings.base.model:
+        gguf = _package_file(name)[1]
+        return gguf.parent, gguf.name
+    return locate(settings), None
+
+
 def load_tokenizer(settings: Settings) -> "PreTrainedTokenizerBase":
     """The base model's tokenizer, with a chat template in any case."""
     from transformers import AutoTokenizer

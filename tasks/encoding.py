@@ -9,6 +9,10 @@ from tasks.records import Record
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from tasks.tokens import Tokenizer
+
+    AnyTokenizer = PreTrainedTokenizerBase | Tokenizer
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -29,7 +33,7 @@ class Example:
 
 
 def encode(
-    record: Record, tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None
+    record: Record, tokenizer: "AnyTokenizer", max_length: int | None = None
 ) -> Example:
     """Encode a chat by the base model's template, learning the assistant's turns only, or a text,
     learning all of it.
@@ -76,7 +80,7 @@ def encode_prompt(record: Record, tokenizer: "PreTrainedTokenizerBase") -> list[
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _chat_pieces(record: Record, tokenizer: "PreTrainedTokenizerBase") -> list[tuple[str, bool]]:
+def _chat_pieces(record: Record, tokenizer: "AnyTokenizer") -> list[tuple[str, bool]]:
     messages = record.content["messages"]
 
     def render(count: int, ask: bool) -> str:

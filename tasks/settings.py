@@ -7,7 +7,7 @@ one stage stands in one section.
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,10 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
     )
+
+    def plain(self) -> dict[str, Any]:
+        """The settings as JSON-able values, as they stand in `params.yaml`."""
+        return self.model_dump(mode="json")
 
 
 class Project(Section):
@@ -88,6 +92,26 @@ class Collect(Section):
         return self
 
 
+PersonalDataAction: TypeAlias = Literal["drop", "mask", "keep"]
+
+
+class PersonalData(Section):
+    """What happens to personal data and secrets: drop the record, mask the place, or keep it."""
+
+    email: PersonalDataAction = "mask"
+    """E-mail addresses."""
+    phone: PersonalDataAction = "mask"
+    """Phone numbers."""
+    card: PersonalDataAction = "mask"
+    """Payment cards (issuer prefix and Luhn check)."""
+    iban: PersonalDataAction = "mask"
+    """Bank accounts (country length and check digits)."""
+    secret: PersonalDataAction = "mask"  # noqa: S105 (what to do, not what is secret)
+    """Private keys, access tokens and passwords."""
+    private_ip: PersonalDataAction = "mask"
+    """Addresses of private networks."""
+
+
 class Curate(Section):
     """What becomes training data."""
 
@@ -97,24 +121,64 @@ class Curate(Section):
     """Folder of labelled traffic that drift rounds add; need not exist."""
     against: list[str] = ["data/benchmarks", "data/general_probe.jsonl"]
     """Benchmarks that must not leak into training: missing or empty ones are an error."""
+    replay: list[str] = []
+    """General data that is mixed into training so that tuning forgets less; curated alike."""
+    replay_share: Annotated[float, Field(gt=0, le=0.5)] = 0.15
+    """Share of the training records that is replay, as far as there is enough of it."""
+    max_line_bytes: Annotated[int, Field(ge=1024)] = 16_777_216
+    """Longest line read: a longer one is dropped unread."""
     min_tokens: Annotated[int, Field(ge=0)] = 8
     """Shortest record kept, in tokens of the base model with its chat template."""
     max_tokens: Annotated[int, Field(ge=8)] = 512
     """Longest record kept, in tokens of the base model with its chat template."""
     min_completion_characters: Annotated[int, Field(ge=0)] = 8
     """Shortest completion kept."""
+    drop_repeated_prompts: bool = True
+    """Drop answers that are the prompt once more."""
+    check_turns: bool = True
+    """Drop chats whose turns are out of order."""
+    drop_refusals: bool = True
+    """Drop short answers that refuse to answer."""
     max_symbol_ratio: Share = 0.5
     """Highest share of characters in a completion that are neither letters, digits nor space."""
-    max_repetition: Share = 0.3
+    max_repetition: Share = 0.5
     """Highest share of a completion's words inside word 5-grams that it has said before."""
+    max_duplicate_lines: Share = 0.3
+    """Highest share of a text's lines that repeat an earlier one (Gopher: 0.3)."""
+    mean_word_length: tuple[Positive, Positive] | None = None
+    """Bounds of a text's mean word length in characters (Gopher: [3, 10]); null: not asked."""
+    min_alphabetic_words: Share = 0.0
+    """Lowest share of a text's words with a letter (Gopher: 0.8)."""
+    max_bullet_lines: Share = 1.0
+    """Highest share of a text's lines that begin with a bullet (Gopher: 0.9)."""
+    max_ellipsis_lines: Share = 1.0
+    """Highest share of a text's lines that end with an ellipsis (Gopher: 0.3)."""
+    drop_placeholder_text: bool = True
+    """Drop texts with "lorem ipsum" (C4)."""
+    languages: list[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]] = []
+    """Languages kept, as ISO 639 codes; none: any."""
+    min_language_score: Share = 0.5
+    """Confidence from which the language found counts."""
+    personal_data: PersonalData = PersonalData()
+    """What happens to personal data and secrets, by kind."""
+    near_duplicates: Annotated[float, Field(ge=0.5, le=1)] | None = 0.7
+    """Jaccard similarity of word 5-grams from which two records are one; null: exact ones only."""
     ngram: Annotated[int, Field(ge=3, le=50)] = 13
     """Words of an n-gram in decontamination; a benchmark text shorter than that counts whole."""
-    max_contamination: Share = 0.5
+    max_contamination: Share = 0.4
     """Share of a benchmark text found in a record, in n-grams of both, that drops the record."""
+    max_paraphrase: Share = 0.5
+    """The same in 5-grams at one place of the record, for copies with changed words; 1: off."""
+    protect_splits: bool = True
+    """Drop training records that give away a validation or test record."""
     validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Share of groups for early stopping and for choosing among trials."""
     test_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     """Share of groups that nothing is chosen on."""
+    validation_from: str | float | None = None
+    """Timestamp: groups with a record from then on validate; the shares split only older ones."""
+    test_from: str | float | None = None
+    """Timestamp: groups with a record from then on test; later than `validation_from`."""
 
 
 class Tune(Section):
@@ -278,10 +342,6 @@ class Settings(Section):
     drift: Drift = Drift()
     watch: Watch = Watch()
     platform: Platform = Platform()
-
-    def plain(self) -> dict[str, Any]:
-        """The settings as JSON-able values, as they stand in `params.yaml`."""
-        return self.model_dump(mode="json")
 
 
 DEFAULT_FILE = Path("params.yaml")

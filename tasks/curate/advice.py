@@ -2,11 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from tasks.curate.assembly import Assembled, read_record
+from tasks.curate.decisions import Decided
+from tasks.curate.parts import Parts
 from tasks.curate.reading import Benchmark
 from tasks.curate.reasons import explain
-from tasks.curate.splits import Split, key
-from tasks.records import Record
+from tasks.curate.splits import key
 from tasks.settings import Curate
 
 FEW_TRAINING = 500
@@ -16,15 +21,47 @@ MANY_DROPPED = 0.2
 LARGE_GROUP = 0.5
 
 
-def advise(
-    parts: Mapping[Split, Sequence[Record]],
-    dropped: Mapping[str, int],
-    benchmarks: Sequence[Benchmark],
-    settings: Curate,
-) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What advice is given on."""
+
+    kept: Mapping[str, int]
+    dropped: Counter[str]
+    benchmarks: Sequence[Benchmark]
+    largest_group: tuple[str, int]
+    shared_ids: int
+
+    @classmethod
+    def of(
+        cls,
+        parts: Parts,
+        decided: Decided,
+        assembled: Assembled,
+        benchmarks: Sequence[Benchmark],
+        kept: Mapping[str, int],
+    ) -> "Facts":
+        """The facts of a curation."""
+        left = decided.left()
+        _, first, counts = np.unique(
+            parts.column("home")[left], return_index=True, return_counts=True
+        )
+        largest = int(np.argmax(counts))
+        one = read_record(parts, int(left[first[largest]]))
+        ids = parts.column("identity")[left]
+        return cls(
+            kept=kept,
+            dropped=assembled.dropped,
+            benchmarks=benchmarks,
+            largest_group=(key(one), int(counts[largest])),
+            shared_ids=len(ids) - len(np.unique(ids)),
+        )
+
+
+def advise(facts: Facts, settings: Curate) -> list[str]:
     """Warnings in plain sentences, the gravest first; none where all looks well."""
-    kept = [record for records in parts.values() for record in records]
-    total = len(kept) + sum(dropped.values())
+    parts, dropped, benchmarks = facts.kept, facts.dropped, facts.benchmarks
+    kept = sum(parts.values())
+    total = kept + dropped.total()
     advice = []
     if not benchmarks:
         advice.append(
@@ -36,14 +73,14 @@ def advise(
             advice.append(
                 f"{benchmark.path}: {benchmark.unreadable} lines are no records and guard nothing."
             )
-    if len(parts["train"]) < FEW_TRAINING:
+    if parts["train"] < FEW_TRAINING:
         advice.append(
-            f"Fewer than {FEW_TRAINING} training examples ({len(parts['train'])}): tuning mostly "
+            f"Fewer than {FEW_TRAINING} training examples ({parts['train']}): tuning mostly "
             "teaches the format of the answers. Add records if it should teach more."
         )
-    if len(parts["validation"]) < FEW_VALIDATION:
+    if parts["validation"] < FEW_VALIDATION:
         advice.append(
-            f"Fewer than {FEW_VALIDATION} validation examples ({len(parts['validation'])}): not "
+            f"Fewer than {FEW_VALIDATION} validation examples ({parts['validation']}): not "
             "enough to tell close configurations apart. Raise curate.validation_share or add "
             "groups."
         )
@@ -64,13 +101,14 @@ def advise(
             f"{dropped['contaminated']} records gave away benchmark records. Look at the evidence: "
             "a source that leaks once may leak in ways that no n-gram finds."
         )
-    largest, count = Counter(map(key, kept)).most_common(1)[0]
-    if count > LARGE_GROUP * len(kept):
+    largest, count = facts.largest_group
+    if count > LARGE_GROUP * kept:
         advice.append(
-            f"The group {largest!r} holds {count / len(kept):.0%} of the records kept, so the "
+            f"The group {largest!r} holds {count / kept:.0%} of the records kept, so the "
             "splits differ much in what they contain. Give it smaller groups."
         )
-    clashes = sum(count - 1 for count in Counter(record.id for record in kept).values())
-    if clashes:
-        advice.append(f"{clashes} records share their id with another; source and line tell them.")
+    if facts.shared_ids:
+        advice.append(
+            f"{facts.shared_ids} records share their id with another; source and line tell them."
+        )
     return advice

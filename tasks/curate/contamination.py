@@ -2,7 +2,13 @@
 
 Word n-grams as in Brown et al. 2020 ("Language Models are Few-Shot Learners", appendix C), but one
 n-gram in common is no verdict: most such flags are false. What counts is the share of the
-benchmark's passage that stands in the record, in n-grams they have in common.
+benchmark's passage that stands in the record, measured twice:
+
+- in n-grams (13 words, or the whole passage where it is shorter) anywhere in the record: copies,
+  whole or in part, whatever stands around them;
+- in 5-grams at one place of the record, at least seven words of them in a row: copies in which
+  words were changed. Of a copy with every tenth word changed a third is left in 13-grams, and more
+  than four fifths in 5-grams.
 
 What of a benchmark record may not be seen (its passages):
 
@@ -14,24 +20,25 @@ What of a benchmark record may not be seen (its passages):
   one that a tenth of the benchmark's records share;
 - all of a text.
 
-Boilerplate (n-grams that more than `COMMON` benchmark passages or training records have; Brown et
-al. draw the same line) does not count towards the share, on either side of the division. Only a
-passage that is there from its first word to its last is a leak in any case.
+Boilerplate does not count towards the share, on either side of the division: words that more than
+`COMMON` passages have in common, and stretches of a passage that more than `COMMON` training
+records have, all of them from the same word to the same word (copies of a leak are cut
+differently). Only a passage that is there from its first word to its last is a leak in any case.
 """
 
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
-from tasks.curate.ledger import Evidence, Sieved, drop
+from tasks.curate.ledger import Evidence
+from tasks.curate.ngrams import Hashes, Positions, Words, among, covered, hash_words, windows
 from tasks.curate.normalise import words
 from tasks.curate.reading import Benchmark
+from tasks.curate.turns import Said, answer_turn, parts, spoken, user_turns
 from tasks.records import Record
 from tasks.settings import Curate
 
@@ -42,318 +49,379 @@ SHORTEST_PASSAGE = 7
 SHORTEST_PROMPT = 5
 """Words from which a prompt, too short to be looked for inside, is a leak as a whole turn."""
 COMMON = 10
-"""An n-gram that more passages or more training records have than this is boilerplate."""
+"""What more passages or more training records have than this is boilerplate."""
 
-_BATCH = 1000  # records whose n-grams are hashed at once
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that every word of a window keeps its weight
+_CLOSE = 5  # words of the n-grams that are looked at closely, at one place
+_FEWEST = 0.15  # share of a passage in 7-grams below which no measure can reach its bound
+_MOST = 3  # passages that one record is held against
 
-Words: TypeAlias = tuple[str, ...]
-Hashes: TypeAlias = npt.NDArray[np.uint64]
+Run: TypeAlias = tuple[int, int]
+"""Words `[begin, end)` of a passage that a record has in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A part of a benchmark record that identifies it.
 
-    The first `needed` words have to be seen, or the rest is no evidence.
+    The first `needed` words have to be seen, or the rest is no evidence. `whole`: it is a leak
+    only where it is a whole turn or record, since it is too short to be looked for inside.
     """
 
     record: Record
     part: Literal["prompt", "answer", "record"]
-    words: Words
+    length: int
     needed: int = 0
-
-
-def decontaminate(
-    records: Sequence[Record], benchmarks: Sequence[Benchmark], settings: Curate
-) -> Sieved:
-    """Drop the records that hold at least `max_contamination` of a benchmark's passage."""
-    passages = Passages.of(benchmarks, settings.ngram)
-    index = Index(passages.inside, passages.shared, settings.ngram)
-    said = (words(_spoken(record)) for record in records)
-    found = list(
-        tqdm(
-            index.search(said),
-            "decontaminate",
-            len(records),
-            unit=" records",
-            disable=None,
-            file=sys.stderr,
-        )
-    )
-    common = index.common | _common(found)
-    kept, dropped = [], []
-    for record, hashes in zip(records, found, strict=True):
-        evidence = passages.verbatim(record)
-        if evidence is None and len(hashes):
-            evidence = index.evidence(record, set(hashes.tolist()), common, settings)
-        if evidence is None:
-            kept.append(record)
-        else:
-            dropped.append(drop(record, STEP, "contaminated", evidence))
-    return kept, dropped
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Passages:
-    """What is looked for: passages inside records, and short ones as a whole turn or record.
+class Overlap:
+    """What a record has of a passage; `text` is the longest stretch in the record's own words."""
 
-    `shared` are prompts that many records of one benchmark have: they identify none of them.
-    """
+    passage: int
+    runs: tuple[Run, ...]
+    close: tuple[Run, ...]
+    text: str
 
-    inside: list[Passage]
-    turns: dict[Words, Passage]
-    wholes: dict[Words, Passage]
-    shared: set[Words]
+    def row(self) -> list[Any]:
+        """As JSON."""
+        return [self.passage, self.runs, self.close, self.text]
 
     @classmethod
-    def of(cls, benchmarks: Sequence[Benchmark], ngram: int) -> "Passages":
-        """The passages of all benchmark records; of equal ones the first stands for all."""
-        shared = {prompt for benchmark in benchmarks for prompt in _shared_prompts(benchmark)}
-        prompts_of: dict[Words, set[Words]] = defaultdict(set)
-        cases = []
-        for benchmark in benchmarks:
-            for record in benchmark.records:
-                prompt, answer = (tuple(words(part)) for part in _parts(record))
-                cases.append((record, prompt, answer))
-                prompts_of[answer].add(prompt)
-        inside: dict[Words, Passage] = {}
-        turns: dict[Words, Passage] = {}
-        wholes: dict[Words, Passage] = {}
-        for record, prompt, answer in cases:
-            whole = prompt + answer
-            if len(prompt) >= SHORTEST_PASSAGE and prompt not in shared:
-                inside.setdefault(prompt, Passage(record, "prompt", prompt))
-            else:
-                if len(prompt) >= SHORTEST_PROMPT and prompt not in shared:
-                    turns.setdefault(prompt, Passage(record, "prompt", prompt))
-                target = inside if len(whole) >= SHORTEST_PASSAGE else wholes
-                target.setdefault(whole, Passage(record, "record", whole, len(prompt)))
-            if len(answer) >= 2 * ngram and len(prompts_of[answer]) == 1:
-                inside.setdefault(answer, Passage(record, "answer", answer))
-        wholes.pop((), None)
-        return cls(list(inside.values()), turns, wholes, shared)
-
-    def verbatim(self, record: Record) -> Evidence | None:
-        """Evidence that a whole turn, or the whole record, is a short passage."""
-        if self.turns:
-            for turn in _asked(record):
-                passage = self.turns.get(tuple(words(turn)))
-                if passage is not None:
-                    return _evidence(passage, 1.0, len(passage.words), turn)
-        if self.wholes:
-            passage = self.wholes.get(tuple(words(_spoken(record))))
-            if passage is not None:
-                return _evidence(passage, 1.0, len(passage.words), _spoken(record))
-        return None
+    def of_row(cls, row: Sequence[Any]) -> "Overlap":
+        """From JSON."""
+        runs, close = (tuple((begin, end) for begin, end in one) for one in row[1:3])
+        return cls(row[0], runs, close, row[3])
 
 
-class Index:
-    """Inverted index from n-gram hash to passages. A passage shorter than n is one n-gram.
+class Guard:
+    """What may not be seen, ready to be looked for; memory grows with the benchmarks only.
 
-    Words are numbered by the benchmarks' vocabulary, and a window's hash is a polynomial of its
-    words' codes modulo 2^64, so one pass of NumPy over a batch of texts gives the hashes of all
-    lengths in use. Memory grows with the benchmarks, not with the training data.
+    Its passages depend on the benchmarks and the settings alone, so every worker builds the same.
     """
 
-    def __init__(self, passages: Sequence[Passage], shared: Iterable[Words], ngram: int) -> None:
-        self._passages = passages
-        self._ngram = ngram
-        vocabulary = sorted({word for passage in passages for word in passage.words})
-        # 0 is any other word: no passage has it, so no window over it is found.
-        self._number = {word: number for number, word in enumerate(vocabulary, start=1)}
-        self._sizes = {self._size(passage.words) for passage in passages}
-        grams = [self._grams(passage.words) for passage in passages]
-        having = Counter(gram for of_passage in grams for gram in set(of_passage))
-        in_shared = {gram for prompt in shared for gram in self._grams(prompt)}
-        self.common = {gram for gram, count in having.items() if count > COMMON} | in_shared
-        self._grams_of = grams
-        self._where: dict[int, list[int]] = defaultdict(list)
-        for number, of_passage in enumerate(grams):
-            for gram in set(of_passage) - self.common:
-                self._where[gram].append(number)
-        self._known = np.array(sorted(having), dtype=np.uint64)
-        # A table of one bit of evidence a hash spares nearly all windows the binary search.
-        bits = max(16, (16 * len(having)).bit_length())
+    def __init__(self, benchmarks: Sequence[Benchmark], settings: Curate) -> None:
+        self._settings = settings
+        found = _passages(benchmarks, settings.ngram)
+        self.passages = [passage for passage, _ in found]
+        self._words = hash_words([text for _, text in found])
+        inside = np.array([not passage.whole for passage in self.passages], dtype=bool)
+        of_all = np.arange(len(found))
+        spans = self._words.spans(self._words.starts[:-1], self._words.starts[1:])
+        self._turns = {
+            int(spans[n]): n
+            for n in of_all[~inside].tolist()[::-1]
+            if self.passages[n].part == "prompt"
+        }
+        self._wholes = {
+            int(spans[n]): n
+            for n in of_all[~inside].tolist()[::-1]
+            if self.passages[n].part == "record"
+        }
+        self._index(inside, _shared_prompts(benchmarks))
+
+    def overlaps(self, records: Sequence[Record], said: Said) -> dict[int, list[Overlap]]:
+        """What the records of a batch have of passages, by their number; most have nothing."""
+        found: dict[int, list[Overlap]] = defaultdict(list)
+        for number, passage, text in self._whole_ones(records, said):
+            run = ((0, self.passages[passage].length),)
+            found[number].append(Overlap(passage, run, run, text))
+        of_all = said.records
+        for number, passage, places in self._candidates(of_all):
+            begin, end = of_all.starts[number], of_all.starts[number + 1]
+            of_record = of_all.hashes[begin:end]
+            runs, close = self._compare(passage, of_record, places - begin)
+            if runs or close:
+                text = _matching(records[number], close or runs, self._of(passage), of_record)
+                found[number].append(Overlap(passage, runs, close, text))
+        return found
+
+    def judge(self, overlaps: Mapping[int, Sequence[Overlap]]) -> dict[int, Evidence]:
+        """The records that give a passage away, by number, with the evidence.
+
+        Boilerplate is what the records have in common, so all of them are judged together; when
+        some are dropped, what the others share is counted anew, until nothing more is dropped:
+        what is kept would be kept again.
+        """
+        guilty: dict[int, Evidence] = {}
+        while True:
+            left = {number: found for number, found in overlaps.items() if number not in guilty}
+            stretches = Counter(
+                (overlap.passage, run)
+                for found in left.values()
+                for overlap in found
+                for run in set(overlap.close)
+            )
+            common: dict[int, list[Run]] = defaultdict(list)
+            for (passage, run), count in stretches.items():
+                if count > COMMON and run != (0, self.passages[passage].length):
+                    common[passage].append(run)
+            new = {
+                number: evidence
+                for number, found in left.items()
+                if (evidence := self._verdict(found, common)) is not None
+            }
+            if not new:
+                return guilty
+            guilty |= new
+
+    def _index(self, inside: npt.NDArray[np.bool_], shared: Iterable[str]) -> None:
+        """Sorted anchors (7-grams), the passages of each, and a bit table that spares the search.
+
+        Anchors of more than `COMMON` passages are boilerplate and lead to none, unless a passage
+        has no others.
+        """
+        anchors = windows(self._words, SHORTEST_PASSAGE)
+        owner = np.repeat(np.arange(len(self.passages)), np.diff(anchors.starts))
+        searched = inside[owner]
+        hashes, owner, at = anchors.hashes[searched], owner[searched], anchors.at[searched]
+        pairs = np.unique(np.stack([hashes, owner.astype(np.uint64)]), axis=1)
+        known, having = np.unique(pairs[0], return_counts=True)
+        prompts = windows(hash_words(list(shared)), SHORTEST_PASSAGE).hashes
+        general = np.union1d(known[having > COMMON], prompts)
+        is_general = among(hashes, general)
+        self._boilerplate = covered(at[is_general], SHORTEST_PASSAGE, len(self._words.hashes))
+        own = np.bincount(owner[~is_general], minlength=len(self.passages))
+        leads = ~is_general | (own[owner] == 0)
+        order = np.lexsort((owner[leads], hashes[leads]))
+        ranked, self._owners = hashes[leads][order], owner[leads][order]
+        self._anchors, first = np.unique(ranked, return_index=True)
+        self._firsts = np.append(first, len(ranked))
+        bits = max(16, (16 * len(self._anchors)).bit_length())
         self._shift = np.uint64(64 - bits)
         self._maybe = np.zeros(2**bits, dtype=bool)
-        self._maybe[self._known >> self._shift] = True
+        self._maybe[self._anchors >> self._shift] = True
 
-    def search(self, texts: Iterable[Sequence[str]]) -> Iterator[Hashes]:
-        """For each text (its words) the distinct known n-grams in it, sorted."""
-        batch: list[Sequence[str]] = []
-        for text in texts:
-            batch.append(text)
-            if len(batch) == _BATCH:
-                yield from self._search(batch)
-                batch = []
-        yield from self._search(batch)
+    def _whole_ones(self, records: Sequence[Record], said: Said) -> Iterator[tuple[int, int, str]]:
+        """Records, short passages that they have as a whole turn or in all, and the text."""
+        starts = said.turns.starts
+        if self._turns:
+            spans = said.turns.spans(starts[:-1], starts[1:]).tolist()
+            for number, record in enumerate(records):
+                first = int(said.first[number])
+                for turn, text in user_turns(record):
+                    if (passage := self._turns.get(spans[first + turn])) is not None:
+                        yield number, passage, text
+            # A prompt of several turns, up to the answer.
+            answers = [answer_turn(record) for record in records]
+            begin = starts[said.first[:-1]]
+            end = starts[said.first[:-1] + np.array(answers, np.int64)]
+            for number, span in enumerate(said.turns.spans(begin, end).tolist()):
+                passage = self._turns.get(span)
+                if passage is not None and answers[number] > 1:
+                    yield number, passage, parts(records[number])[0]
+        if self._wholes:
+            of_all = said.records
+            spans = of_all.spans(of_all.starts[:-1], of_all.starts[1:]).tolist()
+            for number, span in enumerate(spans):
+                if (passage := self._wholes.get(span)) is not None:
+                    yield number, passage, spoken(records[number])
 
-    def evidence(
-        self, record: Record, found: set[int], common: set[int], settings: Curate
+    def _candidates(self, said: Words) -> Iterator[tuple[int, int, Positions]]:
+        """Record, passage and the places of the anchors that they have in common."""
+        if not len(self._anchors):
+            return
+        grams = windows(said, SHORTEST_PASSAGE)
+        hit = np.flatnonzero(self._maybe[grams.hashes >> self._shift])
+        near = np.searchsorted(self._anchors, grams.hashes[hit]).clip(max=len(self._anchors) - 1)
+        same = self._anchors[near] == grams.hashes[hit]
+        hit, near = hit[same], near[same]
+        if not len(hit):
+            return
+        counts = self._firsts[near + 1] - self._firsts[near]
+        which = np.repeat(np.arange(len(hit)), counts)
+        offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        passage = self._owners[self._firsts[near][which] + offset]
+        record = np.searchsorted(grams.starts, hit[which], side="right") - 1
+        order = np.lexsort((passage, record))
+        record, passage, at = record[order], passage[order], grams.at[hit[which[order]]]
+        first = np.flatnonzero(
+            np.diff(record, prepend=-1).astype(bool) | np.diff(passage, prepend=-1).astype(bool)
+        )
+        last = np.append(first[1:], len(record))
+        best: dict[int, list[tuple[float, int, Positions]]] = defaultdict(list)
+        for begin, end in zip(first.tolist(), last.tolist(), strict=True):
+            number = int(passage[begin])
+            share = (end - begin + SHORTEST_PASSAGE - 1) / self._own(number)
+            if share >= _FEWEST:
+                best[int(record[begin])].append((share, -number, at[begin:end]))
+        for of_record, found in best.items():
+            for _, number, places in sorted(found, key=lambda one: one[:2], reverse=True)[:_MOST]:
+                yield of_record, -number, places
+
+    def _compare(
+        self, passage: int, said: Hashes, places: Positions
+    ) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+        """Words of the passage that `said` has in n-grams, and those in 5-grams at one place."""
+        of_passage = self._of(passage)
+        size = min(self._settings.ngram, len(of_passage))
+        runs = _runs(_seen(of_passage, said, size))
+        begin, end = _densest(places, 2 * len(of_passage))
+        around = said[max(begin - len(of_passage), 0) : end + len(of_passage)]
+        close = _runs(_seen(of_passage, around, min(_CLOSE, len(of_passage))))
+        if not any(last - first >= SHORTEST_PASSAGE for first, last in close):
+            close = ()
+        return runs, close
+
+    def _verdict(
+        self, found: Sequence[Overlap], common: Mapping[int, Sequence[Run]]
     ) -> Evidence | None:
-        """The passage of which the record holds the largest share, if that is too much."""
-        touched = {number for gram in found for number in self._where.get(gram, ())}
-        best: tuple[float, int, int] | None = None
-        for number in touched:
-            share = self._share(number, found, common)
-            if share >= settings.max_contamination and share > 0:
-                rank = (share, len(self._passages[number].words), -number)
-                best = rank if best is None else max(best, rank)
+        best: tuple[float, int, int, Overlap, int] | None = None
+        for overlap in found:
+            length = self.passages[overlap.passage].length
+            measures = (
+                (overlap.runs, self._settings.max_contamination, self._settings.ngram),
+                (overlap.close, self._settings.max_paraphrase, _CLOSE),
+            )
+            for runs, bound, ngram in measures:
+                share = self._share(overlap.passage, runs, common.get(overlap.passage, ()))
+                exempt = ngram == _CLOSE and bound == 1
+                if share > 0 and share >= bound and not exempt:
+                    rank = (share, length, -overlap.passage, overlap, min(ngram, length))
+                    best = rank if best is None or rank[:3] > best[:3] else best
         if best is None:
             return None
-        passage = self._passages[-best[2]]
-        size = self._size(passage.words)
-        return _evidence(passage, best[0], size, _matching(record, passage.words, size))
+        share, _, _, overlap, ngram = best
+        return self._evidence(overlap, share, ngram)
 
-    def _share(self, number: int, found: set[int], common: set[int]) -> float:
-        """Share of a passage's own words (no boilerplate) that stand in n-grams found."""
-        passage = self._passages[number]
-        size = self._size(passage.words)
-        covered = bytearray(len(passage.words))
-        boilerplate = bytearray(len(passage.words))
-        for start, gram in enumerate(self._grams_of[number]):
-            if gram in found:
-                covered[start : start + size] = b"\x01" * size
-            if gram in common:
-                boilerplate[start : start + size] = b"\x01" * size
-        if all(covered) and passage.part != "answer":
+    def _share(self, number: int, runs: Sequence[Run], common: Sequence[Run]) -> float:
+        """Share of a passage's own words (no boilerplate) that stand in `runs`."""
+        passage = self.passages[number]
+        seen = _mask(runs, passage.length)
+        if seen.all() and (passage.part != "answer" or passage.whole):
             return 1.0
-        if not all(covered[: passage.needed]):
+        if not seen[: passage.needed].all():
             return 0.0
-        own = [hit for hit, general in zip(covered, boilerplate, strict=True) if not general]
-        return sum(own) / len(own) if sum(own) >= SHORTEST_PASSAGE else 0.0
+        own = ~(
+            self._boilerplate[self._words.starts[number] : self._words.starts[number + 1]]
+            | _mask(common, passage.length)
+        )
+        hits = int((seen & own).sum())
+        return hits / int(own.sum()) if hits >= SHORTEST_PASSAGE else 0.0
 
-    def _size(self, passage: Words) -> int:
-        return min(self._ngram, len(passage))
+    def _own(self, number: int) -> int:
+        begin, end = self._words.starts[number], self._words.starts[number + 1]
+        return int((~self._boilerplate[begin:end]).sum()) or int(end - begin)
 
-    def _grams(self, passage: Words) -> list[int]:
-        numbers = np.array([self._number.get(word, 0) for word in passage], dtype=np.uint64)
-        for size, hashes in _windows(_mix(numbers), self._size(passage)):
-            if size == self._size(passage):
-                return hashes.tolist()
-        return []
+    def _of(self, number: int) -> Hashes:
+        return self._words.hashes[self._words.starts[number] : self._words.starts[number + 1]]
 
-    def _search(self, batch: Sequence[Sequence[str]]) -> Iterator[Hashes]:
-        number = self._number.get
-        starts: list[int] = []
-        numbers: list[int] = []
-        for text in batch:
-            starts.append(len(numbers))
-            numbers.extend([number(word, 0) for word in text])
-            numbers.append(0)  # no window reaches over the border
-        hits, owners = [np.empty(0, np.uint64)], [np.empty(0, np.intp)]
-        codes = _mix(np.array(numbers, dtype=np.uint64))
-        for size, hashes in _windows(codes, max(self._sizes, default=0)):
-            if size in self._sizes:
-                at = np.flatnonzero(self._maybe[hashes >> self._shift])
-                near = np.searchsorted(self._known, hashes[at]).clip(max=len(self._known) - 1)
-                at = at[self._known[near] == hashes[at]]
-                hits.append(hashes[at])
-                owners.append(np.searchsorted(starts, at, side="right") - 1)
-        hit, owner = np.concatenate(hits), np.concatenate(owners)
-        by_owner = np.argsort(owner, kind="stable")
-        borders = np.searchsorted(owner[by_owner], np.arange(1, len(batch)))
-        for of_text in np.split(hit[by_owner], borders)[: len(batch)]:
-            yield np.unique(of_text)
+    def _evidence(self, overlap: Overlap, share: float, ngram: int) -> Evidence:
+        passage = self.passages[overlap.passage]
+        prompt, answer = parts(passage.record)
+        said = {"prompt": prompt, "answer": answer, "record": spoken(passage.record)}
+        return {
+            "benchmark": passage.record.source,
+            "benchmark_id": passage.record.id,
+            "benchmark_line": passage.record.line,
+            "part": passage.part,
+            "overlap": round(share, 4),
+            "ngram": ngram,
+            "text": overlap.text,
+            "benchmark_text": _cut(said[passage.part]),
+        }
 
 
-def _windows(codes: Hashes, longest: int) -> Iterator[tuple[int, Hashes]]:
-    """The hashes of all windows of 1, 2, … `longest` words, each from the one before."""
-    hashes = np.zeros(len(codes) + 1, dtype=np.uint64)
-    for size in range(1, min(longest, len(codes)) + 1):
-        hashes = hashes[:-1] * _BASE + codes[size - 1 :]
-        yield size, hashes
+def _passages(benchmarks: Sequence[Benchmark], ngram: int) -> list[tuple[Passage, str]]:
+    """The passages of all benchmark records and their texts; of equal ones the first stands."""
+    shared = set(_shared_prompts(benchmarks))
+    cases = []
+    prompts_of: dict[str, set[str]] = defaultdict(set)
+    for benchmark in benchmarks:
+        for record in benchmark.records:
+            prompt, answer = (" ".join(words(part)) for part in parts(record))
+            cases.append((record, prompt, answer))
+            prompts_of[answer].add(prompt)
+    found: dict[tuple[bool, str, str], tuple[Passage, str]] = {}
+
+    def add(
+        record: Record,
+        part: Literal["prompt", "answer", "record"],
+        text: str,
+        *,
+        needed: int = 0,
+        whole: bool = False,
+    ) -> None:
+        key = (whole, part if whole else "", text)
+        found.setdefault(key, (Passage(record, part, _count(text), needed, whole), text))
+
+    for record, prompt, answer in cases:
+        asked_for, told = _count(prompt), _count(answer)
+        if asked_for >= SHORTEST_PASSAGE and prompt not in shared:
+            add(record, "prompt", prompt)
+        else:
+            if asked_for >= SHORTEST_PROMPT and prompt not in shared:
+                add(record, "prompt", prompt, whole=True)
+            if asked_for + told:
+                short = asked_for + told < SHORTEST_PASSAGE
+                text = f"{prompt} {answer}".strip()
+                add(record, "record", text, needed=asked_for, whole=short)
+        if told >= 2 * ngram and len(prompts_of[answer]) == 1:
+            add(record, "answer", answer)
+    return list(found.values())
 
 
-def _mix(numbers: Hashes) -> Hashes:
-    """Spread small numbers over 64 bits (splitmix64, Steele et al. 2014)."""
-    mixed = (numbers + np.uint64(1)) * _BASE
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+def _shared_prompts(benchmarks: Sequence[Benchmark]) -> list[str]:
+    """Prompts that many records of one benchmark have: they identify none of them."""
+    shared = []
+    for benchmark in benchmarks:
+        cases = {tuple(" ".join(words(p)) for p in parts(record)) for record in benchmark.records}
+        counts = Counter(prompt for prompt, _ in cases)
+        enough = max(2, len(cases) / 10)
+        shared += [prompt for prompt, count in counts.items() if prompt and count > enough]
+    return shared
 
 
-def _common(found: Sequence[Hashes]) -> set[int]:
-    """The n-grams that more than `COMMON` records have."""
-    if not found:
-        return set()
-    grams, counts = np.unique(np.concatenate(found), return_counts=True)
-    return set(grams[counts > COMMON].tolist())
+def _count(text: str) -> int:
+    return text.count(" ") + 1 if text else 0
 
 
-def _parts(record: Record) -> tuple[str, str]:
-    """What was asked and what was answered, without the system prompt."""
-    if "messages" in record.content:
-        turns = _turns(record)
-        if turns and turns[-1]["role"] == "assistant":
-            return "\n".join(t["content"] for t in turns[:-1]), turns[-1]["content"]
-        return "\n".join(t["content"] for t in turns), ""
-    return record.prompt, record.completion or ""
+def _seen(passage: Hashes, said: Hashes, size: int) -> npt.NDArray[np.bool_]:
+    """Which words of the passage lie in n-grams that `said` has, too."""
+    if len(said) < size:
+        return np.zeros(len(passage), dtype=bool)
+    grams, theirs = (
+        windows(Words(one, np.array([0, len(one)])), size).hashes for one in (passage, said)
+    )
+    return covered(np.flatnonzero(np.isin(grams, theirs)), size, len(passage))
 
 
-def _spoken(record: Record) -> str:
-    """All that the record says but the system prompt."""
-    if "messages" in record.content:
-        return "\n".join(turn["content"] for turn in _turns(record))
-    return record.text
+def _runs(mask: npt.NDArray[np.bool_]) -> tuple[Run, ...]:
+    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0)).tolist()
+    return tuple(zip(edges[0::2], edges[1::2], strict=True))
 
 
-def _asked(record: Record) -> list[str]:
-    """The turns that may be a benchmark's prompt: each of the user's, and all before the answer."""
-    users = [turn["content"] for turn in _turns(record) if turn["role"] == "user"]
-    return [*users, _parts(record)[0]]
+def _mask(runs: Sequence[Run], length: int) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(length, dtype=bool)
+    for begin, end in runs:
+        mask[begin:end] = True
+    return mask
 
 
-def _turns(record: Record) -> list[dict[str, str]]:
-    turns = record.content.get("messages", [])
-    return [turn for turn in turns if turn["role"] not in ("system", "developer")]
+def _densest(places: Positions, width: int) -> tuple[int, int]:
+    """First and last of the places in the stretch of `width` words that has most of them."""
+    last = np.searchsorted(places, places + width, side="right") - 1
+    first = int(np.argmax(last - np.arange(len(places))))
+    return int(places[first]), int(places[last[first]])
 
 
-def _shared_prompts(benchmark: Benchmark) -> set[Words]:
-    cases = {tuple(tuple(words(part)) for part in _parts(record)) for record in benchmark.records}
-    counts = Counter(prompt for prompt, _ in cases)
-    enough = max(2, len(cases) / 10)
-    return {prompt for prompt, count in counts.items() if count > enough}
-
-
-def _matching(record: Record, passage: Words, size: int) -> str:
-    """The longest stretch of the record's own text that the passage's n-grams cover."""
-    grams = {passage[start : start + size] for start in range(len(passage) - size + 1)}
-    text = _spoken(record)
+def _matching(record: Record, runs: Sequence[Run], passage: Hashes, said: Hashes) -> str:
+    """The longest run as it stands in the record's own text."""
+    begin, end = max(runs, key=lambda run: (run[1] - run[0], -run[0]))
+    size = min(end - begin, SHORTEST_PASSAGE)
+    run = Words(passage[begin:end], np.array([0, end - begin]))
+    theirs = windows(Words(said, np.array([0, len(said)])), size).hashes
+    places = np.flatnonzero(theirs == windows(run, size).hashes[0])
+    text = spoken(record)
+    if not len(places):
+        return _cut(text)
     # Words as compared are counted in pieces of the original, to find the way back to it.
+    first, last = int(places[0]), int(places[0]) + end - begin
     pieces = text.split()
-    said: list[str] = []
-    piece_of: list[int] = []
-    for number, piece in enumerate(pieces):
-        of_piece = words(piece)
-        said += of_piece
-        piece_of += [number] * len(of_piece)
-    best, start, end = (0, 0), 0, 0
-    for at in range(len(said) - size + 1):
-        if tuple(said[at : at + size]) in grams:
-            start = start if at <= end and end else at
-            end = at + size
-            best = max(best, (end - start, -start))
-    if not best[0]:
-        return text
-    first, last = -best[1], -best[1] + best[0] - 1
-    return " ".join(pieces[piece_of[first] : piece_of[last] + 1])
-
-
-def _evidence(passage: Passage, overlap: float, ngram: int, text: str) -> Evidence:
-    prompt, answer = _parts(passage.record)
-    said = {"prompt": prompt, "answer": answer, "record": _spoken(passage.record)}
-    return {
-        "benchmark": passage.record.source,
-        "benchmark_id": passage.record.id,
-        "benchmark_line": passage.record.line,
-        "part": passage.part,
-        "overlap": round(overlap, 4),
-        "ngram": ngram,
-        "text": _cut(text),
-        "benchmark_text": _cut(said[passage.part]),
-    }
+    of_piece = np.cumsum([len(words(piece)) for piece in pieces])
+    from_piece = int(np.searchsorted(of_piece, first, side="right"))
+    to_piece = int(np.searchsorted(of_piece, last, side="left"))
+    return _cut(" ".join(pieces[from_piece : to_piece + 1]))
 
 
 def _cut(text: str) -> str:

@@ -1,22 +1,22 @@
 """Lengths: tokens of the base model, counted as training will."""
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
-
-from tqdm import tqdm
+from typing import TypeAlias
 
 from tasks.curate.ledger import Evidence, Place, place
 from tasks.encoding import encode
 from tasks.errors import BadInput
 from tasks.records import Record
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from tasks.tokens import Tokenizer
 
 # A template is the model's code: on turns that it does not expect it raises any of these.
 _OF_TEMPLATES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_MARGIN = 4
+"""Tokens a turn by which a count from the parts may be off, with room to spare."""
+_PROBE = "word"
+
+Roles: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,40 +46,92 @@ class Lengths:
         return {"tokens": tokens, "maximum": maximum}
 
 
-def measure(
-    records: Iterable[Record], tokenizer: "PreTrainedTokenizerBase", maximum: int
-) -> Lengths:
-    """Count the tokens of `records` with the base model's chat template.
+class Ruler:
+    """Counts the tokens of records with the base model's chat template.
 
-    A text that must be longer than `maximum` whatever its words (no token stands for more signs
-    than the vocabulary's longest) is not tokenised: the count is then that lower bound.
+    What a chat's template adds is rendered once for each order of roles; a chat is then as long as
+    its turns and that. Where this comes near a bound, and for whatever else, the chat is encoded
+    as training encodes it.
     """
-    from jinja2 import TemplateError
 
-    widest = max(map(len, tokenizer.get_vocab()), default=1)
-    lengths = Lengths()
-    for record in tqdm(records, "count tokens", unit=" records", disable=None, file=sys.stderr):
-        at_least = len(record.text) // widest
-        if at_least > maximum:
-            lengths.tokens[place(record)] = at_least
-            continue
+    def __init__(self, tokenizer: Tokenizer, minimum: int, maximum: int) -> None:
+        self._tokenizer = tokenizer
+        self._bounds = (minimum, maximum)
+        self._frames: dict[Roles, int | None] = {}
+
+    def measure(self, records: Iterable[Record]) -> Lengths:
+        """Tokens of each of `records`.
+
+        A record that must be longer than the maximum whatever its words (no token stands for more
+        signs than the vocabulary's longest) is not tokenised: its count is that lower bound.
+        """
+        lengths = Lengths()
+        turns: list[str] = []
+        waiting: list[tuple[Record, int]] = []
+        for record in records:
+            at_least = len(record.text) // self._tokenizer.widest
+            if at_least > self._bounds[1]:
+                lengths.tokens[place(record)] = at_least
+            else:
+                parts = _parts(record)
+                turns += parts
+                waiting.append((record, len(parts)))
+        counts = self._tokenizer.count(turns)
+        done = 0
+        for record, parts_of in waiting:
+            self._enter(record, sum(counts[done : done + parts_of]), lengths)
+            done += parts_of
+        return lengths
+
+    def _enter(self, record: Record, said: int, lengths: Lengths) -> None:
+        frame = self._frame(record)
+        if frame is not None:
+            margin = _MARGIN * len(record.content.get("messages", ())) or 1
+            near = any(abs(said + frame - bound) <= margin for bound in self._bounds)
+            if not near:
+                lengths.tokens[place(record)] = said + frame
+                return
+        from jinja2 import TemplateError
+
         try:
-            lengths.tokens[place(record)] = _tokens(record, tokenizer)
+            lengths.tokens[place(record)] = self._exactly(record)
         except (BadInput, TemplateError, *_OF_TEMPLATES) as error:
             lengths.errors[place(record)] = f"{type(error).__name__}: {error}"[:300]
-    return lengths
 
+    def _frame(self, record: Record) -> int | None:
+        """Tokens beside the turns' own; None where a probe cannot tell."""
+        from jinja2 import TemplateError
 
-def _tokens(record: Record, tokenizer: "PreTrainedTokenizerBase") -> int:
-    if "chosen" not in record.content:
-        return len(encode(record, tokenizer).input_ids)
-    # A preference is as long as the longer of its two chats.
-    asked = {"role": "user", "content": record.content["prompt"]}
-    chats = (
-        replace(
-            record,
-            content={"messages": [asked, {"role": "assistant", "content": record.content[k]}]},
+        if "text" in record.content:
+            return 1 if self._tokenizer.eos_token else 0
+        messages = record.content.get("messages")
+        if messages is None or any(len(message) > 2 for message in messages):
+            return None
+        roles = tuple(message["role"] for message in messages)
+        if roles not in self._frames:
+            probe = [{"role": role, "content": _PROBE} for role in roles]
+            try:
+                whole = self._exactly(replace(record, content={"messages": probe}))
+            except (BadInput, TemplateError, *_OF_TEMPLATES):
+                self._frames[roles] = None
+            else:
+                self._frames[roles] = whole - len(roles) * self._tokenizer.count([_PROBE])[0]
+        return self._frames[roles]
+
+    def _exactly(self, record: Record) -> int:
+        if "chosen" not in record.content:
+            return len(encode(record, self._tokenizer).input_ids)
+        # A preference is as long as the longer of its two chats.
+        asked = {"role": "user", "content": record.content["prompt"]}
+        answers = (
+            {"role": "assistant", "content": record.content[name]}
+            for name in ("chosen", "rejected")
         )
-        for k in ("chosen", "rejected")
-    )
-    return max(len(encode(chat, tokenizer).input_ids) for chat in chats)
+        chats = (replace(record, content={"messages": [asked, answer]}) for answer in answers)
+        return max(map(self._exactly, chats))
+
+
+def _parts(record: Record) -> Sequence[str]:
+    if "messages" in record.content:
+        return [message["content"] for message in record.content["messages"]]
+    return [record.content["text"]] if "text" in record.content else []

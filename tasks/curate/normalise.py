@@ -1,27 +1,56 @@
 """Text as it is compared: what looks alike becomes equal. Nothing of it is ever written."""
 
-import functools
 import re
-import sys
 import unicodedata
 
 # Han, kana and hangul are written without spaces between words: each sign counts as a word.
 _SIGN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(f"[{_SIGN}]|[^\\W_{_SIGN}]+")
+_SIGNS = re.compile(f"[{_SIGN}]")
+_SEPARATORS = re.compile(r"[^\x00-\x7f\w]")
+
+# Letters of other scripts that are drawn like a Latin one (after the prototypes of Unicode
+# Technical Standard 39, section 4: the Cyrillic, Greek and Armenian ones).
+_LOOKALIKES = dict(
+    zip(
+        "АВЕКМНОРСТУХЅІЈԛԜҮаеорсухѕіјԁԝһүӏ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαονρυιϲϳ" + "ՏՍօոսց",
+        "ABEKMHOPCTYXSIJqWYaeopcyxsijdwhyl" + "ABEZHIKMNOPTYXaovpuicj" + "SUonug",
+        strict=True,
+    )
+)
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
+_MIXED = re.compile(r"\b(?=\w*[A-Za-z])\w+")
 
 
 def comparable(text: str) -> str:
     """NFKC and case-fold `text`, strip format characters (category Cf), fold white space.
 
-    Full-width and composed forms, soft hyphens, zero-width and direction marks stop mattering.
-    Idempotent: comparable text compares as itself.
+    Full-width and composed forms, soft hyphens, zero-width and direction marks stop mattering, and
+    so do letters drawn like Latin ones inside Latin words. Idempotent: comparable text compares as
+    itself.
     """
     if text.isascii():
         return " ".join(text.lower().split())
-    text = _format_characters().sub("", text)
+    for sign in _foreign(text):
+        if unicodedata.category(sign) == "Cf":
+            text = text.replace(sign, "")
+    text = unicodedata.normalize("NFKC", text)
+    if _foreign(text) & _LOOKALIKES.keys():
+        text = _MIXED.sub(lambda word: _latin(word[0]), text)
     # Folding may undo the normal form, so it is made again (Unicode, section 3.13, D146).
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
+    folded = unicodedata.normalize("NFKC", text.casefold())
+    # A word of look-alikes only cannot be told from its script's own: both compare as Latin.
+    return " ".join(_latin(folded).split())
+
+
+def _foreign(text: str) -> set[str]:
+    return set().union(*_FOREIGN.findall(text))
+
+
+def _latin(text: str) -> str:
+    for sign in _foreign(text) & _LOOKALIKES.keys():
+        text = text.replace(sign, _LOOKALIKES[sign])
+    return text
 
 
 def words(text: str) -> list[str]:
@@ -29,9 +58,10 @@ def words(text: str) -> list[str]:
     return _WORD.findall(comparable(text))
 
 
-@functools.cache
-def _format_characters() -> re.Pattern[str]:
-    found = (chr(code) for code in range(sys.maxunicode + 1))
-    return re.compile(
-        "[" + "".join(sign for sign in found if unicodedata.category(sign) == "Cf") + "]"
-    )
+def spaced(text: str) -> str:
+    """`text` with its words as `words` gives them, up to ASCII case, and between them only ASCII
+    characters that are neither letters nor digits: what a table of bytes can cut."""
+    if text.isascii():
+        return text
+    text = _SEPARATORS.sub(" ", comparable(text))
+    return _SIGNS.sub(r" \g<0> ", text)

@@ -1,45 +1,60 @@
-"""The steps in their order, and the six files that come out."""
+"""Curate: the way of all records, from files to files."""
 
 import logging
 import shutil
-import tempfile
+import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks import base_model, files
-from tasks.curate import contamination, duplicates, quality
-from tasks.curate.advice import advise
-from tasks.curate.ledger import Dropped, Sieved, place
-from tasks.curate.lengths import measure
-from tasks.curate.reading import Benchmark, read_benchmarks, read_inputs
-from tasks.curate.report import page, summary
-from tasks.curate.splits import Split, split
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from tasks import tokens
+from tasks.curate import engine
+from tasks.curate.assembly import assemble
+from tasks.curate.contamination import Guard
+from tasks.curate.decisions import decide
+from tasks.curate.parts import Parts
+from tasks.curate.reading import input_chunks, no_record, read_benchmarks
+from tasks.curate.report import write_report
+from tasks.curate.sifting import Plan, Sifter, Task
 from tasks.errors import BadInput, PerpetuneError
-from tasks.records import Record
+from tasks.records import BadLine
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
 def curate(
-    inputs: Sequence[str], against: Sequence[str], out: Path, settings: Settings
+    inputs: Sequence[str],
+    against: Sequence[str],
+    out: Path,
+    settings: Settings,
+    *,
+    on: engine.Engine = "native",
+    workers: int = 0,
 ) -> dict[str, Any]:
     """Curate `inputs` into `out`: train, validation and test, the ledger, and the report.
 
-    Writes `train.jsonl`, `validation.jsonl`, `test.jsonl`, `dropped.jsonl`, `report.json` and
-    `report.html`, nothing else, and `report.json` last: where it stands, the others are whole and
-    belong to it. The four `.jsonl` files depend on the records alone, not on the order of the
-    files given. Every record in is in exactly one of them.
+    Writes `train.jsonl`, `validation.jsonl`, `test.jsonl`, `dropped.jsonl`, `card.md`,
+    `report.html` and `report.json`, and the last one last: where it stands, the others are whole
+    and belong to it. The four `.jsonl` files depend on the records alone, not on the order of the
+    files given, the engine or the number of workers. Every record in is in exactly one of them.
+
+    Memory is bounded by some hundred bytes a record, not by their length: records wait on disk,
+    in `out`, which needs room for about three times the input until the end.
 
     Args:
-        inputs: files, folders or globs of training records.
+        inputs: files, folders, globs or addresses of training records.
         against: benchmarks that must not leak into training, likewise.
         out: folder; other files in it stay.
         settings: `curate` and `base` (whose tokens lengths are counted in).
+        on: the engine; with `ray` every node has to see the inputs and `out` under the same paths.
+        workers: processes; 0: as many as there are CPUs.
 
     Returns:
         The content of `report.json`.
@@ -47,76 +62,102 @@ def curate(
     Raises:
         BadInput: an input or a benchmark is missing, empty or unreadable; nothing is left to keep;
             or all that is left is one group, so that there is no validation set.
-        PerpetuneError: `out` cannot be written.
+        PerpetuneError: `out` cannot be written, or another curation is writing it.
     """
     began = time.perf_counter()
     if not inputs:
         raise BadInput("curate: no input; name files in curate.inputs or on the command line")
-    benchmarks = read_benchmarks(against)
-    records, dropped = read_inputs(inputs)
-    funnel = [("read", len(records) + len(dropped), len(records))]
-    lengths = measure(records, base_model.load_tokenizer(settings), settings.curate.max_tokens)
-    for name, step in _steps(benchmarks, settings, quality.filters(settings.curate, lengths)):
-        before = len(records)
-        records, gone = step(records)
-        dropped += gone
-        funnel.append((name, before, len(records)))
-        log.info("%s: %d of %d records go on", name, len(records), before)
-    reasons = Counter(line.reason for line in dropped)
-    if not records:
-        counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-        raise BadInput(f"curate: every record was dropped ({counts}); see the curate settings")
-    parts = split(records, settings.curate)
-    dropped.sort(key=lambda line: (line.source, line.line))
-    report = summary(
-        parts=parts,
-        dropped=dropped,
-        funnel=funnel,
-        benchmarks=benchmarks,
-        tokens=[lengths.tokens[place(record)] for record in records],
-        advice=advise(parts, reasons, benchmarks, settings.curate),
-        seconds=time.perf_counter() - began,
-    )
-    for sentence in report["advice"]:
-        log.warning("%s", sentence)
-    _write(out, parts, dropped, report, settings)
+    benchmarks = read_benchmarks(against, settings.curate)
+    tasks = _tasks(inputs, settings.curate.replay)
+    with _building(out) as building:
+        plan = Plan(settings.curate, tokens.locate(settings).absolute(), tuple(against), building)
+        parts = _sift(tasks, plan, on, workers)
+        decided = decide(parts, Guard(benchmarks, settings.curate), settings.curate)
+        assembled = assemble(parts, decided, building)
+        if not len(decided.left()):
+            counts = ", ".join(f"{name} {n}" for name, n in assembled.dropped.most_common())
+            raise BadInput(f"curate: every record was dropped ({counts}); see the curate settings")
+        report = write_report(
+            building,
+            parts,
+            decided,
+            assembled,
+            benchmarks,
+            settings,
+            engine=on,
+            seconds=time.perf_counter() - began,
+        )
+        for sentence in report["advice"]:
+            log.warning("%s", sentence)
+        (out / "report.json").unlink(missing_ok=True)
+        done = [path for path in building.iterdir() if path.is_file()]
+        for path in sorted(done, key=lambda path: path.name == "report.json"):
+            path.replace(out / path.name)
     return report
 
 
-def _steps(
-    benchmarks: Sequence[Benchmark], settings: Settings, filters: Sequence[quality.Filter]
-) -> list[tuple[str, Callable[[Sequence[Record]], Sieved]]]:
-    """The sieves in their order. Redaction belongs after quality, mixing after the last."""
-    against = partial(contamination.decontaminate, benchmarks=benchmarks, settings=settings.curate)
-    return [
-        (quality.STEP, partial(quality.sieve, pipeline=filters)),
-        (duplicates.STEP, duplicates.drop_duplicates),
-        (contamination.STEP, against),
-    ]
+def _tasks(inputs: Sequence[str], replay: Sequence[str]) -> list[Task]:
+    """The chunks of all inputs in the order of their files' names, whatever they are for."""
+    chunks = [(chunk, False) for chunk in input_chunks(inputs)]
+    chunks += [(chunk, True) for chunk in (input_chunks(replay) if replay else [])]
+    chunks.sort(key=lambda one: (one[0].path, one[0].start))
+    purposes: dict[str, bool] = {}
+    for chunk, general in chunks:
+        if purposes.setdefault(chunk.path, general) != general:
+            raise BadInput(f"{chunk.path}: both an input and in curate.replay; name it once")
+    return [Task(number, *one) for number, one in enumerate(chunks)]
 
 
-def _write(
-    out: Path,
-    parts: Mapping[Split, Sequence[Record]],
-    dropped: Sequence[Dropped],
-    report: Mapping[str, Any],
-    settings: Settings,
-) -> None:
+def _sift(tasks: Sequence[Task], plan: Plan, on: engine.Engine, workers: int) -> Parts:
+    """Let workers sift the chunks, and see that no file was without any record."""
+    sizes = [_size(task) for task in tasks]
+    with tqdm(
+        desc="read and sift",
+        total=sum(sizes),
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        disable=None,
+        file=sys.stderr,
+    ) as bar:
+        make = partial(Sifter, plan)
+        for number in engine.run(make, [task.to_json() for task in tasks], on, workers):
+            bar.update(sizes[int(number)])
+    parts = Parts([(plan.part(task.number), task.chunk.path) for task in tasks])
+    seen: dict[str, int] = {}
+    for part in parts:
+        seen[part.source] = seen.get(part.source, 0) + part.summary()["passed"].get("read", 0)
+    for source, count in seen.items():
+        if not count:
+            lines = [line for part in parts if part.source == source for line in part.dropped()]
+            first = lines[0]
+            detail = first["evidence"]["detail"]
+            bad = BadLine(source, first["line"], first["reason"], detail)
+            raise BadInput(no_record(bad, len(lines)))
+    return parts
+
+
+def _size(task: Task) -> int:
+    path = Path(task.chunk.path)
+    whole = task.chunk.size < 0 or not task.chunk.path.endswith((".jsonl", ".ndjson"))
+    return (path.stat().st_size if path.is_file() else 0) if whole else task.chunk.size
+
+
+@contextmanager
+def _building(out: Path) -> Iterator[Path]:
+    """A folder inside `out` for what is not done yet; gone at the end, whatever happens."""
+    building = out / ".curating"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(dir=out, prefix=".", suffix=".partial"))
+        with FileLock(out / ".curating.lock", timeout=0):
+            shutil.rmtree(building, ignore_errors=True)  # of a run that was killed
+            building.mkdir()
+            try:
+                yield building
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+                (out / ".curating.lock").unlink(missing_ok=True)
+    except Timeout:
+        raise PerpetuneError(f"{out}: another curation is writing this folder") from None
     except OSError as error:
         raise PerpetuneError(f"{out}: cannot be written: {error}") from error
-    try:
-        for name, records in parts.items():
-            files.write_jsonl(building / f"{name}.jsonl", (record.row() for record in records))
-        files.write_jsonl(building / "dropped.jsonl", (line.row() for line in dropped))
-        files.write_text(building / "report.html", page(report, parts, dropped, settings))
-        files.write_json(building / "report.json", report)
-        (out / "report.json").unlink(missing_ok=True)
-        for path in sorted(building.iterdir(), key=lambda path: path.name == "report.json"):
-            path.replace(out / path.name)
-    except OSError as error:
-        raise PerpetuneError(f"{out}: cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)

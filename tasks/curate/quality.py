@@ -3,24 +3,112 @@
 The ratios follow the rules by which MassiveText and C4 were cleaned (Rae et al. 2021, "Scaling
 Language Models: Methods, Analysis & Insights from Training Gopher", appendix A1; Raffel et al.
 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", section
-2.2), with bounds for answers, which are shorter than the web pages those were made for.
+2.2), with bounds for answers, which are shorter than the web pages those were made for. That
+answers which refuse are left out is how instruction data is cleaned since Vicuna's and OpenHermes'
+ShareGPT subsets; Zhou et al. 2023 ("LIMA: Less Is More for Alignment") show what few bad answers
+cost.
+
+Rules for web pages are asked of texts alone. Those that source code, lists or tables break by
+nature (mean word length, words with letters, bullets, ellipses) are off unless a setting asks.
 """
 
+import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tasks.curate.ledger import Evidence, Sieved, drop
+from tasks.curate.language import EXCERPT, identify, known_languages
+from tasks.curate.ledger import Evidence, Place, Sieved, drop, place
 from tasks.curate.lengths import Lengths
-from tasks.curate.normalise import comparable, words
+from tasks.curate.normalise import comparable
+from tasks.errors import BadInput
 from tasks.records import Record
 from tasks.settings import Curate
 
 STEP = "quality"
-_NO_WORD = re.compile(r"[^\w\s]|_")
-_REPEATED_NGRAM = 5
+
+_WORDS_AND_SPACE = re.compile(r"[\w\s]+")
+_PLAIN = bytes(code for code in range(128) if chr(code).isalnum() or chr(code).isspace())
+
+_FIRST: tuple[str, ...] = ("system", "developer", "user")
+_NEXT: dict[str, tuple[str, ...]] = {
+    "system": ("user",),
+    "developer": ("user",),
+    "user": ("assistant", "tool"),
+    "assistant": ("user", "tool"),
+    "tool": ("assistant", "tool", "user"),
+}
+
+_REFUSAL_CHARACTERS = 500  # longer answers say something besides
+_OPENING = 200  # characters of an answer in which a refusal shows
+_SPELLED_OUT = {
+    "’": "'",
+    "i'm ": "i am ",
+    "can't": "cannot",
+    "can not": "cannot",
+    "won't": "will not",
+    "don't": "do not",
+    "couldn't": "could not",
+}
+_SORRY = (
+    r"(?:(?:i am )?(?:(?:so|very|really|truly|deeply) )?sorry|(?:my )?(?:sincere )?apologies"
+    r"|i (?:sincerely )?apologi[sz]e|unfortunately)(?: for (?:the|any) \w+)?"
+    r"[,.!;:]? (?:but |however,? )?"
+)
+_MODEL = r"(?:ai |large |artificial intelligence )?language model"
+_AI = rf"(?:{_MODEL}|(?:ai|artificial intelligence)(?: model| assistant| chatbot| system)?)"
+_MADE = r"(?: (?:developed|created|trained|made|built) by \w+)?"
+_UNABLE = r"(?:cannot|do not|could not|am not|am unable|lack|have no|must decline)\b"
+_WILL_NOT = (
+    r"(?:i (?:(?:really|simply|just) )?(?:cannot|will not|am unable to|am not able to"
+    r"|must (?:respectfully )?(?:decline|refuse) to"
+    r"|am not (?:allowed|permitted|programmed|designed) to)"
+    r"|it (?:is|would be) (?:inappropriate|unethical|not (?:appropriate|ethical)) for me to)"
+    r"(?: in good conscience)?"
+)
+_ANY = r"(?:any|such|this|that|these|those|your|the)"
+_REQUEST = rf"{_ANY}(?: an?)?(?: \w+)? (?:request|question|prompt|query|task)"
+_HARM = r"(?:harm\w*|illegal|unethical|violen\w+|hat(?:e|red|eful)|discriminat\w+|dangerous)\b"
+_TELL = r"(?:provide|offer|give|share|generate|create|write|produce)(?: you)?(?: with)?"
+_CONTENT = r"(?:information|content|material|response|text|instructions)"
+_REFUSALS = (
+    # What a model says about itself.
+    rf"as an? {_MODEL}{_MADE}, (?:i|my)\b",
+    rf"as an? {_AI}{_MADE},? i {_UNABLE}",
+    rf"i am (?:just |only )?an? {_AI}{_MADE}[,.]? (?:(?:and|so) )?(?:i )?{_UNABLE}",
+    # What it will not do.
+    rf"{_WILL_NOT} (?:assist|help)(?: you)?(?:$|[.!]| (?:with|in) (?:{_ANY}|\w+ing)\b)",
+    rf"{_WILL_NOT} (?:fulfill?|answer|respond to) {_REQUEST}",
+    rf"{_WILL_NOT} comply\b",
+    rf"{_WILL_NOT} {_TELL} (?:any |such )?(?:specific |detailed )?"
+    r"(?:instructions|guidance on|assistance with|information on how)\b",
+    rf"{_WILL_NOT} {_TELL} (?:that|this|such|any)(?: (?:kind|type|sort) of)? {_CONTENT}\b",
+    rf"{_WILL_NOT} {_TELL} (?:\w+ ){{0,4}}(?:that|which) (?:promotes?|encourages?|is {_HARM})",
+    rf"{_WILL_NOT} (?:engage in|participate in|promote|condone|encourage) (?:any |such )?{_HARM}",
+    rf"i must (?:respectfully )?(?:decline|refuse) {_REQUEST}",
+    # The same in other languages, as far as it can be told from what people say.
+    r"als (?:ki|künstliche intelligenz|sprachmodell)\b[^.]{0,40} ich\b[^.]*\b(?:nicht|kein)",
+    r"en tant qu(?:e |')(?:ia|intelligence artificielle|modèle de langage)\b[^.]{0,40} je n[e']",
+    r"como (?:una? )?(?:ia|inteligencia artificial|modelo de lenguaje)\b[^.]{0,40} no \w+",
+    r"作为一?[个名种]?(?:ai|人工智能|语言模型)[^。]{0,20}我[^。]{0,4}[无不没]",
+)
+_REFUSAL = re.compile(f"(?:{_SORRY})?(?:{'|'.join(_REFUSALS)})")
+# What follows all the same makes it an answer; and to abstain where a text gives no answer is one.
+_ANSWERS = re.compile(
+    r"`|\b(?:here(?:'s|’s| is| are)|you (?:can|could|may|might|should)|try (?:the|this|to)"
+    r"|context|passage|documents?|(?:provided|given) (?:text|information))\b",
+    re.IGNORECASE,
+)
+
+_MIN_LINES = 10
+_MIN_LINE = 8
+_BULLETS = ("•", "‣", "▪", "●", "◦", "·", "* ", "- ", "– ")
+_ELLIPSES = ("...", "…")
+
+_MIN_LETTERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +119,81 @@ class Filter:
     find: Callable[[Record], Evidence | None]
 
 
-def filters(settings: Curate, lengths: Lengths) -> list[Filter]:
-    """The filters in the order in which they are asked; the first that finds something drops."""
-    short = partial(short_completion, minimum=settings.min_completion_characters)
-    return [
-        Filter("empty_completion", empty_completion),
-        Filter("short_completion", short),
-        Filter("repeats_prompt", repeats_prompt),
-        Filter("symbol_ratio", partial(symbol_ratio, maximum=settings.max_symbol_ratio)),
-        Filter("repetition_ratio", partial(repetition_ratio, maximum=settings.max_repetition)),
-        Filter("unrenderable", lengths.unrenderable),
-        Filter("too_short", partial(lengths.too_short, minimum=settings.min_tokens)),
-        Filter("too_long", partial(lengths.too_long, maximum=settings.max_tokens)),
+def filters(settings: Curate, lengths: Lengths, repetition: Mapping[Place, float]) -> list[Filter]:
+    """The filters in the order in which they are asked; the first that finds something drops.
+
+    Args:
+        settings: what is asked, and where the lines are; a filter that is off is left out.
+        lengths: tokens of each record, or why there are none.
+        repetition: for each record the share (0 to 1) of the last answer's words inside word
+            5-grams that it has said before; 0 where a record is absent.
+
+    Raises:
+        BadInput: `curate.languages` names a language that the model does not know.
+    """
+    shortest = settings.min_completion_characters
+    least = settings.min_alphabetic_words
+    span = settings.mean_word_length
+    asked: list[tuple[bool, str, Callable[[Record], Evidence | None]]] = [
+        (shortest > 0, "empty_completion", empty_completion),
+        (shortest > 0, "short_completion", partial(short_completion, minimum=shortest)),
+        (settings.drop_repeated_prompts, "repeats_prompt", repeats_prompt),
+        (settings.check_turns, "turns_out_of_order", turns_out_of_order),
+        (settings.drop_refusals, "refusal", refusal),
+        (
+            settings.max_symbol_ratio < 1,
+            "symbol_ratio",
+            partial(symbol_ratio, maximum=settings.max_symbol_ratio),
+        ),
+        (
+            settings.max_repetition < 1,
+            "repetition_ratio",
+            partial(repetition_ratio, shares=repetition, maximum=settings.max_repetition),
+        ),
+        (
+            settings.max_duplicate_lines < 1,
+            "duplicate_lines",
+            partial(duplicate_lines, maximum=settings.max_duplicate_lines),
+        ),
+        (
+            span is not None,
+            "mean_word_length",
+            partial(mean_word_length, bounds=span or (0, 0)),
+        ),
+        (
+            least > 0,
+            "few_words_with_letters",
+            partial(few_words_with_letters, minimum=least),
+        ),
+        (
+            settings.max_bullet_lines < 1,
+            "bullet_lines",
+            partial(bullet_lines, maximum=settings.max_bullet_lines),
+        ),
+        (
+            settings.max_ellipsis_lines < 1,
+            "ellipsis_lines",
+            partial(ellipsis_lines, maximum=settings.max_ellipsis_lines),
+        ),
+        (settings.drop_placeholder_text, "placeholder_text", placeholder_text),
+        (
+            bool(settings.languages),
+            "language",
+            partial(
+                language,
+                languages=_checked(settings.languages),
+                minimum=settings.min_language_score,
+            ),
+        ),
+        (True, "unrenderable", lengths.unrenderable),
+        (
+            settings.min_tokens > 0,
+            "too_short",
+            partial(lengths.too_short, minimum=settings.min_tokens),
+        ),
+        (True, "too_long", partial(lengths.too_long, maximum=settings.max_tokens)),
     ]
+    return [Filter(reason, find) for on, reason, find in asked if on]
 
 
 def sieve(records: Iterable[Record], pipeline: Sequence[Filter]) -> Sieved:
@@ -60,23 +210,33 @@ def sieve(records: Iterable[Record], pipeline: Sequence[Filter]) -> Sieved:
     return kept, dropped
 
 
+# Of every record
+
+
 def empty_completion(record: Record) -> Evidence | None:
-    """An answer (or text) without one visible character."""
+    """An answer (or text) without one visible character. The call of a tool is an answer."""
     answer = _learned(record)
-    return None if comparable(answer) else {"characters": len(answer)}
+    # A letter is visible whatever stands around it: only what is left needs a closer look.
+    if answer[:1].isalnum() or comparable(answer) or _calls_a_tool(record):
+        return None
+    return {"characters": len(answer)}
 
 
 def short_completion(record: Record, minimum: int) -> Evidence | None:
-    """An answer (or text) of fewer than `minimum` characters."""
+    """An answer (or text) of fewer than `minimum` characters. The call of a tool is long enough."""
     count = len(_learned(record).strip())
-    return {"characters": count, "minimum": minimum} if count < minimum else None
+    if count >= minimum or _calls_a_tool(record):
+        return None
+    return {"characters": count, "minimum": minimum}
 
 
 def repeats_prompt(record: Record) -> Evidence | None:
     """An answer that is the prompt again, give or take case, spaces and invisible characters."""
-    if record.completion is None or comparable(record.completion) != comparable(record.prompt):
+    prompt, answer = record.prompt, record.completion
+    # Nearly all pairs differ in their first word, which spares the comparison of the others.
+    if answer is None or _first_word(answer) != _first_word(prompt):
         return None
-    return {"text": record.completion[:300]}
+    return {"text": answer[:300]} if comparable(answer) == comparable(prompt) else None
 
 
 def symbol_ratio(record: Record, maximum: float) -> Evidence | None:
@@ -85,34 +245,201 @@ def symbol_ratio(record: Record, maximum: float) -> Evidence | None:
     Vowel signs and accents (category M) belong to letters.
     """
     answer = _learned(record)
-    symbols = [s for s in _NO_WORD.findall(answer) if not unicodedata.category(s).startswith("M")]
-    share = len(symbols) / max(len(answer), 1)
+    share = _symbols(answer) / max(len(answer), 1)
     return {"share": round(share, 4), "maximum": maximum} if share > maximum else None
 
 
-def repetition_ratio(record: Record, maximum: float) -> Evidence | None:
+def repetition_ratio(
+    record: Record, shares: Mapping[Place, float], maximum: float
+) -> Evidence | None:
     """Share of an answer's words inside word 5-grams that it has said before above `maximum`.
 
-    Unlike a share of repeated single words, this does not grow with length.
+    `shares` has it measured. Unlike a share of repeated single words, this does not grow with
+    length.
     """
-    said = words(_learned(record))
-    seen: set[tuple[str, ...]] = set()
-    repeated = 0
-    free = 0  # first word that no repeated n-gram has counted yet
-    for start in range(len(said) - _REPEATED_NGRAM + 1):
-        ngram = tuple(said[start : start + _REPEATED_NGRAM])
-        if ngram in seen:
-            end = start + _REPEATED_NGRAM
-            repeated += end - max(start, free)
-            free = end
-        seen.add(ngram)
-    share = repeated / max(len(said), 1)
+    share = shares.get(place(record), 0.0)
     return {"share": round(share, 4), "maximum": maximum} if share > maximum else None
+
+
+def language(record: Record, languages: Collection[str], minimum: float) -> Evidence | None:
+    """Another language than `languages`, found with a confidence of at least `minimum`.
+
+    Prompt and answer are looked at, half an excerpt each. What has fewer than 20 letters, or is
+    in no language for sure (code, mixed speech), is not dropped for it.
+    """
+    said = _excerpt(record)
+    if sum(map(str.isalpha, said)) < _MIN_LETTERS:
+        return None
+    found, score = identify(said)
+    if found in languages or score < minimum:
+        return None
+    return {"language": found, "score": score}
+
+
+# Of chats and preferences
+
+
+def turns_out_of_order(record: Record) -> Evidence | None:
+    """A chat whose turns do not follow one another as they do in talk.
+
+    A system prompt may only come first, the user begins, user and assistant take turns, the
+    assistant has the last word. Tool turns may stand between an assistant's turn and its next, or
+    before an answer. The evidence is the position (from 1) of the first turn that is out of order,
+    its role, and the roles expected there.
+    """
+    turns = record.content.get("messages", ())
+    role, expected = "", _FIRST
+    for position, turn in enumerate(turns, 1):
+        role = turn["role"]
+        if role not in expected:
+            return {"position": position, "found": role, "expected": list(expected)}
+        # A tool's turn after the user's is none of the assistant's: the user is not next.
+        if role != "tool" or "user" in expected:
+            expected = _NEXT[role]
+    if role in ("assistant", ""):
+        return None
+    return {"position": len(turns), "found": role, "expected": ["assistant"]}
+
+
+def refusal(record: Record) -> Evidence | None:
+    """A short answer (500 characters at most) that begins by refusing, and says nothing else.
+
+    Also what a language model says about itself in place of an answer. Judged is a chat's last or
+    a preference's chosen answer. It shall rather let a refusal through than drop an answer: with
+    code, advice ("you can …"), or about a passage that does not tell, it is none.
+    """
+    answer = record.completion
+    if answer is None or len(answer) > _REFUSAL_CHARACTERS:
+        return None
+    opening = comparable(answer[:_OPENING])
+    for short, full in _SPELLED_OUT.items():
+        opening = opening.replace(short, full)
+    if not _REFUSAL.match(opening) or _ANSWERS.search(answer):
+        return None
+    return {"text": answer[:300]}
+
+
+# Of texts
+
+
+def duplicate_lines(record: Record, maximum: float) -> Evidence | None:
+    """Share of a text's lines that repeat an earlier one above `maximum` (Gopher: 0.3).
+
+    Asked where there are at least 10 lines that count. Indented lines and those of fewer than 8
+    characters do not: brackets and stock phrases of source code, which the rule as published drops
+    by the dozen (one in five C files, one in twelve of Python).
+    """
+    text = record.content.get("text", "")
+    if text.count("\n") < _MIN_LINES - 1:
+        return None
+    lines = [line.rstrip() for line in text.splitlines() if line[:1].strip()]
+    lines = [line for line in lines if len(line) >= _MIN_LINE]
+    if len(lines) < _MIN_LINES:
+        return None
+    share = (len(lines) - len(set(lines))) / len(lines)
+    if share <= maximum:
+        return None
+    ((most, times),) = Counter(lines).most_common(1)
+    return {"share": round(share, 4), "maximum": maximum, "text": most[:300], "times": times}
+
+
+def mean_word_length(record: Record, bounds: tuple[float, float]) -> Evidence | None:
+    """A text whose words have on average fewer or more characters than `bounds`.
+
+    Gopher: 3 to 10. Off by default: minified code, tables, and writing without spaces break it.
+    """
+    parts = record.content.get("text", "").split()
+    mean = sum(map(len, parts)) / max(len(parts), 1)
+    if not parts or bounds[0] <= mean <= bounds[1]:
+        return None
+    return {"mean": round(mean, 4), "minimum": bounds[0], "maximum": bounds[1]}
+
+
+def few_words_with_letters(record: Record, minimum: float) -> Evidence | None:
+    """Share of a text's words that hold a letter below `minimum`.
+
+    Gopher: 0.8. Off by default: operators and numbers of source code are such words.
+    """
+    parts = record.content.get("text", "").split()
+    share = sum(any(map(str.isalpha, part)) for part in parts) / max(len(parts), 1)
+    if not parts or share >= minimum:
+        return None
+    return {"share": round(share, 4), "minimum": minimum}
+
+
+def bullet_lines(record: Record, maximum: float) -> Evidence | None:
+    """Share of a text's lines that begin with a bullet above `maximum`.
+
+    Gopher: 0.9. Off by default: a list or a file of YAML may be all bullets.
+    """
+    return _line_share(record, maximum, lambda line: line.startswith(_BULLETS))
+
+
+def ellipsis_lines(record: Record, maximum: float) -> Evidence | None:
+    """Share of a text's lines that end with an ellipsis above `maximum`.
+
+    Gopher: 0.3. Off by default: one line of prose or a Python stub may end so.
+    """
+    return _line_share(record, maximum, lambda line: line.endswith(_ELLIPSES))
+
+
+def placeholder_text(record: Record) -> Evidence | None:
+    """A text with "lorem ipsum" in it: a page that nobody has written yet (C4)."""
+    text = record.content.get("text", "")
+    at = text.lower().find("lorem ipsum")
+    return None if at < 0 else {"text": text[max(at - 100, 0) : at + 200]}
 
 
 def _learned(record: Record) -> str:
     """What the model would learn to say last: the last answer, or all of a text."""
-    if "messages" in record.content:
-        answers = [m["content"] for m in record.content["messages"] if m["role"] == "assistant"]
-        return answers[-1] if answers else ""
+    for turn in reversed(record.content.get("messages", ())):
+        if turn["role"] == "assistant":
+            return turn["content"]
     return record.completion or record.content.get("text", "")
+
+
+def _calls_a_tool(record: Record) -> bool:
+    turns = record.content.get("messages", ())
+    answers = [turn for turn in turns if turn["role"] == "assistant"]
+    return bool(answers) and bool(answers[-1].get("tool_calls"))
+
+
+def _first_word(text: str) -> str:
+    """The first word of `comparable(text)`, mostly without reading the rest."""
+    word = "".join(map(comparable, text.split(maxsplit=1)[:1]))
+    return (word or comparable(text)).partition(" ")[0]
+
+
+def _symbols(text: str) -> int:
+    if text.isascii():
+        return len(text.encode("ascii").translate(None, _PLAIN))
+    rest = _WORDS_AND_SPACE.sub("", text)
+    marks = sum(unicodedata.category(sign)[0] == "M" for sign in rest)
+    return len(rest) - marks + text.count("_")
+
+
+def _line_share(record: Record, maximum: float, marked: Callable[[str], bool]) -> Evidence | None:
+    lines = [line.strip() for line in record.content.get("text", "").splitlines()]
+    lines = [line for line in lines if line]
+    share = sum(map(marked, lines)) / max(len(lines), 1)
+    return {"share": round(share, 4), "maximum": maximum} if share > maximum else None
+
+
+def _excerpt(record: Record) -> str:
+    """What tells the language: the beginnings of prompt and answer, or of a text."""
+    if record.completion is None:
+        return _learned(record)[:EXCERPT]
+    return f"{record.prompt[: EXCERPT // 2]} {record.completion[: EXCERPT // 2]}"
+
+
+def _checked(languages: Collection[str]) -> Collection[str]:
+    for code in languages:
+        known = known_languages()
+        if code not in known:
+            close = difflib.get_close_matches(code, sorted(known), n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise BadInput(
+                f"curate.languages: unknown language {code!r}; {hint}"
+                "codes are ISO 639, with two letters where there are two, as in en, de, zh"
+            )
+    return frozenset(languages)

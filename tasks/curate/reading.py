@@ -1,17 +1,15 @@
-"""Read: lines become records; a line that is none goes into the ledger."""
+"""Read: inputs are cut into chunks for the workers, benchmarks are read whole."""
 
 import logging
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from tasks import records
-from tasks.curate.ledger import Dropped, Sieved, drop_line
+from tasks.curate import personal_data
 from tasks.errors import BadInput
-from tasks.records import BadLine, Record
+from tasks.records import BadLine, Chunk, Record
+from tasks.settings import Curate
 
 STEP = "read"
 log = logging.getLogger(__name__)
@@ -26,53 +24,53 @@ class Benchmark:
     unreadable: int
 
 
-def read_inputs(specs: Iterable[str]) -> Sieved:
-    """Records of all inputs, in the order of their files' names, and their bad lines.
+def input_chunks(specs: Iterable[str]) -> list[Chunk]:
+    """The chunks of all files behind `specs`, in the order of the files' names.
 
     Raises:
-        BadInput: an input is missing or empty, or none of its lines is a record.
+        BadInput: an input is missing or empty.
     """
-    kept: list[Record] = []
-    dropped: list[Dropped] = []
+    found: list[Chunk] = []
     for path in _files(specs):
-        good, bad = _read(path, labelled=True)
-        kept += good
-        dropped += [drop_line(line, STEP) for line in bad]
-    return kept, dropped
+        of_file = records.chunks(path)
+        if not of_file:
+            raise BadInput(f"{path}: holds no record; remove it from the inputs or fill it")
+        found += of_file
+    return found
 
 
-def read_benchmarks(specs: Iterable[str]) -> list[Benchmark]:
+def read_benchmarks(specs: Sequence[str], settings: Curate) -> list[Benchmark]:
     """Records of all benchmarks; an answer is not needed, the question alone can leak.
+
+    What is masked in training records is masked here, so that both still compare.
 
     Raises:
         BadInput: a benchmark is missing or empty, or none of its lines is a record.
     """
     benchmarks = []
     for path in _files(specs):
-        good, bad = _read(path, labelled=False)
+        good: list[Record] = []
+        bad: list[BadLine] = []
+        for item in records.read(path, labelled=False, max_line_bytes=settings.max_line_bytes):
+            if isinstance(item, Record):
+                good.append(personal_data.masked(item, settings.personal_data)[0])
+            else:
+                bad.append(item)
+        if not good:
+            raise BadInput(no_record(bad[0], len(bad)))
         if bad:
             log.warning("%s: %d lines are no records and guard nothing", path, len(bad))
         benchmarks.append(Benchmark(str(path), good, len(bad)))
     return benchmarks
 
 
+def no_record(first: BadLine, count: int) -> str:
+    """What to say of a file of which no line is a record."""
+    return (
+        f"{first.source}:{first.line}: {first.reason}: {first.detail}; none of the file's {count} "
+        "lines is a record: mend the file or take it out"
+    )
+
+
 def _files(specs: Iterable[str]) -> list[Path]:
     return sorted(records.expand(specs), key=str)
-
-
-def _read(path: Path, labelled: bool) -> tuple[list[Record], list[BadLine]]:
-    good: list[Record] = []
-    bad: list[BadLine] = []
-    lines = records.read(path, labelled=labelled)
-    for item in tqdm(lines, f"read {path.name}", unit=" records", disable=None, file=sys.stderr):
-        if isinstance(item, BadLine):
-            bad.append(item)
-        else:
-            good.append(item)
-    if not good:
-        first = bad[0]
-        raise BadInput(
-            f"{path}:{first.line}: {first.reason}: {first.detail}; none of the file's {len(bad)} "
-            "lines is a record: mend the file or take it out"
-        )
-    return good, bad

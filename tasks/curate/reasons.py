@@ -16,20 +16,56 @@ REASONS = {
     "not_utf8": Reason("The line is not UTF-8."),
     "wrong_type": Reason("A field has the wrong type."),
     "missing_field": Reason("The line lacks the fields of every known format."),
-    "empty_completion": Reason("There is no answer to learn from."),
+    "too_long_line": Reason("The line is too long to be read.", "curate.max_line_bytes"),
+    "truncated": Reason("The file breaks off here: what followed is lost."),
+    "empty_completion": Reason(
+        "There is no answer to learn from.", "curate.min_completion_characters"
+    ),
     "short_completion": Reason(
         "The answer has too few characters.", "curate.min_completion_characters"
     ),
-    "repeats_prompt": Reason("The answer is the prompt once more."),
+    "repeats_prompt": Reason("The answer is the prompt once more.", "curate.drop_repeated_prompts"),
+    "turns_out_of_order": Reason("The chat's turns are out of order.", "curate.check_turns"),
+    "refusal": Reason("The answer only refuses to answer.", "curate.drop_refusals"),
     "symbol_ratio": Reason(
         "The answer is mostly neither letters nor digits.", "curate.max_symbol_ratio"
     ),
     "repetition_ratio": Reason("The answer repeats itself.", "curate.max_repetition"),
+    "duplicate_lines": Reason(
+        "Too many of the text's lines repeat an earlier one.", "curate.max_duplicate_lines"
+    ),
+    "mean_word_length": Reason(
+        "The text's words are too short or too long on average.", "curate.mean_word_length"
+    ),
+    "few_words_with_letters": Reason(
+        "Too few of the text's words have a letter.", "curate.min_alphabetic_words"
+    ),
+    "bullet_lines": Reason(
+        "Nearly all of the text's lines begin with a bullet.", "curate.max_bullet_lines"
+    ),
+    "ellipsis_lines": Reason(
+        "Too many of the text's lines end with an ellipsis.", "curate.max_ellipsis_lines"
+    ),
+    "placeholder_text": Reason(
+        'The text holds placeholder words ("lorem ipsum").', "curate.drop_placeholder_text"
+    ),
+    "language": Reason("The record is in a language that is not asked for.", "curate.languages"),
     "unrenderable": Reason("The base model's chat template cannot render this chat."),
     "too_short": Reason("The record has too few tokens.", "curate.min_tokens"),
     "too_long": Reason("The record has too many tokens.", "curate.max_tokens"),
+    "personal_data": Reason("The record holds personal data or a secret.", "curate.personal_data"),
     "duplicate": Reason("Another record says the same; the one with the smallest id stays."),
+    "near_duplicate": Reason(
+        "Another record says nearly the same; the one with the smallest id stays.",
+        "curate.near_duplicates",
+    ),
     "contaminated": Reason("The record gives away a benchmark record.", "curate.max_contamination"),
+    "leaks_split": Reason(
+        "The record gives away a validation or test record.", "curate.protect_splits"
+    ),
+    "replay_surplus": Reason(
+        "General data beyond the share that is mixed in.", "curate.replay_share"
+    ),
 }
 
 

@@ -6,84 +6,91 @@ data is escaped by Jinja2, and its invisible characters are made visible.
 
 import math
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.curate.contamination import STEP as CONTAMINATION
-from tasks.curate.ledger import Dropped
+import numpy as np
+import numpy.typing as npt
+
+from tasks import files
+from tasks.curate.advice import Facts, advise
+from tasks.curate.assembly import Assembled
+from tasks.curate.decisions import Decided
+from tasks.curate.engine import Engine
+from tasks.curate.parts import Parts
 from tasks.curate.reading import Benchmark
 from tasks.curate.reasons import explain
-from tasks.curate.splits import Split, key, position
+from tasks.curate.splits import SPLITS
 from tasks.records import Record
 from tasks.settings import Settings
 
-ENGINE = "python"
 _BINS = 30
-_SAMPLES = 3
-_LEAKS = 12
-_EXAMPLES = 4
 _CHARACTERS = 400
+_SIFTED = ("read", "quality", "redact")
 
 
-def summary(
-    *,
-    parts: Mapping[Split, Sequence[Record]],
-    dropped: Sequence[Dropped],
-    funnel: Sequence[tuple[str, int, int]],
+def write_report(
+    out: Path,
+    parts: Parts,
+    decided: Decided,
+    assembled: Assembled,
     benchmarks: Sequence[Benchmark],
-    tokens: Sequence[int],
-    advice: Sequence[str],
+    settings: Settings,
+    *,
+    engine: Engine,
     seconds: float,
 ) -> dict[str, Any]:
-    """The content of `report.json`; `in` is the sum of all `kept` and all `dropped`.
+    """Write `report.html` and `report.json` into `out`; returns the content of the latter.
 
-    Args:
-        parts: the records of each split.
-        dropped: the ledger.
-        funnel: name of each step, records before and after it.
-        benchmarks: what was checked against.
-        tokens: tokens of each record kept.
-        advice: sentences for the reader.
-        seconds: wall time so far.
+    In it `in` is the sum of all `kept` and all `dropped`.
     """
-    kept = [record for records in parts.values() for record in records]
-    total = len(kept) + len(dropped)
-    kept_of = Counter(record.source for record in kept)
-    dropped_of = Counter(line.source for line in dropped)
-    return {
-        "in": total,
-        "kept": {name: len(records) for name, records in parts.items()},
-        "groups": {name: len({key(record) for record in parts[name]}) for name in parts},
-        "dropped": dict(sorted(Counter(line.reason for line in dropped).items())),
+    passed: Counter[str] = Counter()
+    personal: Counter[str] = Counter()
+    for part in parts:
+        summary = part.summary()
+        passed.update(summary["passed"])
+        personal.update(summary["personal"])
+    kept = decided.left()
+    verdict = decided.verdict[kept]
+    homes = parts.column("home")[kept]
+    sizes: dict[str, int] = {
+        name: int((verdict == number).sum()) for number, name in enumerate(SPLITS)
+    }
+    before = [passed["in"], *(passed[step] for step in _SIFTED)]
+    steps = [*zip(_SIFTED, before[:-1], before[1:], strict=True), *decided.funnel]
+    tokens = parts.column("tokens")[kept]
+    facts = Facts.of(parts, decided, assembled, benchmarks, sizes)
+    report = {
+        "in": passed["in"],
+        "kept": sizes,
+        "groups": {
+            name: len(np.unique(homes[verdict == number])) for number, name in enumerate(SPLITS)
+        },
+        "dropped": dict(sorted(assembled.dropped.items())),
         "seconds": round(seconds, 3),
-        "records_per_second": round(total / max(seconds, 1e-9), 1),
-        "engine": ENGINE,
-        "steps": [{"step": step, "in": before, "out": after} for step, before, after in funnel],
+        "records_per_second": round(passed["in"] / max(seconds, 1e-9), 1),
+        "engine": engine,
+        "steps": [{"step": step, "in": count, "out": left} for step, count, left in steps],
         "tokens": _distribution(tokens),
+        "personal_data": dict(sorted(personal.items())),
         "files": [
-            {
-                "path": path,
-                "in": kept_of[path] + dropped_of[path],
-                "kept": kept_of[path],
-            }
-            for path in sorted(kept_of | dropped_of)
+            {"path": path, "in": count, "kept": left}
+            for path, (count, left) in sorted(assembled.of_file.items())
         ],
         "benchmarks": [
             {"path": one.path, "records": len(one.records), "unreadable": one.unreadable}
             for one in benchmarks
         ],
-        "advice": list(advice),
+        "advice": advise(facts, settings.curate),
     }
+    files.write_text(out / "report.html", page(report, assembled, settings))
+    files.write_json(out / "report.json", report)
+    return report
 
 
-def page(
-    report: Mapping[str, Any],
-    parts: Mapping[Split, Sequence[Record]],
-    dropped: Sequence[Dropped],
-    settings: Settings,
-) -> str:
+def page(report: Mapping[str, Any], assembled: Assembled, settings: Settings) -> str:
     """`report.html`: one accessible page, light or dark as the reader's system is."""
     from jinja2 import Environment, StrictUndefined
 
@@ -94,20 +101,16 @@ def page(
     template = environment.from_string(
         Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     )
-    leaks = sorted(
-        (line for line in dropped if line.step == CONTAMINATION),
-        key=lambda line: (line.evidence["overlap"], line.source, line.line),
-    )
     return template.render(
         report=report,
         name=settings.project.name,
         base=settings.base.model,
         kept=sum(report["kept"].values()),
-        dropped=len(dropped),
-        reasons=_reasons(dropped),
-        leaks=leaks[:_LEAKS],
-        leak_count=len(leaks),
-        examples=_examples(parts["train"]),
+        dropped=sum(report["dropped"].values()),
+        reasons=_reasons(assembled),
+        leaks=assembled.samples.get("contaminated", []),
+        leak_count=assembled.dropped["contaminated"],
+        examples=_examples(assembled.examples),
         settings=settings.curate.model_dump(mode="json"),
     )
 
@@ -131,32 +134,28 @@ def _percent(share: float) -> str:
     return f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"
 
 
-def _distribution(tokens: Sequence[int]) -> dict[str, Any]:
-    ranked = sorted(tokens)
-    low, high = ranked[0], ranked[-1]
+def _distribution(tokens: npt.NDArray[np.int32]) -> dict[str, Any]:
+    ranked = np.sort(tokens)
+    low, high = int(ranked[0]), int(ranked[-1])
     width = _round_width((high - low + 1) / _BINS)
     first = low // width * width
-    counts = Counter((count - first) // width for count in ranked)
+    counts = np.bincount((ranked - first) // width).tolist()
     return {
         "minimum": low,
         "median": _quantile(ranked, 0.5),
         "p95": _quantile(ranked, 0.95),
         "maximum": high,
-        "total": sum(ranked),
+        "total": int(ranked.sum(dtype=np.int64)),
         "bins": [
-            {
-                "from": first + number * width,
-                "to": first + (number + 1) * width - 1,
-                "records": counts[number],
-            }
-            for number in range(max(counts) + 1)
+            {"from": first + number * width, "to": first + (number + 1) * width - 1, "records": n}
+            for number, n in enumerate(counts)
         ],
     }
 
 
-def _quantile(ranked: Sequence[int], share: float) -> int:
+def _quantile(ranked: npt.NDArray[np.int32], share: float) -> int:
     """Nearest rank: the smallest value that so many of the values do not exceed."""
-    return ranked[max(math.ceil(share * len(ranked)) - 1, 0)]
+    return int(ranked[max(math.ceil(share * len(ranked)) - 1, 0)])
 
 
 def _round_width(width: float) -> int:
@@ -169,38 +168,30 @@ def _round_width(width: float) -> int:
         unit *= 10
 
 
-def _reasons(dropped: Sequence[Dropped]) -> list[dict[str, Any]]:
+def _reasons(assembled: Assembled) -> list[dict[str, Any]]:
     """Each reason with its samples, the most frequent first."""
-    lines = defaultdict(list)
-    for line in dropped:
-        lines[line.reason].append(line)
+    counted = sorted(assembled.dropped.items(), key=lambda item: (-item[1], item[0]))
     return [
         {
             "name": reason,
-            "step": of_reason[0].step,
-            "count": len(of_reason),
+            "step": assembled.samples[reason][0].step,
+            "count": count,
             "meaning": explain(reason).meaning,
             "setting": explain(reason).setting,
-            "samples": _drawn(of_reason, _SAMPLES),
+            "samples": assembled.samples[reason],
         }
-        for reason, of_reason in sorted(lines.items(), key=lambda item: (-len(item[1]), item[0]))
+        for reason, count in counted
     ]
 
 
-def _drawn(lines: Iterable[Dropped], count: int) -> list[Dropped]:
-    """A sample that is the same every time: the first by hash of their place."""
-    return sorted(lines, key=lambda line: position(f"{line.source}:{line.line}"))[:count]
-
-
-def _examples(records: Iterable[Record]) -> list[dict[str, Any]]:
-    drawn = sorted(records, key=lambda record: (position(record.id), record.id))[:_EXAMPLES]
+def _examples(records: Sequence[Record]) -> list[dict[str, Any]]:
     return [
         {
             "id": record.id,
             "place": "{}:{}".format(*(record.origin or (record.source, record.line))),
             "turns": _turns(record.content),
         }
-        for record in drawn
+        for record in records
     ]
 
 

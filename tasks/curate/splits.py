@@ -1,70 +1,101 @@
-"""Split: the hash of a group decides where all its records go, for good."""
+"""Split: the hash of a group decides where all its records go, for good.
+
+Adding data moves no old record. Where a boundary in time is set, groups from then on go by it.
+"""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from tasks.errors import BadInput
 from tasks.records import Record
 from tasks.settings import Curate
 
+STEP = "split"
+
 Split: TypeAlias = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
 
-
-def split(records: Sequence[Record], settings: Curate) -> dict[Split, list[Record]]:
-    """Give every record to one split by its group, or by its id where it has none.
-
-    Groups never straddle, and adding data does not move an old group, with one exception: where
-    the shares leave validation (or training) without any group, because there are few, the group
-    whose hash is nearest moves there, until more data brings another.
-
-    Raises:
-        BadInput: all records belong to one group, so nothing is left to validate on.
-    """
-    homes = assign({key(record) for record in records}, settings)
-    parts: dict[Split, list[Record]] = {name: [] for name in SPLITS}
-    for record in records:
-        parts[homes[key(record)]].append(record)
-    return parts
+_MILLISECONDS = 1e11
+"""Numbers of seconds from here on are later than the year 5000: they count milliseconds."""
 
 
 def key(record: Record) -> str:
-    """What keeps records together."""
+    """What keeps records together: the group, or the id where there is none."""
     return record.id if record.group is None else record.group
-
-
-def assign(keys: Iterable[str], settings: Curate) -> dict[str, Split]:
-    """The split of each group.
-
-    Raises:
-        BadInput: there are fewer than two groups.
-    """
-    ranked = sorted(keys, key=lambda name: (position(name), name))
-    if len(ranked) < 2:
-        raise BadInput(
-            "curate: no validation set is possible, since all records kept belong to one group"
-            + (f" ({ranked[0]!r})" if ranked else "")
-            + ": add records, or give them `group` values (or none) that keep only together "
-            "what must not be separated"
-        )
-    homes = {name: _home(position(name), settings) for name in ranked}
-    if "validation" not in homes.values():
-        homes[ranked[0]] = "validation"
-    if "train" not in homes.values():
-        homes[ranked[-1]] = "train"
-    return homes
 
 
 def position(name: str) -> float:
     """Where a group stands between 0 and 1: evenly spread, and the same for ever."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
-def _home(position: float, settings: Curate) -> Split:
-    if position < settings.validation_share:
-        return "validation"
-    if position < settings.validation_share + settings.test_share:
-        return "test"
-    return "train"
+def era(record: Record, settings: Curate) -> int:
+    """`VALIDATION` or `TEST` for a record from that boundary in time on, else `TRAIN`."""
+    at = moment(record.timestamp)
+    if at is None:
+        return TRAIN
+    for split, boundary in ((TEST, settings.test_from), (VALIDATION, settings.validation_from)):
+        begins = moment(boundary)
+        if begins is not None and at >= begins:
+            return split
+    return TRAIN
+
+
+def moment(timestamp: str | float | None) -> float | None:
+    """Seconds since 1970 of an ISO 8601 text (UTC unless it says otherwise) or a number of seconds
+    or milliseconds; None for what is neither."""
+    if timestamp is None:
+        return None
+    if isinstance(timestamp, str):
+        try:
+            at = datetime.fromisoformat(timestamp)
+        except ValueError:
+            return None
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    return timestamp / 1000 if abs(timestamp) >= _MILLISECONDS else float(timestamp)
+
+
+def assign(
+    homes: npt.NDArray[np.float64], eras: npt.NDArray[np.int8], settings: Curate
+) -> npt.NDArray[np.int8]:
+    """The split of each record.
+
+    A group goes where its latest record belongs in time, or else by its position. Where this leaves
+    validation (or training) without any group, because there are few, the group whose position is
+    nearest moves there, until more data brings another.
+
+    Args:
+        homes: (records,) position of each record's group, which stands for the group.
+        eras: (records,) `era` of each record.
+        settings: shares and boundaries.
+
+    Returns:
+        (records,) `TRAIN`, `VALIDATION` or `TEST`.
+
+    Raises:
+        BadInput: there are fewer than two groups, so nothing is left to validate on.
+    """
+    groups, group = np.unique(homes, return_inverse=True)
+    if len(groups) < 2:
+        raise BadInput(
+            "curate: no validation set is possible, since all records kept belong to one group: "
+            "add records, or give them `group` values (or none) that keep only together what must "
+            "not be separated"
+        )
+    found = np.full(len(groups), TRAIN, dtype=np.int8)
+    found[groups < settings.validation_share + settings.test_share] = TEST
+    found[groups < settings.validation_share] = VALIDATION
+    latest = np.zeros(len(groups), dtype=np.int8)
+    np.maximum.at(latest, group, eras)
+    found = np.where(latest > TRAIN, latest, found)
+    if not (found == VALIDATION).any():
+        found[0] = VALIDATION
+    if not (found == TRAIN).any():
+        found[-1] = TRAIN
+    return found[group]

@@ -1,0 +1,1 @@
+"""Curation measured: corpora with planted truth, and what the command makes of them."""

@@ -1,0 +1,199 @@
+"""Decisions: the steps that see all records at once, on numbers instead of texts.
+
+What each of them needs of a record (a key, a signature, what it has of a benchmark) the workers
+have left in the parts; here it is decided which records go, where, and by what evidence.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.curate import contamination, duplicates, heldout, splits
+from tasks.curate.contamination import Guard, Overlap
+from tasks.curate.ledger import Evidence
+from tasks.curate.ngrams import Positions
+from tasks.curate.parts import Parts
+from tasks.settings import Curate
+
+MIX = "mix"
+log = logging.getLogger(__name__)
+
+DUPLICATE, NEAR_DUPLICATE, CONTAMINATED, LEAKS_SPLIT, SURPLUS = range(10, 15)
+"""Verdicts beside the splits' own numbers."""
+REASONS = {
+    DUPLICATE: (duplicates.STEP, "duplicate"),
+    NEAR_DUPLICATE: (duplicates.STEP, "near_duplicate"),
+    CONTAMINATED: (contamination.STEP, "contaminated"),
+    LEAKS_SPLIT: (splits.STEP, heldout.REASON),
+    SURPLUS: (MIX, "replay_surplus"),
+}
+_UNDECIDED = -1
+
+
+@dataclass(slots=True)
+class Decided:
+    """What becomes of each record.
+
+    Attributes:
+        verdict: (records,) a split's number, or one of `REASONS`.
+        kept: (records,) number of the record that stands for a duplicate; else its own.
+        similarity: (records,) of a duplicate to that record.
+        evidence: of contaminated and leaking records.
+        funnel: name of each step, records before and after it.
+    """
+
+    verdict: npt.NDArray[np.int8]
+    kept: Positions
+    similarity: npt.NDArray[np.float32]
+    evidence: dict[int, Evidence] = field(default_factory=dict)
+    funnel: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def left(self) -> Positions:
+        """Numbers of the records that nothing has dropped so far."""
+        return np.flatnonzero(self.verdict < min(REASONS))
+
+    def drop(self, numbers: Any, reason: int) -> None:
+        """Drop these records."""
+        self.verdict[numbers] = reason
+
+    def passed(self, step: str, before: int) -> None:
+        """Enter a step into the funnel."""
+        after = len(self.left())
+        self.funnel.append((step, before, after))
+        log.info("%s: %d of %d records go on", step, after, before)
+
+
+def decide(parts: Parts, guard: Guard, settings: Curate) -> Decided:
+    """Deduplicate, decontaminate, split and mix.
+
+    Raises:
+        BadInput: what is left is one group, so nothing is left to validate on.
+    """
+    count = parts.total
+    decided = Decided(
+        np.full(count, _UNDECIDED, np.int8), np.arange(count), np.ones(count, np.float32)
+    )
+    replay = parts.column("replay")
+    general = _deduplicate(parts, replay, settings, decided)
+    before = len(decided.left())
+    decided.evidence = guard.judge(_overlaps(parts, decided))
+    decided.drop(sorted(decided.evidence), CONTAMINATED)
+    decided.passed(contamination.STEP, before)
+    if len(decided.left()):
+        _split(parts, replay, general, settings, decided)
+        _mix(parts, replay, settings, decided)
+    return decided
+
+
+def _deduplicate(
+    parts: Parts, replay: npt.NDArray[np.bool_], settings: Curate, decided: Decided
+) -> duplicates.Numbers:
+    """Exact, then near; returns the boilerplate found on the way."""
+    before = parts.total
+
+    def order(numbers: Positions) -> list[tuple[bool, str, int]]:
+        # Numbers follow source and line.
+        ids = parts.ids(numbers)
+        return list(zip(replay[numbers].tolist(), ids, numbers.tolist(), strict=True))
+
+    keys = parts.column("keys")
+    groups = list(duplicates.same_content(keys))
+    members = np.unique(np.concatenate([np.empty(0, np.int64), *groups]))
+    rank = dict(zip(members.tolist(), order(members), strict=True))
+    for group in groups:
+        first = min(group.tolist(), key=rank.__getitem__)
+        decided.drop(group[group != first], DUPLICATE)
+        decided.kept[group] = first
+    decided.passed(duplicates.STEP, before)
+    left = decided.left()
+    smallest = left[np.argsort(keys[left, 0], kind="stable")[: duplicates.SAMPLE]]
+    general = duplicates.boilerplate(parts.sets("shingles", np.sort(smallest)))
+    if settings.near_duplicates is None:
+        return general
+    if len(general):
+        log.info("deduplicate: %d word 5-grams are boilerplate", len(general))
+        for part, shingled in parts.all_sets("shingles"):
+            np.save(part.folder / "bands.npy", duplicates.bands(shingled.without(general)))
+    sizes = np.concatenate([found.sizes() for _, found in parts.all_sets("shingles")])
+    clusters = duplicates.near_duplicates(
+        parts.total,
+        parts.band,
+        left[sizes[left] >= duplicates.FEWEST_SHINGLES],
+        lambda numbers: parts.sets("shingles", numbers),
+        lambda numbers: parts.sets("answers", numbers),
+        general,
+        order,
+        settings.near_duplicates,
+    )
+    gone = np.flatnonzero(clusters.kept != np.arange(parts.total))
+    before = len(left)
+    decided.drop(gone, NEAR_DUPLICATE)
+    decided.kept[gone] = clusters.kept[gone]
+    decided.similarity[gone] = clusters.similarity[gone]
+    decided.passed("near-duplicates", before)
+    return general
+
+
+def _overlaps(parts: Parts, decided: Decided) -> dict[int, list[Overlap]]:
+    found: dict[int, list[Overlap]] = {}
+    for part in parts:
+        for number, overlaps in part.overlaps().items():
+            if decided.verdict[number] == _UNDECIDED:
+                found[number] = overlaps
+    return found
+
+
+def _split(
+    parts: Parts,
+    replay: npt.NDArray[np.bool_],
+    general: duplicates.Numbers,
+    settings: Curate,
+    decided: Decided,
+) -> None:
+    left = decided.left()
+    before = len(left)
+    # General data is for training only: what is chosen and tested is the task.
+    decided.verdict[left[replay[left]]] = splits.TRAIN
+    own = left[~replay[left]]
+    homes, eras = parts.column("home")[own], parts.column("era")[own]
+    decided.verdict[own] = splits.assign(homes, eras, settings)
+    if settings.protect_splits:
+        held_out = np.flatnonzero(np.isin(decided.verdict, (splits.VALIDATION, splits.TEST)))
+        training = np.flatnonzero(decided.verdict == splits.TRAIN)
+        found = list(heldout.leaks(parts, training, held_out, general, settings.max_contamination))
+        of_held_out = np.unique(np.array([leak.held_out for leak in found], np.int64))
+        known = dict(zip(of_held_out.tolist(), identities(parts, of_held_out), strict=True))
+        for leak in found:
+            split = splits.SPLITS[decided.verdict[leak.held_out]]
+            decided.evidence[leak.record] = {
+                "split": split,
+                **{f"held_out_{name}": value for name, value in known[leak.held_out].items()},
+                "overlap": round(leak.share, 4),
+                "ngram": duplicates.SHINGLE,
+            }
+        decided.drop([leak.record for leak in found], LEAKS_SPLIT)
+    decided.passed(splits.STEP, before)
+
+
+def _mix(parts: Parts, replay: npt.NDArray[np.bool_], settings: Curate, decided: Decided) -> None:
+    """Of general data keep so much that it is the share of training that is set, by hash."""
+    if not replay.any():
+        return
+    before = len(decided.left())
+    training = decided.verdict == splits.TRAIN
+    task = int((training & ~replay).sum())
+    wanted = round(task * settings.replay_share / (1 - settings.replay_share))
+    general = np.flatnonzero(training & replay)
+    by_hash = general[np.argsort(parts.column("keys")[general, 0], kind="stable")]
+    decided.drop(by_hash[wanted:], SURPLUS)
+    decided.passed(MIX, before)
+
+
+def identities(parts: Parts, numbers: Positions) -> Iterator[dict[str, Any]]:
+    """Id, source and line of these records (ascending numbers)."""
+    for identity, (source, line) in zip(parts.ids(numbers), parts.places(numbers), strict=True):
+        yield {"id": identity, "source": source, "line": line}

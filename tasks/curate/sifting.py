@@ -1,0 +1,162 @@
+"""Sifting: one chunk of input through the steps that look at one record at a time.
+
+What a worker does. Its outcome depends on the chunk and the plan alone, so it does not matter how
+many workers there are, where they run, or how the input is cut.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from tasks import files, records, tokens
+from tasks.curate import duplicates, personal_data, quality, splits
+from tasks.curate.contamination import Guard
+from tasks.curate.ledger import Sieved, drop_line, place
+from tasks.curate.lengths import Lengths, Ruler
+from tasks.curate.ngrams import repeated_share
+from tasks.curate.parts import PartWriter
+from tasks.curate.reading import STEP as READ
+from tasks.curate.reading import read_benchmarks
+from tasks.curate.turns import Said
+from tasks.records import BadLine, Chunk, Record
+from tasks.settings import Curate
+
+_BATCH = 256
+_BATCH_CHARACTERS = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A chunk, its number among all, and whether it is general data for replay."""
+
+    number: int
+    chunk: Chunk
+    replay: bool = False
+
+    def to_json(self) -> str:
+        """As a line of JSON."""
+        return orjson.dumps(asdict(self)).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> "Task":
+        """From a line of JSON."""
+        values = orjson.loads(text)
+        return cls(**values | {"chunk": Chunk(**values["chunk"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every worker needs to know; equal plans, equal parts."""
+
+    settings: Curate
+    tokenizer: Path
+    against: tuple[str, ...]
+    parts: Path
+
+    def part(self, number: int) -> Path:
+        """The folder of the part that a task leaves."""
+        return self.parts / f"{number:06d}"
+
+
+class Sifter:
+    """The steps, made ready once for each worker: call it with a `Task` in JSON."""
+
+    def __init__(self, plan: Plan) -> None:
+        settings = plan.settings
+        self._plan = plan
+        self._ruler = Ruler(tokens.load(plan.tokenizer), settings.min_tokens, settings.max_tokens)
+        self._guard = Guard(read_benchmarks(plan.against, settings), settings)
+
+    def __call__(self, task: str) -> str:
+        """Sift a chunk into its part; the answer is the task's number."""
+        work = Task.from_json(task)
+        with files.atomic_folder(self._plan.part(work.number)) as folder:
+            self._sift(work, folder)
+        return str(work.number)
+
+    def _sift(self, task: Task, folder: Path) -> None:
+        writer = PartWriter(folder)
+        passed: Counter[str] = Counter()
+        private: Counter[str] = Counter()
+        items = records.read_chunk(task.chunk, max_line_bytes=self._plan.settings.max_line_bytes)
+        for batch in _batches(items):
+            dropped = [drop_line(item, READ) for item in batch if isinstance(item, BadLine)]
+            good = [item for item in batch if isinstance(item, Record)]
+            passed["in"] += len(batch)
+            passed[READ] += len(good)
+            good, gone = self._quality(good)
+            dropped += gone
+            passed[quality.STEP] += len(good)
+            (good, gone), found = personal_data.redact(good, self._plan.settings.personal_data)
+            dropped += gone
+            private.update(found)
+            passed[personal_data.STEP] += len(good)
+            for line in map(personal_data.shown, sorted(dropped, key=lambda line: line.line)):
+                writer.drop(line.row() | {"text": line.text})
+            self._keep(writer, good, task.replay)
+        writer.close({"source": task.chunk.path, "passed": passed, "personal": private})
+
+    def _quality(self, batch: Sequence[Record]) -> Sieved:
+        lengths = self._ruler.measure(batch)
+        # What is too long by far is not worth the memory of looking closer.
+        small = [one for one in batch if not self._huge(one, lengths)]
+        shares = repeated_share(Said.of(small).answers(small)).tolist()
+        repetition = {place(one): share for one, share in zip(small, shares, strict=True) if share}
+        self._tokens = lengths.tokens
+        filters = quality.filters(self._plan.settings, lengths, repetition)
+        return quality.sieve(batch, filters)
+
+    def _huge(self, record: Record, lengths: Lengths) -> bool:
+        return len(record.text) > 4 * _BATCH_CHARACTERS and bool(
+            lengths.too_long(record, self._plan.settings.max_tokens)
+        )
+
+    def _keep(self, writer: PartWriter, batch: Sequence[Record], replay: bool) -> None:
+        said = Said.of(batch)
+        answers = said.answers(batch)
+        chats = np.array(["messages" in record.content for record in batch], dtype=bool)
+        keys = b"".join(duplicates.content_key(record.content) for record in batch)
+        eras = [splits.era(record, self._plan.settings) for record in batch]
+        shingles = duplicates.shingles(said.records)
+        writer.keep(
+            [record.id for record in batch],
+            [orjson.dumps(record.row(), option=orjson.OPT_APPEND_NEWLINE) for record in batch],
+            {
+                "line": np.array([record.line for record in batch], dtype=np.int64),
+                "keys": np.frombuffer(keys, dtype=np.uint64).reshape(-1, 2),
+                "home": np.array([splits.position(splits.key(r)) for r in batch], np.float64),
+                "bands": duplicates.bands(shingles),
+                "identity": np.array([splits.position(r.id) for r in batch], np.float64),
+                "tokens": np.array([self._tokens[place(r)] for r in batch], dtype=np.int32),
+                "era": np.array(eras, dtype=np.int8),
+                "answer": answers.spans(answers.starts[:-1], answers.starts[1:]),
+                "kind": np.array([_kind(record) for record in batch], dtype=np.int8),
+                "replay": np.full(len(batch), replay),
+            },
+            {
+                "shingles": shingles,
+                "answers": duplicates.sets(answers.hashes, answers.starts).only(chats),
+            },
+            self._guard.overlaps(batch, said),
+        )
+
+
+def _batches(items: Iterator[Record | BadLine]) -> Iterator[list[Record | BadLine]]:
+    """Batches of bounded size; an empty one where there is nothing."""
+    batch: list[Record | BadLine] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += len(item.text) if isinstance(item, Record) else 0
+        if len(batch) == _BATCH or size > _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+def _kind(record: Record) -> int:
+    return [name in record.content for name in ("messages", "text", "chosen")].index(True)

@@ -1,0 +1,105 @@
+"""What a record says, and in which role: the system prompt, which many share, is left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.curate.ngrams import Positions, Words, hash_words
+from tasks.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The words of a batch of records, turn by turn.
+
+    Attributes:
+        turns: the words of each turn of `said`, one record after another.
+        first: (records + 1,) number of each record's first turn.
+    """
+
+    turns: Words
+    first: Positions
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> "Said":
+        """Hash the words of `records`."""
+        turns = [said(record) for record in records]
+        first = np.concatenate(([0], np.cumsum([len(one) for one in turns]))).astype(np.int64)
+        return cls(hash_words([text for one in turns for text in one]), first)
+
+    @property
+    def records(self) -> Words:
+        """The words of each record, across its turns."""
+        return Words(self.turns.hashes, self.turns.starts[self.first])
+
+    def answers(self, records: Sequence[Record]) -> Words:
+        """The words of what each record teaches to say last (`learned`), or none."""
+        which = self.first[:-1] + np.array([_learned_turn(record) for record in records], np.int64)
+        kept = np.zeros(len(self.turns.starts) - 1, dtype=bool)
+        kept[which] = True
+        lengths = np.diff(self.turns.starts)
+        return Words(
+            self.turns.hashes[np.repeat(kept, lengths)],
+            np.concatenate(([0], np.cumsum(lengths[which]))),
+        )
+
+
+def spoken(record: Record) -> str:
+    """All that the record says but the system prompt."""
+    return "\n".join(said(record))
+
+
+def said(record: Record) -> list[str]:
+    """The same, turn by turn."""
+    if "messages" in record.content:
+        return [turn["content"] for turn in _turns(record)]
+    return [str(part) for part in record.content.values()]
+
+
+def learned(record: Record) -> str:
+    """What the model would learn to say last: the last answer, or all of a text."""
+    if "messages" in record.content:
+        answers = [m["content"] for m in record.content["messages"] if m["role"] == "assistant"]
+        return answers[-1] if answers else ""
+    return str(record.content.get("chosen") or record.content.get("text", ""))
+
+
+def _learned_turn(record: Record) -> int:
+    """Number of the turn of `said` that `learned` returns."""
+    if "messages" in record.content:
+        roles = [turn["role"] for turn in _turns(record)]
+        return len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else 0
+    return list(record.content).index("chosen") if "chosen" in record.content else 0
+
+
+def parts(record: Record) -> tuple[str, str]:
+    """What was asked and what was answered last; a text is all asked."""
+    if "messages" in record.content:
+        turns = _turns(record)
+        if turns and turns[-1]["role"] == "assistant":
+            return "\n".join(turn["content"] for turn in turns[:-1]), turns[-1]["content"]
+        return "\n".join(turn["content"] for turn in turns), ""
+    return record.prompt, record.completion or ""
+
+
+def user_turns(record: Record) -> list[tuple[int, str]]:
+    """The user's turns (or a text, or a preference's prompt), with their numbers in `said`."""
+    if "messages" in record.content:
+        turns = enumerate(_turns(record))
+        return [(n, turn["content"]) for n, turn in turns if turn["role"] == "user"]
+    return [(0, record.prompt)]
+
+
+def answer_turn(record: Record) -> int:
+    """Number in `said` of the first turn that is no longer `parts`' first part."""
+    if "messages" in record.content:
+        turns = _turns(record)
+        return len(turns) - (bool(turns) and turns[-1]["role"] == "assistant")
+    return 1
+
+
+def _turns(record: Record) -> list[dict[str, Any]]:
+    turns = record.content.get("messages", [])
+    return [turn for turn in turns if turn["role"] not in ("system", "developer")]

