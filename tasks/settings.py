@@ -169,8 +169,9 @@ class Curate(Section):
     """Share of a benchmark text found in a record, in n-grams of both, that drops the record."""
     max_paraphrase: Share = 0.5
     """The same in 5-grams at one place of the record, for copies with changed words; 1: off."""
-    protect_splits: bool = True
-    """Drop training records that give away a validation or test record."""
+    protect_splits: Share | None = 0.6
+    """Share of a validation or test record's word 5-grams in a training record that drops the
+    latter; null: not asked."""
     validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Share of groups for early stopping and for choosing among trials."""
     test_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.05

@@ -20,7 +20,8 @@ belong together) and `words` (of the benchmark passage it was made from).
                  one that it was made from at least `LINKED`
     leak         a benchmark item: as it is, disguised, embedded, in part, with words exchanged
     quote        own text that quotes 3 to 6 consecutive words of a benchmark item: stays
-    boilerplate  own text with a paragraph that many records and benchmark items share: stays
+    boilerplate  own text with a paragraph that 15 or more records and several benchmark items
+                 share: stays
     topic        own text in the words of a benchmark item: stays
     template     own question in the words in which benchmark questions are put: stays
     bad          a line that is no record; `form` is the reason it should be dropped for
@@ -84,6 +85,8 @@ BANDS = [(0.3, 0.6, 4), (0.6, 0.7, 3), (0.7, 0.8, 7), (0.8, 0.9, 4), (0.9, 1.0, 
 
 _EXCHANGED = (0.15, 0.3)  # of an unplanted text's plain words; the second where it is short
 _SHORT = 500  # characters
+_HARD = (0.003, 36)  # of each kind that has to stay: share of the records, and at least
+_SHARING = 15  # records at least that share a paragraph of boilerplate
 _LONG = 30  # words from which a benchmark text is long, for `partial` and `substituted`
 _OPENERS = [
     "Explain in your own words: ", "What does this mean? ", "Summarise: ", "Is it true? ",
@@ -276,13 +279,9 @@ class Generator:
 
     def _assign(self, rng: random.Random) -> dict[int, Job]:
         """Give positions to plants, and to each plant what it is made from."""
-        total = self._plan.records
-
-        def count(share: float, least: int) -> int:
-            return max(int(total * share), least)
-
+        total, count = self._plan.records, self._count
         clusters = self._cluster_sizes(count(0.008, 70), rng)
-        hard = count(0.003, 36)
+        hard = self._count(*_HARD)
         needed = {
             "exact": count(0.015, 48),
             "near": count(0.021, 210),
@@ -475,7 +474,7 @@ class Generator:
                 had += len(pieces) // 2
             return ("\n\n" if code else " ").join(parts)
 
-        paragraphs = min(max(self._plan.records // 1000, 3), 20)
+        paragraphs = min(self._count(*_HARD) // _SHARING, 20)
         self.paragraphs = [text(max(longest * 0.35, 9)) for _ in range(paragraphs)]
         self.items: list[Item] = []
         self.shared: list[Item] = []
@@ -526,6 +525,9 @@ class Generator:
         if accented:
             asked = variants.accented(asked, rng)
         return Item(name, asked, answer, accented)
+
+    def _count(self, share: float, least: int) -> int:
+        return max(int(self._plan.records * share), least)
 
     def _rng(self, purpose: str, position: int = 0) -> random.Random:
         return random.Random(f"{self._plan.seed}/{purpose}/{position}")

@@ -221,10 +221,10 @@ def _bad(row: Row, outcome: Outcome) -> bool:
 def _precision(rows: list[Row], outcome: Outcome, corpus: Path, threshold: float) -> dict[str, Any]:
     """Of each reason: how many of its drops are right.
 
-    A duplicate is right where both texts are equal but for case, white space and Unicode form; a
-    near-duplicate where the exact Jaccard similarity with the record kept for it reaches the
-    threshold, or both are of one planted cluster, whose links do; a contaminated one where it was
-    planted as a leak.
+    A duplicate is right where both texts are equal but for case, white space and Unicode form
+    (`variants.visible`); a near-duplicate where the exact Jaccard similarity of such texts reaches
+    the threshold, or both are of one planted cluster, whose links do; a contaminated one where it
+    was planted as a leak.
     """
     by_reason: dict[str, list[Row]] = defaultdict(list)
     for row in outcome.dropped.values():
@@ -236,40 +236,43 @@ def _precision(rows: list[Row], outcome: Outcome, corpus: Path, threshold: float
     for row in rows:
         if "cluster" in row:
             cluster_of[row["id"]] = cluster_of[row["of"]] = row["cluster"]
-    plant_of = {row["id"]: f"{row['plant']}:{row['form']}".rstrip(":") for row in rows}
+    plant_of = {row["of"]: f"{row['plant']}:original" for row in rows if "jaccard" in row}
+    plant_of |= {row["id"]: f"{row['plant']}:{row['form']}".rstrip(":") for row in rows}
 
-    exact = sum(
-        visible(texts[row["id"]]) == visible(texts[row["evidence"]["kept_id"]])
-        for row in by_reason["duplicate"]
-    )
-    verified = linked = below = 0
-    for row in by_reason["near_duplicate"]:
-        one, other = row["id"], row["evidence"]["kept_id"]
-        similarity = jaccard(texts[one], texts[other])
-        same = one in cluster_of and cluster_of[one] == cluster_of.get(other)
-        verified += similarity >= threshold
-        linked += similarity >= threshold or same
-        below += similarity < FALSE_BELOW and not same
+    def kept_for(row: Row) -> tuple[str, str]:
+        return visible(texts[row["id"]]), visible(texts[row["evidence"]["kept_id"]])
+
+    def counted(flagged: list[Row], wrong: list[Row]) -> dict[str, Any]:
+        plants = Counter(plant_of.get(row["id"], "unplanted") for row in wrong)
+        share = _share(len(flagged) - len(wrong), len(flagged))
+        return {"dropped": len(flagged), "precision": share, "wrong": dict(plants)}
+
+    exact = by_reason["duplicate"]
+    near = by_reason["near_duplicate"]
+    similarity = {row["id"]: jaccard(*kept_for(row)) for row in near}
+    unlike = [row for row in near if similarity[row["id"]] < threshold]
+    unrelated = [
+        row
+        for row in unlike
+        if cluster_of.get(row["id"], -1) != cluster_of.get(row["evidence"]["kept_id"], -2)
+    ]
     flagged = by_reason["contaminated"]
-    wrong = [row for row in flagged if not plant_of.get(row["id"], "").startswith("leak")]
     return {
-        "duplicate": {
-            "dropped": len(by_reason["duplicate"]),
-            "precision": _share(exact, len(by_reason["duplicate"])),
+        "duplicate": counted(exact, [row for row in exact if len(set(kept_for(row))) > 1]),
+        "near_duplicate": counted(near, unrelated)
+        | {
+            "verified_against_kept": _share(len(near) - len(unlike), len(near)),
+            f"below_{FALSE_BELOW}": sum(similarity[r["id"]] < FALSE_BELOW for r in unrelated),
         },
-        "near_duplicate": {
-            "dropped": len(by_reason["near_duplicate"]),
-            "precision": _share(linked, len(by_reason["near_duplicate"])),
-            "verified_against_kept": _share(verified, len(by_reason["near_duplicate"])),
-            f"below_{FALSE_BELOW}": below,
-        },
-        "contaminated": {
-            "dropped": len(flagged),
-            "precision": _share(len(flagged) - len(wrong), len(flagged)),
-            "wrong": dict(Counter(plant_of.get(row["id"], "unplanted") for row in wrong)),
-        },
+        "contaminated": counted(
+            flagged,
+            [row for row in flagged if not plant_of.get(row["id"], "").startswith("leak")],
+        ),
         "other_reasons": {
-            reason: len(of_reason)
+            reason: {
+                "dropped": len(of_reason),
+                "unplanted": sum(row["id"] not in plant_of for row in of_reason),
+            }
             for reason, of_reason in sorted(by_reason.items())
             if reason not in (*DUPLICATE, "contaminated")
         },

@@ -32,6 +32,7 @@ _ALIKE = {
     "N": "\u039d", "O": "\u041e\u039f", "P": "\u0420\u03a1", "T": "\u0422\u03a4",
     "X": "\u0425\u03a7", "Y": "\u03a5", "Z": "\u0396",
 }  # fmt: skip
+_LATIN = {ord(sign): latin for latin, signs in _ALIKE.items() for sign in signs}
 _ACCENTED = str.maketrans("aeoucnAEOUCN", "áéöüçñÁÉÖÜÇÑ")
 
 
@@ -54,9 +55,10 @@ def count_words(text: str) -> int:
 
 
 def visible(text: str) -> str:
-    """What is left of `text` under NFKC, case folding, and without format characters and runs of
-    white space: two texts that say the same to any sensible comparison."""
-    bare = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
+    """What is left of `text` under NFKC and case folding, with Latin letters for those that look
+    like them, and without format characters and runs of white space: equal where a reader sees no
+    difference but case."""
+    bare = "".join(sign for sign in text if unicodedata.category(sign) != "Cf").translate(_LATIN)
     folded = unicodedata.normalize("NFKC", bare).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 

@@ -52,7 +52,11 @@ COMMON = 10
 """What more passages or more training records have than this is boilerplate."""
 
 _CLOSE = 5  # words of the n-grams that are looked at closely, at one place
-_FEWEST = 0.15  # share of a passage in 7-grams below which no measure can reach its bound
+_SHORT = 24  # words below which a passage is looked for by 5-grams instead of 7-grams
+_PIECED = 0.7  # share of a passage in several pieces that are no quote though each is short
+_FEWEST = 0.15  # share of a passage in anchors below which no measure can reach its bound
+_LOOSE = 2  # words by which the ends of one stretch may differ between records
+_STRETCHES = 1000  # of one passage, that are compared
 _MOST = 3  # passages that one record is held against
 
 Run: TypeAlias = tuple[int, int]
@@ -146,16 +150,7 @@ class Guard:
         guilty: dict[int, Evidence] = {}
         while True:
             left = {number: found for number, found in overlaps.items() if number not in guilty}
-            stretches = Counter(
-                (overlap.passage, run)
-                for found in left.values()
-                for overlap in found
-                for run in set(overlap.close)
-            )
-            common: dict[int, list[Run]] = defaultdict(list)
-            for (passage, run), count in stretches.items():
-                if count > COMMON and run != (0, self.passages[passage].length):
-                    common[passage].append(run)
+            common = self._common(left.values())
             new = {
                 number: evidence
                 for number, found in left.items()
@@ -165,32 +160,50 @@ class Guard:
                 return guilty
             guilty |= new
 
-    def _index(self, inside: npt.NDArray[np.bool_], shared: Iterable[str]) -> None:
-        """Sorted anchors (7-grams), the passages of each, and a bit table that spares the search.
+    def _common(self, overlaps: Iterable[Sequence[Overlap]]) -> dict[int, list[Run]]:
+        """Stretches of each passage that more than `COMMON` records have from end to end.
 
-        Anchors of more than `COMMON` passages are boilerplate and lead to none, unless a passage
-        has no others.
+        What stands before and after may match by chance, so ends count as the same within
+        `_LOOSE` words.
         """
-        anchors = windows(self._words, SHORTEST_PASSAGE)
-        owner = np.repeat(np.arange(len(self.passages)), np.diff(anchors.starts))
+        counts: dict[int, Counter[Run]] = defaultdict(Counter)
+        for found in overlaps:
+            for overlap in found:
+                counts[overlap.passage].update(set(overlap.close or overlap.runs))
+        common: dict[int, list[Run]] = {}
+        for passage, runs in counts.items():
+            whole = (0, self.passages[passage].length)
+            del runs[whole]
+            if runs.total() <= COMMON:
+                continue
+            often = runs.most_common(_STRETCHES)
+            ends, weights = np.array([run for run, _ in often]), np.array([n for _, n in often])
+            near = (abs(ends[:, None] - ends[None]) <= _LOOSE).all(axis=2)
+            shared = (near * weights).sum(axis=1) > COMMON
+            common[passage] = [(begin, end) for begin, end in ends[shared].tolist()]
+        return common
+
+    def _index(self, inside: npt.NDArray[np.bool_], shared: Iterable[str]) -> None:
+        """Find boilerplate, and make the anchors that lead from records to passages."""
+        sevens = windows(self._words, SHORTEST_PASSAGE)
+        owner = np.repeat(np.arange(len(self.passages)), np.diff(sevens.starts))
         searched = inside[owner]
-        hashes, owner, at = anchors.hashes[searched], owner[searched], anchors.at[searched]
+        hashes, owner, at = sevens.hashes[searched], owner[searched], sevens.at[searched]
         pairs = np.unique(np.stack([hashes, owner.astype(np.uint64)]), axis=1)
         known, having = np.unique(pairs[0], return_counts=True)
         prompts = windows(hash_words(list(shared)), SHORTEST_PASSAGE).hashes
         general = np.union1d(known[having > COMMON], prompts)
-        is_general = among(hashes, general)
-        self._boilerplate = covered(at[is_general], SHORTEST_PASSAGE, len(self._words.hashes))
-        own = np.bincount(owner[~is_general], minlength=len(self.passages))
-        leads = ~is_general | (own[owner] == 0)
-        order = np.lexsort((owner[leads], hashes[leads]))
-        ranked, self._owners = hashes[leads][order], owner[leads][order]
-        self._anchors, first = np.unique(ranked, return_index=True)
-        self._firsts = np.append(first, len(ranked))
-        bits = max(16, (16 * len(self._anchors)).bit_length())
-        self._shift = np.uint64(64 - bits)
-        self._maybe = np.zeros(2**bits, dtype=bool)
-        self._maybe[self._anchors >> self._shift] = True
+        self._boilerplate = covered(
+            at[among(hashes, general)], SHORTEST_PASSAGE, len(self._words.hashes)
+        )
+        lengths = np.diff(self._words.starts)
+        self._anchors = [
+            Anchors.of(self._words, size, inside & chosen)
+            for size, chosen in (
+                (SHORTEST_PASSAGE, lengths >= _SHORT),
+                (_CLOSE, lengths < _SHORT),
+            )
+        ]
 
     def _whole_ones(self, records: Sequence[Record], said: Said) -> Iterator[tuple[int, int, str]]:
         """Records, short passages that they have as a whole turn or in all, and the text."""
@@ -219,35 +232,15 @@ class Guard:
 
     def _candidates(self, said: Words) -> Iterator[tuple[int, int, Positions]]:
         """Record, passage and the places of the anchors that they have in common."""
-        if not len(self._anchors):
-            return
-        grams = windows(said, SHORTEST_PASSAGE)
-        hit = np.flatnonzero(self._maybe[grams.hashes >> self._shift])
-        near = np.searchsorted(self._anchors, grams.hashes[hit]).clip(max=len(self._anchors) - 1)
-        same = self._anchors[near] == grams.hashes[hit]
-        hit, near = hit[same], near[same]
-        if not len(hit):
-            return
-        counts = self._firsts[near + 1] - self._firsts[near]
-        which = np.repeat(np.arange(len(hit)), counts)
-        offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-        passage = self._owners[self._firsts[near][which] + offset]
-        record = np.searchsorted(grams.starts, hit[which], side="right") - 1
-        order = np.lexsort((passage, record))
-        record, passage, at = record[order], passage[order], grams.at[hit[which[order]]]
-        first = np.flatnonzero(
-            np.diff(record, prepend=-1).astype(bool) | np.diff(passage, prepend=-1).astype(bool)
-        )
-        last = np.append(first[1:], len(record))
         best: dict[int, list[tuple[float, int, Positions]]] = defaultdict(list)
-        for begin, end in zip(first.tolist(), last.tolist(), strict=True):
-            number = int(passage[begin])
-            share = (end - begin + SHORTEST_PASSAGE - 1) / self._own(number)
-            if share >= _FEWEST:
-                best[int(record[begin])].append((share, -number, at[begin:end]))
-        for of_record, found in best.items():
+        for anchors in self._anchors:
+            for record, passage, places in anchors.found(said):
+                share = (len(places) + anchors.size - 1) / self._own(passage)
+                if share >= _FEWEST:
+                    best[record].append((share, -passage, places))
+        for record, found in best.items():
             for _, number, places in sorted(found, key=lambda one: one[:2], reverse=True)[:_MOST]:
-                yield of_record, -number, places
+                yield record, -number, places
 
     def _compare(
         self, passage: int, said: Hashes, places: Positions
@@ -259,7 +252,9 @@ class Guard:
         begin, end = _densest(places, 2 * len(of_passage))
         around = said[max(begin - len(of_passage), 0) : end + len(of_passage)]
         close = _runs(_seen(of_passage, around, min(_CLOSE, len(of_passage))))
-        if not any(last - first >= SHORTEST_PASSAGE for first, last in close):
+        longest = max((last - first for first, last in close), default=0)
+        several = len(close) > 1 and _mask(close, len(of_passage)).mean() >= _PIECED
+        if longest < SHORTEST_PASSAGE and not several:
             close = ()
         return runs, close
 
@@ -320,6 +315,82 @@ class Guard:
             "text": overlap.text,
             "benchmark_text": _cut(said[passage.part]),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """N-grams that lead to the passages that have them.
+
+    Attributes:
+        size: words of each.
+        known: the n-grams, sorted.
+        firsts: (n-grams + 1,) where the passages of each begin in `owners`.
+        owners: the passages.
+        maybe: a table of bits by the n-grams' upper bits, which spares nearly all searches.
+        shift: how far down these bits are.
+    """
+
+    size: int
+    known: Hashes
+    firsts: Positions
+    owners: Positions
+    maybe: npt.NDArray[np.bool_]
+    shift: np.uint64
+
+    @classmethod
+    def of(cls, words: Words, size: int, chosen: npt.NDArray[np.bool_]) -> "Anchors":
+        """The n-grams of the chosen passages.
+
+        What more than `COMMON` passages have leads to none, unless a passage has nothing else.
+        """
+        grams = windows(words, size)
+        owner = np.repeat(np.arange(len(chosen)), np.diff(grams.starts))
+        hashes, owner = grams.hashes[chosen[owner]], owner[chosen[owner]]
+        order = np.lexsort((owner, hashes))
+        hashes, owner = hashes[order], owner[order]
+        new = np.ones(len(hashes), dtype=bool)
+        new[1:] = (hashes[1:] != hashes[:-1]) | (owner[1:] != owner[:-1])
+        hashes, owner = hashes[new], owner[new]
+        rare = np.repeat(*_counted(hashes)) <= COMMON
+        lonely = np.bincount(owner[rare], minlength=len(chosen)) == 0
+        leads = rare | lonely[owner]
+        hashes, owner = hashes[leads], owner[leads]
+        known, first = np.unique(hashes, return_index=True)
+        bits = max(16, (16 * len(known)).bit_length())
+        shift = np.uint64(64 - bits)
+        maybe = np.zeros(2**bits, dtype=bool)
+        maybe[known >> shift] = True
+        return cls(size, known, np.append(first, len(hashes)), owner, maybe, shift)
+
+    def found(self, said: Words) -> Iterator[tuple[int, int, Positions]]:
+        """Record, passage and the places (numbers of words) of the n-grams that both have."""
+        if not len(self.known):
+            return
+        grams = windows(said, self.size)
+        hit = np.flatnonzero(self.maybe[grams.hashes >> self.shift])
+        near = np.searchsorted(self.known, grams.hashes[hit]).clip(max=len(self.known) - 1)
+        same = self.known[near] == grams.hashes[hit]
+        hit, near = hit[same], near[same]
+        counts = self.firsts[near + 1] - self.firsts[near]
+        which = np.repeat(np.arange(len(hit)), counts)
+        if not len(which):
+            return
+        offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        passage = self.owners[self.firsts[near][which] + offset]
+        record = np.searchsorted(grams.starts, hit[which], side="right") - 1
+        order = np.lexsort((passage, record))
+        record, passage, at = record[order], passage[order], grams.at[hit[which[order]]]
+        new = np.ones(len(record), dtype=bool)
+        new[1:] = (record[1:] != record[:-1]) | (passage[1:] != passage[:-1])
+        first = np.flatnonzero(new)
+        for begin, end in zip(first.tolist(), [*first[1:].tolist(), len(record)], strict=True):
+            yield int(record[begin]), int(passage[begin]), at[begin:end]
+
+
+def _counted(ranked: Hashes) -> tuple[Positions, Positions]:
+    """How often each value of a sorted array is in it, twice: to repeat itself by."""
+    counts = np.unique(ranked, return_counts=True)[1]
+    return counts, counts
 
 
 def _passages(benchmarks: Sequence[Benchmark], ngram: int) -> list[tuple[Passage, str]]:

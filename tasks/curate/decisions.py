@@ -161,10 +161,10 @@ def _split(
     own = left[~replay[left]]
     homes, eras = parts.column("home")[own], parts.column("era")[own]
     decided.verdict[own] = splits.assign(homes, eras, settings)
-    if settings.protect_splits:
+    if settings.protect_splits is not None:
         held_out = np.flatnonzero(np.isin(decided.verdict, (splits.VALIDATION, splits.TEST)))
         training = np.flatnonzero(decided.verdict == splits.TRAIN)
-        found = list(heldout.leaks(parts, training, held_out, general, settings.max_contamination))
+        found = list(heldout.leaks(parts, training, held_out, general, settings.protect_splits))
         of_held_out = np.unique(np.array([leak.held_out for leak in found], np.int64))
         known = dict(zip(of_held_out.tolist(), identities(parts, of_held_out), strict=True))
         for leak in found:

@@ -33,7 +33,7 @@ FEWEST_SHINGLES = 4
 """Records with fewer are compared exactly only: one changed word makes a short text another."""
 OWN_SIMILARITY = 0.5
 """Similarity without boilerplate, and of the answers' words, that a duplicate needs besides."""
-KEPT_SIMILARITY = 0.5
+KEPT_SIMILARITY = 0.6
 """Similarity to the record that stays; what is linked to it through others only stays as well."""
 SAMPLE, SHARED, FEWEST_SHARING = 2000, 0.05, 100
 """Boilerplate: 5-grams of more than this share of a sample, and of more records than this."""

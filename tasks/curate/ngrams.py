@@ -22,6 +22,7 @@ Hashes = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
 
 _BASE = 0x9E3779B97F4A7C15
+_UNDERSCORE = ord("_")
 _BLOCK = 2**18
 """Bytes hashed at once: what the processor's second cache holds, temporaries included."""
 
@@ -142,10 +143,23 @@ def _hash_block(texts: Sequence[bytes], counts: Positions) -> Hashes:
     data = _letters().take(np.frombuffer(b" " + b" ".join(texts) + b" ", dtype=np.uint8))
     inside = data != 0
     edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
-    begin, end = edges[0::2], edges[1::2]
+    begin, end = _trimmed(data, edges[0::2], edges[1::2])
     ends = np.cumsum([len(text) + 1 for text in texts]) + 1
     counts[:] = np.diff(np.searchsorted(begin, ends), prepend=0)
     return mix(_stretches(_prefix(data.astype(np.uint64)), begin, end))
+
+
+def _trimmed(
+    data: npt.NDArray[np.uint8], begin: Positions, end: Positions
+) -> tuple[Positions, Positions]:
+    """Words without the underscores around them; what has nothing else is no word."""
+    lines = data == _UNDERSCORE
+    if not lines.any():
+        return begin, end
+    signs = np.flatnonzero((data != 0) & ~lines)
+    first, last = np.searchsorted(signs, begin), np.searchsorted(signs, end) - 1
+    kept = first <= last
+    return signs[first[kept]], signs[last[kept]] + 1
 
 
 def _prefix(values: Hashes) -> Hashes:
@@ -185,6 +199,6 @@ def _letters() -> npt.NDArray[np.uint8]:
         sign = chr(byte)
         if byte >= 0x80:
             table[byte] = byte
-        elif sign.isalnum():
+        elif sign.isalnum() or byte == _UNDERSCORE:
             table[byte] = ord(sign.lower())
     return table

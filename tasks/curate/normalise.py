@@ -5,7 +5,8 @@ import unicodedata
 
 # Han, kana and hangul are written without spaces between words: each sign counts as a word.
 _SIGN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_WORD = re.compile(f"[{_SIGN}]|[^\\W_{_SIGN}]+")
+_LETTERS = f"[^\\W_{_SIGN}]+"
+_WORD = re.compile(f"[{_SIGN}]|{_LETTERS}(?:_+{_LETTERS})*")
 _SIGNS = re.compile(f"[{_SIGN}]")
 _SEPARATORS = re.compile(r"[^\x00-\x7f\w]")
 
@@ -54,12 +55,15 @@ def _latin(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of `text` as they are compared: letters and digits, without punctuation."""
+    """The words of `text` as they are compared: letters and digits, without punctuation.
+
+    Underscores inside a word belong to it, as in the names of source code.
+    """
     return _WORD.findall(comparable(text))
 
 
 def spaced(text: str) -> str:
-    """`text` with its words as `words` gives them, up to ASCII case, and between them only ASCII
+    """`text` with its words as `words` gives them, up to ASCII case, and around them only ASCII
     characters that are neither letters nor digits: what a table of bytes can cut."""
     if text.isascii():
         return text

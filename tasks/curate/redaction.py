@@ -107,23 +107,24 @@ def _searches(text: str) -> Iterator[Callable[[str], Iterator[Found]]]:
     signs = raw.translate(_SIGNS)
     digits = signs.count(b"d")
     mixed = digits and _MIXTURE.search(signs)
-    if mixed:
+    if mixed and "PRIVATE KEY" in text:
         yield _keys
+    if mixed and _WORD_OF_TOKEN in raw.translate(_WORDS):
         yield _tokens
     if "@" in text:
         yield _logins
     if mixed:
         yield _assignments
-        if b"AAdd" in signs:
-            yield partial(_scan, "iban", _IBAN, _iban)
-    if digits >= len(_LONG_NUMBER) and _LONG_NUMBER in raw.translate(_SIGNS, _GAPS):
-        yield partial(_scan, "card", _CARD, _card)
-        yield partial(_scan, "phone", _PHONE, _phone)
+    if "@" in text:
+        yield _emails
+    if mixed and b"AAdd" in signs:
+        yield partial(_scan, "iban", _IBAN, _iban)
     if digits:
         yield _ipv4
     yield _ipv6
-    if "@" in text:
-        yield _emails
+    if digits >= len(_LONG_NUMBER) and _LONG_NUMBER in raw.translate(_SIGNS, _GAPS):
+        yield partial(_scan, "card", _CARD, _card)
+        yield partial(_scan, "phone", _PHONE, _phone)
 
 
 def _blank(text: str, found: list[Found]) -> str:
@@ -161,7 +162,10 @@ _RIGHT = r"(?![\w\[])(?![-.][\d\[])"
 # Scripts that put spaces between words; in others the words around an address would join it.
 _LETTERS = "A-Za-z\u00c0-\u024f\u0370-\u052f"
 _LOCAL_BACKWARDS = re.compile(rf"[{_LETTERS}0-9._%+'-]{{1,65}}")
-_DOMAIN = re.compile(rf"[{_LETTERS}0-9-]{{1,63}}(?:\.[{_LETTERS}0-9-]{{1,63}}){{1,8}}(?!\()")
+_DOMAIN = re.compile(
+    rf"[{_LETTERS}0-9-]{{1,63}}+(?:\.[{_LETTERS}0-9-]{{1,63}}+){{1,8}}+"
+    r"(?!\(|\[(?:xxxx|[A-Z_]{4,10}\]))"  # neither a call nor what masking or _blank leaves
+)
 _TOP_LEVEL = re.compile(
     r"a[cdefgilmoqrstuwxz]|b[abdefghijmnorstvwyz]|c[acdfghiklmnoruvwxyz]|d[ejkmoz]|e[cegrstu]"
     r"|f[ijkmor]|g[abdefghilmnpqrstuwy]|h[kmnrtu]|i[delmnoqrst]|j[emop]|k[eghimnprwyz]"
@@ -408,7 +412,7 @@ _KEY = re.compile(
     re.X | re.A,
 )
 _TOKEN = re.compile(
-    r"""[_-]*(?P<token>
+    r"""(?<![A-Za-z0-9])(?:
       (?:AKIA|ASIA)[A-Z0-9]{16}(?![\w-])                              # AWS
     | gh[oprsu]_[A-Za-z0-9]{36,} | github_pat_\w{22,}                 # GitHub
     | gl(?:pat|ptt|dt|rt|cbt|soat|ft|imt|agent|oas|ffct)-[\w-]{20,}   # GitLab
@@ -416,11 +420,16 @@ _TOKEN = re.compile(
     | [rs]k_(?:live|test)_[A-Za-z0-9]{16,} | whsec_[A-Za-z0-9]{20,}   # Stripe
     | AIza[\w-]{35}(?![\w-]) | GOCSPX-[\w-]{20,}                      # Google
     | hf_[A-Za-z0-9]{30,}                                             # Hugging Face
-    | npm_[A-Za-z0-9]{36} | pypi-AgE[\w-]{50,}                        # npm, PyPI
-    | eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,}                          # JSON Web Token, RFC 7519
-    | sk-(?P<key>[\w-]{20,})                                          # OpenAI and others
-    | (?<=[Bb]earer[ ])(?P<bearer>[\w.~+/-]{20,}=*)                   # RFC 6750
+    | npm_[A-Za-z0-9]{36,} | pypi-AgE[\w-]{50,}                        # npm, PyPI
+    | sk-(?P<doubtful>[\w-]{20,})                                     # OpenAI and others
     )""",
+    re.X | re.A,
+)
+_TOKEN_OF_MANY_WORDS = re.compile(
+    r"""
+      eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,}                          # JSON Web Token, RFC 7519
+    | (?<=[Bb]earer[ ])(?P<doubtful>[\w.~+/-]{20,}=*)                 # RFC 6750
+    """,
     re.X | re.A,
 )
 _NAMES = (b"pass", b"pwd", b"secret", b"token", b"key")
@@ -450,9 +459,8 @@ _LOGIN = re.compile(
 
 
 def _keys(text: str) -> Iterator[Found]:
-    if "PRIVATE KEY" in text:
-        for match in _KEY.finditer(text):
-            yield Found("secret", match.start(), match.end())
+    for match in _KEY.finditer(text):
+        yield Found("secret", match.start(), match.end())
 
 
 def _tokens(text: str) -> Iterator[Found]:
@@ -460,14 +468,18 @@ def _tokens(text: str) -> Iterator[Found]:
     at = words.find(_WORD_OF_TOKEN)
     while at >= 0:
         end = words.find(b" ", at)
-        match = _TOKEN.match(text, at)
-        # Ten different characters: "ghp_xxxx" stands for a token in a document.
-        if match is not None and len(set(match["token"])) >= 10:
-            end = match.end()
-            doubtful = match["key"] or match["bearer"]
-            if not doubtful or _is_random(doubtful, 4):
-                yield Found("secret", match.start("token"), end)
-        at = words.find(_WORD_OF_TOKEN, end) if end >= 0 else -1
+        end = len(text) if end < 0 else end
+        if _DIGIT.search(text, at, end):
+            match = _TOKEN_OF_MANY_WORDS.match(text, at) or _TOKEN.search(text, at, end)
+            # Ten different characters: "ghp_xxxx" stands for a token in a document.
+            if match is not None and len(set(match[0])) >= 10:
+                end = match.end()
+                if match["doubtful"] is None or _is_random(match["doubtful"], 4):
+                    yield Found("secret", match.start(), end)
+        at = words.find(_WORD_OF_TOKEN, end)
+
+
+_DIGIT = re.compile("[0-9]")
 
 
 def _assignments(text: str) -> Iterator[Found]:

@@ -285,7 +285,7 @@ CLEAN = {
     "public key": "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7 comment",
     "public pem": "-----BEGIN PUBLIC KEY-----\n" + sign(64) + "\n-----END PUBLIC KEY-----",
     "iban-like": "DE00370400440532013000 AB12 CDEF 3456 GHIJ GB82 WEST 1234 5698 7654 33 ISO27001",
-    "postal code": "Boston, MA 02110-1301, doi:10.1016/0020-0190(76)90049-1, economics-080217-053214",
+    "postal code": "MA 02110-1301, doi:10.1016/0020-0190(76)90049-1, economics-080217-053214",
     "long card": luhn("4", 19) + " " + luhn("4", 13) + " " + luhn("6759", 18),
     "documents": "postgres://user:password@example.com/db, amqp://user:pass@mq.example.com",
     "public token": f'publicKeyToken="{sign(16)}"',
@@ -385,7 +385,8 @@ HOSTILE = [
     "012 ", "0171 1234567 ", "+49 30 9018 ", "+12 ", "A1", "DE89 ", "DE89 3704 0044 0532 ",
     "10.", "10.1.", "1.1", "fd00:", "f:", "fe80::", "://", "://a", "://a:", "://a:b", "a:b@",
     "eyJ", "eyJhbGciOiJIUzI1NiJ9.", "eyJhbGciOiJIUzI1NiJ9.eyJ", "sk-", "sk-a1B2", "ghp_", "key=",
-    "password=", "api_key='", "secret: ", "secret:", "secret:a1b2", "token=a1b2c3d4", "Bearer ", "bearer a1", "-----",
+    "password=", "api_key='", "secret: ", "secret:", "secret:a1b2", "token=a1b2c3d4",
+    "Bearer ", "bearer a1", "-----", "sk-a1-", "a1_", "_ghp_a1",
     "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----A1 ", "BEGIN PRIVATE KEY a1 \n",
     "-----BEGIN A", "-----BEGIN PRIVATE KEY-----\nA: b1\n", "\\n", "'\"", "é1", "\u00a01",
 ]  # fmt: skip
