@@ -45,19 +45,11 @@ def encode(
     Raises:
         BadInput: the record is a preference pair, which this objective cannot learn from.
     """
-    if "text" in record.content:
-        pieces = [(record.content["text"] + (tokenizer.eos_token or ""), True)]
-    elif "messages" in record.content:
-        pieces = _chat_pieces(record, tokenizer)
-    else:
-        raise BadInput(
-            f"{record.source}:{record.line}: a preference pair; supervised tuning needs messages, "
-            "prompt and completion, or text"
-        )
+    read = pieces(record, tokenizer)
     ids: list[int] = []
     learned: list[bool] = []
-    encoded = tokenizer([text for text, _ in pieces], add_special_tokens=False)["input_ids"]
-    for part, (_, is_learned) in zip(encoded, pieces, strict=True):
+    encoded = tokenizer([text for text, _ in read], add_special_tokens=False)["input_ids"]
+    for part, (_, is_learned) in zip(encoded, read, strict=True):
         ids.extend(part)
         learned.extend([is_learned] * len(part))
     if max_length is not None and len(ids) > max_length:
@@ -80,7 +72,20 @@ def encode_prompt(record: Record, tokenizer: "PreTrainedTokenizerBase") -> list[
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _chat_pieces(record: Record, tokenizer: "AnyTokenizer") -> list[tuple[str, bool]]:
+def pieces(record: Record, tokenizer: "AnyTokenizer") -> list[tuple[str, bool]]:
+    """What the model reads of a record, in pieces, and whether it learns to say each of them.
+
+    Raises:
+        BadInput: as `encode`, or the template does not put an answer after its prompt. What a
+            template raises on turns that it does not expect goes through.
+    """
+    if "text" in record.content:
+        return [(record.content["text"] + (tokenizer.eos_token or ""), True)]
+    if "messages" not in record.content:
+        raise BadInput(
+            f"{record.source}:{record.line}: a preference pair; supervised tuning needs messages, "
+            "prompt and completion, or text"
+        )
     messages = record.content["messages"]
 
     def render(count: int, ask: bool) -> str:
@@ -90,7 +95,7 @@ def _chat_pieces(record: Record, tokenizer: "AnyTokenizer") -> list[tuple[str, b
             )
         )
 
-    pieces: list[tuple[str, bool]] = []
+    found: list[tuple[str, bool]] = []
     done = ""
     for number, message in enumerate(messages):
         if message["role"] != "assistant":
@@ -99,7 +104,7 @@ def _chat_pieces(record: Record, tokenizer: "AnyTokenizer") -> list[tuple[str, b
         answered = render(number + 1, ask=False)
         if not asked.startswith(done) or not answered.startswith(asked):
             # The template rewrites earlier turns (thinking, say): only the last answer is safe.
-            pieces, done = [], ""
+            found, done = [], ""
             if not answered.startswith(asked):
                 raise BadInput(
                     f"{record.source}:{record.line}: the chat template does not render this chat "
@@ -108,6 +113,6 @@ def _chat_pieces(record: Record, tokenizer: "AnyTokenizer") -> list[tuple[str, b
         answer = answered[len(asked) :]
         # What the template puts after the end token (a newline, mostly) is never generated.
         said = answer.rstrip()
-        pieces += [(asked[len(done) :], False), (said, True), (answer[len(said) :], False)]
+        found += [(asked[len(done) :], False), (said, True), (answer[len(said) :], False)]
         done = answered
-    return [(text, learned) for text, learned in pieces if text]
+    return [(text, learned) for text, learned in found if text]

@@ -78,9 +78,9 @@ def ours_near(texts: Sequence[str]) -> Flags:
         len(texts),
         signatures.__getitem__,
         np.flatnonzero(sizes >= duplicates.FEWEST_SHINGLES),
-        shingled.take,
+        lambda numbers: shingled.take(numbers).distinct(),
         lambda numbers: duplicates.Sets(nothing, np.zeros(len(numbers) + 1, dtype=np.int64)),
-        duplicates.boilerplate(shingled.take(sample)),
+        duplicates.boilerplate(shingled.take(sample).distinct()),
         lambda numbers: numbers.tolist(),
         Curate().near_duplicates or 1.0,
     )

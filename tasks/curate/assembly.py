@@ -18,8 +18,8 @@ from tasks.curate.personal_data import shown
 from tasks.curate.splits import SPLITS, position
 from tasks.records import Record, parse
 
-SAMPLES = 3
-"""Dropped records of each reason that the report shows."""
+SAMPLES, LEAKS = 3, 8
+"""Dropped records of each reason that the report shows; and of contaminated ones."""
 EXAMPLES = 4
 """Training records that it shows."""
 
@@ -31,14 +31,15 @@ class Assembled:
     Attributes:
         dropped: records by reason.
         of_file: records by source, as (in, kept).
-        samples: ledger lines by reason, drawn by the hash of their place.
-        examples: training records, drawn likewise.
+        samples: ledger lines by reason, drawn by the hash of their place; the contaminated ones
+            with the smallest overlaps, which are the ones to doubt.
+        examples: numbers of training records, drawn by the hash of what they say.
     """
 
     dropped: Counter[str] = field(default_factory=Counter)
     of_file: dict[str, tuple[int, int]] = field(default_factory=dict)
     samples: dict[str, list[Dropped]] = field(default_factory=dict)
-    examples: list[Record] = field(default_factory=list)
+    examples: list[int] = field(default_factory=list)
 
 
 def assemble(parts: Parts, decided: Decided, out: Path) -> Assembled:
@@ -47,7 +48,7 @@ def assemble(parts: Parts, decided: Decided, out: Path) -> Assembled:
     known = dict(zip(stand_ins.tolist(), identities(parts, stand_ins), strict=True))
     assembled = Assembled()
     draws: dict[str, list[tuple[float, int, Dropped]]] = {}
-    examples: list[tuple[float, int, bytes]] = []
+    examples: list[tuple[int, int]] = []
     outputs = [(out / f"{name}.jsonl").open("wb") for name in SPLITS]
     with (out / "dropped.jsonl").open("wb") as ledger:
         for part in parts:
@@ -58,7 +59,7 @@ def assemble(parts: Parts, decided: Decided, out: Path) -> Assembled:
                     outputs[verdict].write(row)
             keys = part.column("keys")[:, 0]
             for number in _drawn(np.flatnonzero(np.array(verdicts) == splits.TRAIN), keys):
-                examples.append((int(keys[number]), part.first + number, rows[number]))
+                examples.append((int(keys[number]), part.first + number))
             examples = heapq.nsmallest(EXAMPLES, examples)
             before = sum(assembled.dropped.values())
             late = _late(part, rows, decided, known)
@@ -76,7 +77,7 @@ def assemble(parts: Parts, decided: Decided, out: Path) -> Assembled:
         reason: [line for _, _, line in sorted(drawn, key=lambda one: (-one[0], -one[1]))]
         for reason, drawn in draws.items()
     }
-    assembled.examples = [_record(row, "", 0) for _, _, row in examples]
+    assembled.examples = [number for _, number in examples]
     return assembled
 
 
@@ -127,11 +128,14 @@ def _drawn(numbers: Any, keys: Any) -> list[int]:
 
 
 def _draw(drawn: list[tuple[float, int, Dropped]], line: Dropped) -> None:
-    """Keep the line if its place is among the `SAMPLES` with the smallest hash."""
+    """Keep the line if it is among the first by hash of its place (leaks: by their overlap)."""
+    leak = line.reason == "contaminated"
     at = position(f"{line.source}:{line.line}")
+    if leak:
+        at = line.evidence["overlap"] + at / 10**5
     # A heap with the largest on top; no two lines have the same place.
     item = (-at, -line.line, line)
-    if len(drawn) < SAMPLES:
+    if len(drawn) < (LEAKS if leak else SAMPLES):
         heapq.heappush(drawn, item)
     elif item[:2] > drawn[0][:2]:
         heapq.heapreplace(drawn, item)

@@ -19,16 +19,16 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from tasks.curate.ngrams import Hashes, Positions, Words, mix, windows
+from tasks.curate.ngrams import Hashes, Positions, Words, distinct, mix, windows
 from tasks.curate.normalise import comparable
 
 STEP = "deduplicate"
 
 SHINGLE = 5
 """Words of an n-gram that is compared."""
-BANDS, ROWS = 25, 5
-"""MinHash signature: a pair of similarity s becomes a candidate with 1 - (1 - s^5)^25: .99 at .7,
-.9999 at .8, .31 at .4."""
+BANDS, ROWS = 16, 4
+"""MinHash signature: a pair of similarity s becomes a candidate with 1 - (1 - s^4)^16: .988 at .7,
+.9998 at .8, .34 at .4."""
 FEWEST_SHINGLES = 4
 """Records with fewer are compared exactly only: one changed word makes a short text another."""
 OWN_SIMILARITY = 0.5
@@ -46,7 +46,10 @@ Numbers: TypeAlias = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """Sets of 32-bit hashes, one after another, each sorted.
+    """Sets of 32-bit hashes, one after another.
+
+    As they come from texts they hold some elements twice and are in no order, which MinHash does
+    not mind; `distinct` sorts them for comparing.
 
     Attributes:
         values: (elements,) the sets' elements.
@@ -67,11 +70,14 @@ class Sets:
         at = np.arange(starts[-1]) + np.repeat(self.starts[which] - starts[:-1], sizes)
         return Sets(self.values[at], starts)
 
-    def only(self, which: npt.NDArray[np.bool_]) -> "Sets":
-        """The sets where `which` holds, and empty ones in place of the others."""
-        sizes = self.sizes()
-        starts = np.concatenate(([0], np.cumsum(np.where(which, sizes, 0))))
-        return Sets(self.values[np.repeat(which, sizes)], starts)
+    def distinct(self) -> "Sets":
+        """Each set sorted, every element once."""
+        owner = np.repeat(np.arange(len(self.starts) - 1, dtype=np.uint64), self.sizes())
+        tagged = distinct(owner << np.uint64(32) | self.values.astype(np.uint64))
+        counts = np.bincount(
+            (tagged >> np.uint64(32)).astype(np.int64), minlength=len(self.starts) - 1
+        )
+        return Sets(tagged.astype(np.uint32), np.concatenate(([0], np.cumsum(counts))))
 
     def without(self, values: Numbers) -> "Sets":
         """The sets less `values` (sorted)."""
@@ -121,16 +127,14 @@ def same_content(keys: Hashes) -> Iterator[Positions]:
 
 
 def shingles(words: Words) -> Sets:
-    """The distinct word 5-grams of each text."""
-    return sets(windows(words, SHINGLE).hashes, windows(words, SHINGLE).starts)
+    """The word 5-grams of each text."""
+    grams = windows(words, SHINGLE)
+    return Sets((mix(grams.hashes) >> np.uint64(32)).astype(np.uint32), grams.starts)
 
 
-def sets(hashes: Hashes, starts: Positions) -> Sets:
-    """The distinct values of each stretch of `hashes`, by their upper halves."""
-    owner = np.repeat(np.arange(len(starts) - 1, dtype=np.uint64), np.diff(starts))
-    tagged = np.unique(owner << np.uint64(32) | mix(hashes) >> np.uint64(32))
-    counts = np.bincount((tagged >> np.uint64(32)).astype(np.int64), minlength=len(starts) - 1)
-    return Sets(tagged.astype(np.uint32), np.concatenate(([0], np.cumsum(counts))))
+def single_words(words: Words) -> Sets:
+    """The words of each text."""
+    return Sets((words.hashes >> np.uint64(32)).astype(np.uint32), words.starts)
 
 
 def boilerplate(sample: Sets) -> Numbers:
@@ -206,7 +210,7 @@ def _bucket_pairs(hashes: Numbers, numbers: Positions) -> Hashes:
         if not len(same):
             break
         found.append(member[same] << np.uint64(32) | member[same + back])
-    return np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.uint64)
+    return distinct(np.concatenate(found)) if found else np.empty(0, dtype=np.uint64)
 
 
 def _unpack(pairs: Hashes) -> Positions:

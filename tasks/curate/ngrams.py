@@ -12,6 +12,7 @@ billion different windows collide is about 3 %, and a collision alone decides no
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ Positions = npt.NDArray[np.int64]
 
 _BASE = 0x9E3779B97F4A7C15
 _UNDERSCORE = ord("_")
+_SLOT_BITS = 18
 _BLOCK = 2**18
 """Bytes hashed at once: what the processor's second cache holds, temporaries included."""
 
@@ -101,16 +103,27 @@ def repeated_share(words: Words, size: int = 5) -> npt.NDArray[np.float64]:
     lengths = np.diff(words.starts)
     grams = windows(words, size)
     owner = np.repeat(np.arange(len(lengths), dtype=np.uint64), np.diff(grams.starts))
-    # Equal windows of different texts must differ, so that one sort finds those said twice.
+    # Equal windows of different texts must differ, so that one search finds those said twice.
     own = grams.hashes ^ mix(owner)
-    ranked = np.sort(own)
-    twice = np.unique(ranked[1:][ranked[1:] == ranked[:-1]])
+    twice = _repeated(own)
     again = np.flatnonzero(among(own, twice))
     first = np.unique(own[again], return_index=True)[1]
     inside = covered(np.delete(grams.at[again], first), size, len(words.hashes))
     said = np.concatenate(([0], np.cumsum(inside)))
     repeated = said[words.starts[1:]] - said[words.starts[:-1]]
     return repeated / np.maximum(lengths, 1)
+
+
+def _repeated(values: Hashes) -> Hashes:
+    """The values that occur more than once, sorted; quick where few do."""
+    slot = (mix(values) >> np.uint64(64 - _SLOT_BITS)).astype(np.int32)
+    last = np.empty(1 << _SLOT_BITS, dtype=np.int32)
+    number = np.arange(len(values), dtype=np.int32)
+    last[slot] = number
+    shared = np.zeros(1 << _SLOT_BITS, dtype=bool)
+    shared[slot[last[slot] != number]] = True
+    ranked = np.sort(values[shared[slot]])
+    return distinct(ranked[1:][ranked[1:] == ranked[:-1]])
 
 
 def among(values: Hashes, ranked: Hashes) -> npt.NDArray[np.bool_]:
@@ -127,6 +140,14 @@ def covered(begin: Positions, size: int, length: int) -> npt.NDArray[np.bool_]:
     edges = np.bincount(begin, minlength=length + size + 1)
     edges -= np.bincount(begin + size, minlength=length + size + 1)
     return np.cumsum(edges)[:length] > 0
+
+
+def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The distinct values, sorted (for numbers faster than `np.unique`, which hashes them)."""
+    ranked = np.sort(values)
+    new = np.ones(len(ranked), dtype=bool)
+    new[1:] = ranked[1:] != ranked[:-1]
+    return ranked[new]
 
 
 def mix(numbers: Hashes) -> Hashes:

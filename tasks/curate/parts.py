@@ -98,7 +98,7 @@ class Parts:
         return np.concatenate([np.asarray(part.column("bands")[which]) for part in self])
 
     def sets(self, name: Ragged, numbers: Positions) -> Sets:
-        """The sets of these records (ascending numbers)."""
+        """The sets of these records (ascending numbers), each sorted, every element once."""
         values, sizes = [], []
         for part, local in self.split(numbers):
             found = _ragged(part.folder, name).take(local)
@@ -106,10 +106,10 @@ class Parts:
             sizes.append(found.sizes())
         starts = np.concatenate(([0], np.cumsum(np.concatenate([np.empty(0, np.int64), *sizes]))))
         joined = np.concatenate([np.empty(0, np.uint32), *values])
-        return Sets(joined, starts.astype(np.int64))
+        return Sets(joined, starts.astype(np.int64)).distinct()
 
     def all_sets(self, name: Ragged) -> Iterator[tuple[Part, Sets]]:
-        """The sets of each part."""
+        """The sets of each part, as the workers left them."""
         for part in self:
             yield part, _ragged(part.folder, name)
 

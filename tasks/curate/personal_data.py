@@ -22,26 +22,30 @@ def redact(records: Iterable[Record], settings: PersonalData) -> tuple[Sieved, C
     kept: list[Record] = []
     dropped: list[Dropped] = []
     counts: Counter[str] = Counter()
+    to_mask, to_drop = _kinds(settings, "mask"), _kinds(settings, "drop")
     for record in records:
-        changed, found = masked(record, settings)
+        found: Counter[Kind] = Counter()
         refused: Counter[Kind] = Counter()
-        if kinds := _kinds(settings, "drop"):
-            _mapped(record.content, kinds, refused)
+        content = _mapped(record.content, to_mask, found)
+        if to_drop:
+            _mapped(record.content, to_drop, refused)
+        if not (found or refused):
+            kept.append(record)
+            continue
         for kind in KINDS:
             places = found[kind] + refused[kind]
             counts.update({kind: places, f"{kind} records": 1} if places else {})
         if refused:
             dropped.append(drop(record, STEP, "personal_data", dict(sorted(refused.items()))))
         else:
-            kept.append(changed)
+            kept.append(replace(record, content=content))
     return (kept, dropped), counts
 
 
-def masked(record: Record, settings: PersonalData) -> tuple[Record, Counter[Kind]]:
-    """The record with what is to be masked in its texts, and the number of places by kind."""
-    found: Counter[Kind] = Counter()
-    content = _mapped(record.content, _kinds(settings, "mask"), found)
-    return (replace(record, content=content) if found else record), found
+def masked(record: Record, settings: PersonalData) -> Record:
+    """The record with what is to be masked in its texts."""
+    content = _mapped(record.content, _kinds(settings, "mask"), Counter())
+    return replace(record, content=content)
 
 
 def shown(line: Dropped) -> Dropped:
@@ -58,7 +62,8 @@ def _mapped(value: Any, kinds: Collection[Kind], found: Counter[Kind]) -> Any:
     """`value` with every text in it masked."""
     if isinstance(value, str):
         text, counts = mask(value, kinds)
-        found.update(counts)
+        if counts:
+            found.update(counts)
         return text
     if isinstance(value, dict):
         return {name: _mapped(one, kinds, found) for name, one in value.items()}

@@ -53,7 +53,7 @@ def read_benchmarks(specs: Sequence[str], settings: Curate) -> list[Benchmark]:
         bad: list[BadLine] = []
         for item in records.read(path, labelled=False, max_line_bytes=settings.max_line_bytes):
             if isinstance(item, Record):
-                good.append(personal_data.masked(item, settings.personal_data)[0])
+                good.append(personal_data.masked(item, settings.personal_data))
             else:
                 bad.append(item)
         if not good:

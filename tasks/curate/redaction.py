@@ -93,11 +93,17 @@ _GAPS = b" .-()/?"  # inside numbers; "?" is what an unbreakable space is encode
 
 def _find(text: str, kinds: Collection[Kind]) -> list[Found]:
     found: list[Found] = []
-    for search in _searches(text):
-        new = list(search(text))
-        if new:
-            found += new
-            text = _blank(text, new)
+    # What is blanked may uncover its neighbour. Each round but the last needs that to happen
+    # again; four end it for all that is not made to go on for ever.
+    for _ in range(4):
+        before = len(found)
+        for search in _searches(text):
+            new = list(search(text))
+            if new:
+                found += new
+                text = _blank(text, new)
+        if len(found) == before:
+            break
     return sorted((one for one in found if one.kind in kinds), key=lambda one: one.start)
 
 
@@ -154,6 +160,7 @@ def _scan(
 # Patterns name their first character before they look behind it, so that the engine, which skips
 # quickly to a first character, need not try them everywhere.
 _LEFT = r"(?<![\w\].].)(?<![\d\]]-.)"
+_LEFTOVER = r"\[(?:xxxx|[A-Z_]{4,10}\])"  # what _blank and masking leave
 _RIGHT = r"(?![\w\[])(?![-.][\d\[])"
 
 
@@ -164,7 +171,7 @@ _LETTERS = "A-Za-z\u00c0-\u024f\u0370-\u052f"
 _LOCAL_BACKWARDS = re.compile(rf"[{_LETTERS}0-9._%+'-]{{1,65}}")
 _DOMAIN = re.compile(
     rf"[{_LETTERS}0-9-]{{1,63}}+(?:\.[{_LETTERS}0-9-]{{1,63}}+){{1,8}}+"
-    r"(?!\(|\[(?:xxxx|[A-Z_]{4,10}\]))"  # neither a call nor what masking or _blank leaves
+    rf"(?!\(|{_LEFTOVER})"  # no call
 )
 _TOP_LEVEL = re.compile(
     r"a[cdefgilmoqrstuwxz]|b[abdefghijmnorstvwyz]|c[acdfghiklmnoruvwxyz]|d[ejkmoz]|e[cegrstu]"
@@ -444,7 +451,6 @@ _VALUE = re.compile(
 )
 _CHANGE = re.compile(r"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
 _CLASSES = [re.compile(sign) for sign in ("[a-z]", "[A-Z]", "[0-9]", r"[^A-Za-z0-9_./:-]")]
-_MARK = re.compile("|".join(re.escape(f"[{kind.upper()}]") for kind in KINDS))
 
 
 def _logins(text: str) -> Iterator[Found]:
@@ -484,25 +490,30 @@ _DIGIT = re.compile("[0-9]")
 
 def _assignments(text: str) -> Iterator[Found]:
     lower = _raw(text).lower()
+    spans = set()
     for name in _NAMES:
         at = lower.find(name)
         while at >= 0:
             end = at + len(name)
             owner = lower[max(at - 12, 0) : at].rstrip(b"_- ")
             named = owner.endswith(_KEYS_TO) if name == b"key" else not owner.endswith(_PUBLIC)
-            if named:
-                value = _VALUE.match(text, end)
-                if value is not None:
-                    group = "quoted" if value["quoted"] else "bare"
-                    # In code a bare value is a name more often than a secret.
-                    if _is_random(value[group], 3 if value["quoted"] else 4):
-                        yield Found("secret", value.start(group), value.end(group))
+            value = _VALUE.match(text, end) if named else None
+            if value is not None:
+                group = "quoted" if value["quoted"] else "bare"
+                # In code a bare value is a name more often than a secret.
+                if _is_random(value[group], 3 if value["quoted"] else 4):
+                    spans.add(value.span(group))
             at = lower.find(name, end)
+    last = 0
+    for start, end in sorted(spans):
+        if start >= last:
+            yield Found("secret", start, end)
+            last = end
 
 
 def _is_random(value: str, mixed: int) -> bool:
     """Whether letters and digits alternate as in no word, or `mixed` classes of signs meet."""
-    if value[0] in "${<%" or _MARK.search(value):
+    if value[0] in "${<%" or re.search(_LEFTOVER, value):
         return False
     changes = len(_CHANGE.findall(value))
     if changes < 3 and sum(bool(sign.search(value)) for sign in _CLASSES) < mixed:

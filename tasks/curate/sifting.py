@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from tasks import files, records, tokens
@@ -17,13 +18,16 @@ from tasks.curate import duplicates, personal_data, quality, splits
 from tasks.curate.contamination import Guard
 from tasks.curate.ledger import Sieved, drop_line, place
 from tasks.curate.lengths import Lengths, Ruler
-from tasks.curate.ngrams import repeated_share
+from tasks.curate.ngrams import Words, repeated_share
 from tasks.curate.parts import PartWriter
 from tasks.curate.reading import STEP as READ
 from tasks.curate.reading import read_benchmarks
 from tasks.curate.turns import Said
 from tasks.records import BadLine, Chunk, Record
 from tasks.settings import Curate
+
+CHAT, TEXT, PAIR = range(3)
+"""Kinds of record: a chat, a text, or a preference of two answers."""
 
 _BATCH = 256
 _BATCH_CHARACTERS = 2**18
@@ -98,7 +102,7 @@ class Sifter:
             for line in map(personal_data.shown, sorted(dropped, key=lambda line: line.line)):
                 writer.drop(line.row() | {"text": line.text})
             self._keep(writer, good, task.replay)
-        writer.close({"source": task.chunk.path, "passed": passed, "personal": private})
+        writer.close({"chunk": asdict(task.chunk), "passed": passed, "personal": private})
 
     def _quality(self, batch: Sequence[Record]) -> Sieved:
         lengths = self._ruler.measure(batch)
@@ -118,7 +122,7 @@ class Sifter:
     def _keep(self, writer: PartWriter, batch: Sequence[Record], replay: bool) -> None:
         said = Said.of(batch)
         answers = said.answers(batch)
-        chats = np.array(["messages" in record.content for record in batch], dtype=bool)
+        kinds = np.array([_kind(record) for record in batch], dtype=np.int8)
         keys = b"".join(duplicates.content_key(record.content) for record in batch)
         eras = [splits.era(record, self._plan.settings) for record in batch]
         shingles = duplicates.shingles(said.records)
@@ -134,12 +138,12 @@ class Sifter:
                 "tokens": np.array([self._tokens[place(r)] for r in batch], dtype=np.int32),
                 "era": np.array(eras, dtype=np.int8),
                 "answer": answers.spans(answers.starts[:-1], answers.starts[1:]),
-                "kind": np.array([_kind(record) for record in batch], dtype=np.int8),
+                "kind": kinds,
                 "replay": np.full(len(batch), replay),
             },
             {
                 "shingles": shingles,
-                "answers": duplicates.sets(answers.hashes, answers.starts).only(chats),
+                "answers": duplicates.single_words(_of_chats(answers, kinds == CHAT)),
             },
             self._guard.overlaps(batch, said),
         )
@@ -159,4 +163,11 @@ def _batches(items: Iterator[Record | BadLine]) -> Iterator[list[Record | BadLin
 
 
 def _kind(record: Record) -> int:
-    return [name in record.content for name in ("messages", "text", "chosen")].index(True)
+    return CHAT if "messages" in record.content else TEXT if "text" in record.content else PAIR
+
+
+def _of_chats(answers: Words, chats: npt.NDArray[np.bool_]) -> Words:
+    """The words of the chats' answers; a text is no answer."""
+    lengths = np.diff(answers.starts)
+    starts = np.concatenate(([0], np.cumsum(np.where(chats, lengths, 0))))
+    return Words(answers.hashes[np.repeat(chats, lengths)], starts)

@@ -1,7 +1,7 @@
 """Records: what every step passes on, and the files, folders and addresses they are read from."""
 
 from tasks.records.places import FORMATS, RemotePath, expand
-from tasks.records.reading import MAX_LINE_BYTES, Chunk, chunks, load, read, read_chunk
+from tasks.records.reading import MAX_LINE_BYTES, Chunk, chunks, load, original, read, read_chunk
 from tasks.records.record import BadLine, Record, content_id, parse
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "content_id",
     "expand",
     "load",
+    "original",
     "parse",
     "read",
     "read_chunk",

@@ -172,10 +172,9 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         elif packed == ".zst":
             import pyarrow as pa
 
-            # Unlike zstandard's reader this one does not take a truncated file for its end. A
-            # failed read loses its bytes, so they are few.
+            # Unlike zstandard's reader this one does not take a truncated file for its end.
             unpack = stack.enter_context(pa.input_stream(file, compression="zstd"))
-            file = _Reader(_unpacked(lambda size: unpack.read(min(size, 4096))))
+            file = _Reader(_unpacked(unpack.read))
         if isinstance(file, _Reader):
             file = io.BufferedReader(file, BLOCK)
         yield file

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.errors import BadInput
 from tasks.records.formats import parquet_file, rows
@@ -148,6 +149,22 @@ def read_chunk(
         yield BadLine(source, line + 1, damage.reason, detail)
     except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from None
+
+
+def original(chunk: Chunk, line: int, *, max_line_bytes: int = MAX_LINE_BYTES) -> Any:
+    """The decoded line, element or row of this number, as it stood before it became a record.
+
+    Raises:
+        BadInput: the chunk cannot be read, or has no such line.
+    """
+    path = locate(chunk.path)
+    try:
+        for number, value in rows(path, chunk.first_line, chunk.start, chunk.size, max_line_bytes):
+            if number == line:
+                return value
+    except (Damaged, OSError, EOFError, zlib.error) as error:
+        raise BadInput(f"{path}: cannot be read: {error}") from None
+    raise BadInput(f"{path}:{line}: no such line")
 
 
 def load(specs: Iterable[str | Path], *, labelled: bool = True) -> list[Record]:
