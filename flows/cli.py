@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -172,14 +172,29 @@ def collect(
 @click.option(
     "--against", multiple=True, metavar="BENCH...", help="Benchmarks, up to the next option."
 )
-@click.option("--out", type=_path, required=True, help="Folder for the six output files.")
+@click.option("--out", type=_path, required=True, help="Folder for the output files.")
 @click.option("--metrics", type=_path, help="Also write the counts there, without timings.")
+@click.option(
+    "--engine",
+    type=click.Choice(["native", "ray"]),
+    default="native",
+    show_default=True,
+    help="Where the work is done: on this machine, or on the Ray cluster of RAY_ADDRESS.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Processes; 0 or nothing: one for each CPU. The output does not depend on it.",
+)
 def curate(
     context: Context,
     inputs: tuple[str, ...],
     against: tuple[str, ...],
     out: Path,
     metrics: Path | None,
+    engine: Literal["native", "ray"],
+    workers: int,
 ) -> Outcome:
     """Clean, deduplicate, decontaminate and split INPUTS (without any: those of params.yaml)."""
     from flows.data import training_sources
@@ -189,7 +204,8 @@ def curate(
     settings = context.settings
     # Inputs of one's own are held against benchmarks of one's own, not against the default's.
     benchmarks = list(against) if inputs or against else settings.curate.against
-    report = run(list(inputs) or training_sources(settings), benchmarks, out, settings)
+    sources = list(inputs) or training_sources(settings)
+    report = run(sources, benchmarks, out, settings, on=engine, workers=workers)
     if metrics:
         files.write_json(metrics, {key: report[key] for key in ("in", "kept", "dropped")})
     return Outcome(report, terminal.show_curated)

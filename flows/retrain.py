@@ -158,7 +158,7 @@ def register_step(
         tags=facts,
     )
     evidence = [folder / "sweep" / "curves.png", folder / "sweep" / "heatmap.png", folder / "judge"]
-    evidence += [data.folder / "report.html", data.folder / "dropped.jsonl"]
+    evidence += [data.folder / name for name in ("report.html", "data_card.md", "dropped.jsonl")]
     registry.close_round(
         run_id,
         metrics={"validation_loss": trials["best"]["validation_loss"]} | _losses(verdict),

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     AnyTokenizer = PreTrainedTokenizerBase | Tokenizer
 
 
+TEMPLATE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a chat template, which is the model's code, raises on turns that it does not expect, besides
+Jinja's own `TemplateError`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """Token ids of one record; `learned[i]` says whether token i is a target of the loss.
@@ -32,9 +37,7 @@ class Example:
         return sum(self.learned[1:])
 
 
-def encode(
-    record: Record, tokenizer: "AnyTokenizer", max_length: int | None = None
-) -> Example:
+def encode(record: Record, tokenizer: "AnyTokenizer", max_length: int | None = None) -> Example:
     """Encode a chat by the base model's template, learning the assistant's turns only, or a text,
     learning all of it.
 
@@ -77,7 +80,7 @@ def pieces(record: Record, tokenizer: "AnyTokenizer") -> list[tuple[str, bool]]:
 
     Raises:
         BadInput: as `encode`, or the template does not put an answer after its prompt. What a
-            template raises on turns that it does not expect goes through.
+            template raises (`TEMPLATE_ERRORS`) goes through.
     """
     if "text" in record.content:
         return [(record.content["text"] + (tokenizer.eos_token or ""), True)]

@@ -80,6 +80,7 @@ def ours_near(texts: Sequence[str]) -> Flags:
         np.flatnonzero(sizes >= duplicates.FEWEST_SHINGLES),
         lambda numbers: shingled.take(numbers).distinct(),
         lambda numbers: duplicates.Sets(nothing, np.zeros(len(numbers) + 1, dtype=np.int64)),
+        np.zeros(len(texts), dtype=np.uint32),
         duplicates.boilerplate(shingled.take(sample).distinct()),
         lambda numbers: numbers.tolist(),
         Curate().near_duplicates or 1.0,

@@ -81,7 +81,8 @@ def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, target)
     else:
-        shutil.copyfile(source, target)
+        with source.open("rb") as read, target.open("wb") as write:
+            shutil.copyfileobj(read, write)
 
 
 def _check(path: Path, shown: str, labelled: bool) -> None:

@@ -1,114 +1,240 @@
-"""Advice: what a person should know before spending hours on this data. It stops nothing."""
+"""Advice: what a person should know before spending hours on this data. It stops nothing.
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+The volumes are what practice reports for adapters, as orders of magnitude: people have tuned well
+outside of them.
+"""
 
-import numpy as np
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from tasks.curate.assembly import Assembled, read_record
-from tasks.curate.decisions import Decided
-from tasks.curate.parts import Parts
-from tasks.curate.reading import Benchmark
 from tasks.curate.reasons import explain
-from tasks.curate.splits import key
+from tasks.markdown import clip, visible
 from tasks.settings import Curate
 
-FEW_TRAINING = 500
-FEW_VALIDATION = 20
-MANY_DUPLICATES = 0.2
-MANY_DROPPED = 0.2
-LARGE_GROUP = 0.5
+FEW_TRAINING, FEW_VALIDATION = 500, 20
+INSTRUCTIONS, DOCUMENTS, SINGLE_TASK = (2_000, 10_000), (10_000, 100_000), (500, 5_000)
+"""Training examples from and to: instructions of many kinds, domain text, a single task."""
+MANY_DUPLICATES = MANY_DROPPED = 0.2
+LARGE = 0.5
+"""Share of the records from which a group, or the most common answer, outweighs the others."""
+UNEVEN = 10
+"""The same for the most common answer, in times of the rarest."""
+LABELS, LABELLED = 50, 100
+"""At most so many distinct answers in at least so many chats: the answers are labels."""
+CLOSE = 0.9
+
+_PERSONAL = {
+    "email": "e-mail addresses",
+    "phone": "phone numbers",
+    "card": "payment cards",
+    "iban": "bank accounts",
+    "secret": "keys and passwords",
+    "private_ip": "private network addresses",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What advice is given on."""
+def advise(report: Mapping[str, Any], settings: Curate) -> list[str]:
+    """Warnings in plain sentences, the gravest first; none where all looks well.
 
-    kept: Mapping[str, int]
-    dropped: Counter[str]
-    benchmarks: Sequence[Benchmark]
-    largest_group: tuple[str, int]
-    shared_ids: int
-
-    @classmethod
-    def of(
-        cls,
-        parts: Parts,
-        decided: Decided,
-        assembled: Assembled,
-        benchmarks: Sequence[Benchmark],
-        kept: Mapping[str, int],
-    ) -> "Facts":
-        """The facts of a curation."""
-        left = decided.left()
-        _, first, counts = np.unique(
-            parts.column("home")[left], return_index=True, return_counts=True
-        )
-        largest = int(np.argmax(counts))
-        one = read_record(parts, int(left[first[largest]]))
-        ids = parts.column("identity")[left]
-        return cls(
-            kept=kept,
-            dropped=assembled.dropped,
-            benchmarks=benchmarks,
-            largest_group=(key(one), int(counts[largest])),
-            shared_ids=len(ids) - len(np.unique(ids)),
-        )
+    Args:
+        report: the figures of `report.json`.
+        settings: what they were made with.
+    """
+    return [
+        *_guarding(report),
+        *_amounts(report, settings),
+        *_balance(report),
+        *_losses(report),
+        *_lengths(report, settings),
+        *_volume(report),
+        *_mixture(report, settings),
+        *_remarks(report, settings),
+    ]
 
 
-def advise(facts: Facts, settings: Curate) -> list[str]:
-    """Warnings in plain sentences, the gravest first; none where all looks well."""
-    parts, dropped, benchmarks = facts.kept, facts.dropped, facts.benchmarks
-    kept = sum(parts.values())
-    total = kept + dropped.total()
-    advice = []
-    if not benchmarks:
-        advice.append(
+def personal(kind: str) -> str:
+    """A kind of personal data as people call it."""
+    return _PERSONAL[kind]
+
+
+def _guarding(report: Mapping[str, Any]) -> Iterator[str]:
+    if not report["benchmarks"]:
+        yield (
             "No benchmark was given, so nothing was checked for contamination: every figure "
             "measured later may be measured on training data."
         )
-    for benchmark in benchmarks:
-        if benchmark.unreadable:
-            advice.append(
-                f"{benchmark.path}: {benchmark.unreadable} lines are no records and guard nothing."
+    for benchmark in report["benchmarks"]:
+        if benchmark["unreadable"]:
+            yield (
+                f"{visible(benchmark['path'])}: {_lines(benchmark['unreadable'])} nothing. "
+                "Mend the file."
             )
-    if parts["train"] < FEW_TRAINING:
-        advice.append(
-            f"Fewer than {FEW_TRAINING} training examples ({parts['train']}): tuning mostly "
+    if count := report["dropped"].get("contaminated"):
+        yield (
+            f"{_records(count)} gave away benchmark records and {'was' if count == 1 else 'were'} "
+            "dropped. Look at the evidence: a source that leaks once may leak in ways that no "
+            "n-gram finds."
+        )
+
+
+def _amounts(report: Mapping[str, Any], settings: Curate) -> Iterator[str]:
+    kept = report["kept"]
+    if kept["train"] < FEW_TRAINING:
+        yield (
+            f"Fewer than {FEW_TRAINING} training examples ({kept['train']}): tuning mostly "
             "teaches the format of the answers. Add records if it should teach more."
         )
-    if parts["validation"] < FEW_VALIDATION:
-        advice.append(
-            f"Fewer than {FEW_VALIDATION} validation examples ({parts['validation']}): not "
+    if kept["validation"] < FEW_VALIDATION:
+        yield (
+            f"Fewer than {FEW_VALIDATION} validation examples ({kept['validation']}): not "
             "enough to tell close configurations apart. Raise curate.validation_share or add "
             "groups."
         )
-    if settings.test_share and not parts["test"]:
-        advice.append("No group fell to the test set: add groups, or set curate.test_share to 0.")
-    for reason, count in sorted(dropped.items(), key=lambda item: (-item[1], item[0])):
-        share = count / total
-        if reason == "duplicate" and share > MANY_DUPLICATES:
-            advice.append(
-                f"{share:.0%} of the records are duplicates: check how the data was put together."
-            )
-        elif reason not in ("duplicate", "contaminated") and share > MANY_DROPPED:
+    if settings.test_share and not kept["test"]:
+        yield "No group fell to the test set: add groups, or set curate.test_share to 0."
+
+
+def _balance(report: Mapping[str, Any]) -> Iterator[str]:
+    kept, group = sum(report["kept"].values()), report["largest_group"]
+    if group["records"] > LARGE * kept:
+        yield (
+            f"The group {clip(visible(group['name']), 80)!r} holds {group['records'] / kept:.0%} "
+            "of the records kept, so the splits differ much in what they contain. Give it smaller "
+            "groups."
+        )
+    labels = report["labels"]
+    if not _are_labels(labels):
+        return
+    share, distinct = labels["most_common"]["share"], labels["distinct"]
+    if distinct == 1:
+        yield "All chats have the same last answer: there is nothing to tell apart."
+    # Of two labels the more common one has half in any case.
+    elif share > max(LARGE, 1.5 / distinct):
+        yield (
+            f"Of {distinct} distinct answers the most common one is that of {share:.0%} of the "
+            "chats: a model that always gives it looks good. Balance the labels, and judge by "
+            "label."
+        )
+    elif labels["most_common"]["records"] >= UNEVEN * labels["rarest"]["records"]:
+        yield (
+            f"Of {distinct} distinct answers the most common one stands in "
+            f"{labels['most_common']['records']:,} chats and the rarest in "
+            f"{labels['rarest']['records']:,}: rare labels will be learned badly. Add examples of "
+            "those."
+        )
+
+
+def _losses(report: Mapping[str, Any]) -> Iterator[str]:
+    if report["duplicates"]["share"] > MANY_DUPLICATES:
+        yield (
+            f"{report['duplicates']['share']:.0%} of the records are duplicates or nearly so: "
+            "check how the data was put together."
+        )
+    counted = sorted(report["dropped"].items(), key=lambda item: (-item[1], item[0]))
+    for reason, count in counted:
+        known = reason in ("duplicate", "near_duplicate", "contaminated")
+        if count / report["in"] > MANY_DROPPED and not known:
             setting = explain(reason).setting
             where = f" If that is not what you want, see {setting}." if setting else ""
-            advice.append(f"{share:.0%} of the records were dropped as {reason}.{where}")
-    if dropped.get("contaminated"):
-        advice.append(
-            f"{dropped['contaminated']} records gave away benchmark records. Look at the evidence: "
-            "a source that leaks once may leak in ways that no n-gram finds."
+            yield f"{count / report['in']:.0%} of the records were dropped as {reason}.{where}"
+
+
+def _lengths(report: Mapping[str, Any], settings: Curate) -> Iterator[str]:
+    tokens, bound = report["tokens"], settings.max_tokens
+    context = tokens["context_window"]
+    if context is not None and tokens["maximum"] > context:
+        yield (
+            f"The longest record has {tokens['maximum']:,} tokens and the base model's context "
+            f"window {context:,}: what is beyond is not learned. Set curate.max_tokens to at most "
+            f"{context}."
         )
-    largest, count = facts.largest_group
-    if count > LARGE_GROUP * kept:
-        advice.append(
-            f"The group {largest!r} holds {count / kept:.0%} of the records kept, so the "
-            "splits differ much in what they contain. Give it smaller groups."
+    elif context is not None and tokens["p95"] > CLOSE * context:
+        yield (
+            f"One record in twenty comes close to the base model's context window of {context:,} "
+            f"tokens ({tokens['p95']:,} or more): longer questions in use will not fit."
         )
-    if facts.shared_ids:
-        advice.append(
-            f"{facts.shared_ids} records share their id with another; source and line tell them."
+    if tokens["p95"] > CLOSE * bound:
+        gone = report["dropped"].get("too_long", 0)
+        yield (
+            f"One record in twenty comes close to curate.max_tokens ({tokens['p95']:,} or more of "
+            f"{bound:,} tokens), and {_records(gone)} beyond it {'was' if gone == 1 else 'were'} "
+            "dropped: raise it if such records matter, at the cost of memory."
         )
-    return advice
+
+
+def _volume(report: Mapping[str, Any]) -> Iterator[str]:
+    kinds = report["kinds"]
+    kind = max(kinds, key=lambda name: (kinds[name], name))
+    count = report["kept"]["train"] - report["replay"]["kept"]
+    if count < FEW_TRAINING or kind == "preference":
+        return  # said already; and practice reports nothing of the kind for preferences
+    if kind == "text":
+        low, high = DOCUMENTS
+        what = "domain text, for which practice reports {low:,} to {high:,} documents"
+    elif _are_labels(report["labels"]):
+        low, high = SINGLE_TASK
+        what = "a task with few answers, for which practice reports {low:,} to {high:,} examples"
+    elif count <= SINGLE_TASK[1]:
+        # Whether chats are of one task or of many, their number alone cannot tell.
+        low, high = INSTRUCTIONS
+        what = (
+            "chats: enough for one task ({0[0]:,} to {0[1]:,} by practice), but few for "
+            "instructions of many kinds ({low:,} to {high:,})"
+        )
+    else:
+        low, high = INSTRUCTIONS
+        what = "chats, where practice reports {low:,} to {high:,} instructions"
+    what = what.format(SINGLE_TASK, low=low, high=high)
+    if count < low:
+        yield f"{count:,} training examples are {what}."
+    elif count > high:
+        yield (
+            f"{count:,} training examples are {what}: a part of them, well chosen, may do as well "
+            "in less time."
+        )
+
+
+def _mixture(report: Mapping[str, Any], settings: Curate) -> Iterator[str]:
+    replay = report["replay"]
+    if settings.replay and replay["kept"] < replay["wanted"]:
+        yield (
+            f"Replay is smaller than its share: {replay['kept']:,} records where "
+            f"{replay['wanted']:,} would make {settings.replay_share:.0%} of training. Add general "
+            "data to curate.replay, or lower curate.replay_share."
+        )
+    if settings.near_duplicates is None:
+        yield (
+            "Near-duplicates were not looked for (curate.near_duplicates is null): copies with "
+            "small changes count more than once, and may stand on both sides of a split."
+        )
+
+
+def _remarks(report: Mapping[str, Any], settings: Curate) -> Iterator[str]:
+    found = report["personal_data"]
+    for action, done in (("drop", "dropped for"), ("mask", "masked for")):
+        of_action = [kind for kind in found if getattr(settings.personal_data, kind) == action]
+        if of_action:
+            counts = ", ".join(f"{personal(k)} ({found[k]['records']:,})" for k in of_action)
+            yield (
+                f"Records were {done} {counts}. Only what has a form is found: names and addresses "
+                "of people stay."
+            )
+    if report["shared_ids"]:
+        yield (
+            f"{report['shared_ids']} records share their id with another; source and line tell "
+            "them apart."
+        )
+
+
+def _are_labels(labels: Mapping[str, Any] | None) -> bool:
+    return labels is not None and labels["chats"] >= LABELLED and labels["distinct"] <= LABELS
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record" if count == 1 else f"{count:,} records"
+
+
+def _lines(count: int) -> str:
+    if count == 1:
+        return "1 line is no record and guards"
+    return f"{count:,} lines are no records and guard"

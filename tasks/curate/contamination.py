@@ -172,8 +172,8 @@ class Guard:
                 counts[overlap.passage].update(set(overlap.close or overlap.runs))
         common: dict[int, list[Run]] = {}
         for passage, runs in counts.items():
-            whole = (0, self.passages[passage].length)
-            del runs[whole]
+            if self.passages[passage].part != "answer":
+                del runs[(0, self.passages[passage].length)]
             if runs.total() <= COMMON:
                 continue
             often = runs.most_common(_STRETCHES)

@@ -17,6 +17,7 @@ from tasks.curate.contamination import Guard, Overlap
 from tasks.curate.ledger import Evidence
 from tasks.curate.ngrams import Positions
 from tasks.curate.parts import Parts
+from tasks.errors import BadInput
 from tasks.settings import Curate
 
 MIX = "mix"
@@ -125,6 +126,7 @@ def _deduplicate(
         left[sizes[left] >= duplicates.FEWEST_SHINGLES],
         lambda numbers: parts.sets("shingles", numbers),
         lambda numbers: parts.sets("answers", numbers),
+        parts.column("shape"),
         general,
         order,
         settings.near_duplicates,
@@ -176,6 +178,11 @@ def _split(
                 "ngram": duplicates.SHINGLE,
             }
         decided.drop([leak.record for leak in found], LEAKS_SPLIT)
+        if len(found) == len(training):
+            raise BadInput(
+                "curate: every training record gives away a validation or test record: give "
+                "records that belong together one `group`, or raise curate.protect_splits"
+            )
     decided.passed(splits.STEP, before)
 
 

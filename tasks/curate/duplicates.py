@@ -32,7 +32,9 @@ BANDS, ROWS = 16, 4
 FEWEST_SHINGLES = 4
 """Records with fewer are compared exactly only: one changed word makes a short text another."""
 OWN_SIMILARITY = 0.5
-"""Similarity without boilerplate, and of the answers' words, that a duplicate needs besides."""
+"""Similarity without boilerplate that a duplicate needs besides."""
+ANSWER_SIMILARITY = 0.6
+"""And that of the words of the last answers: of three words none may differ, of ten two may."""
 KEPT_SIMILARITY = 0.6
 """Similarity to the record that stays; what is linked to it through others only stays as well."""
 SAMPLE, SHARED, FEWEST_SHARING = 2000, 0.05, 100
@@ -112,6 +114,17 @@ def content_key(content: dict[str, Any]) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
+def shape(content: dict[str, Any]) -> int:
+    """32 bits, equal for contents of the same kind, roles and tool calls, whatever they say."""
+    if "messages" in content:
+        turns = [m | {"content": ""} for m in content["messages"]]
+        form: Any = [turn for turn in turns if turn["role"] not in ("system", "developer")]
+    else:
+        form = sorted(content)
+    text = orjson.dumps(form, option=orjson.OPT_SORT_KEYS)
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
+
+
 def same_content(keys: Hashes) -> Iterator[Positions]:
     """Numbers of the records of each content that more than one has, ascending.
 
@@ -172,6 +185,7 @@ def near_duplicates(
     candidates: Positions,
     gather: Callable[[Positions], Sets],
     answers: Callable[[Positions], Sets],
+    shapes: Numbers,
     general: Numbers,
     order: Callable[[Positions], Sequence[Any]],
     similarity: float,
@@ -184,17 +198,19 @@ def near_duplicates(
         candidates: numbers of the records that are compared, ascending.
         gather: gives the shingles of these records.
         answers: gives the words of their last answers; empty for what has none.
+        shapes: (records,) `shape` of each; those of different shapes are no duplicates.
         general: boilerplate, sorted.
         order: gives what records are ordered by; the smallest of a cluster stays.
         similarity: from which on two records are linked.
     """
-    links: list[Positions] = []
+    links: list[Positions] = [np.empty((2, 0), dtype=np.int64)]
     asked = np.empty(0, dtype=np.uint64)
     for which in range(BANDS):
         found = np.setdiff1d(_bucket_pairs(band(which)[candidates], candidates), asked)
         asked = np.union1d(asked, found)
         for begin in range(0, len(found), _PAIRS):
             pairs = _unpack(found[begin : begin + _PAIRS])
+            pairs = pairs[:, shapes[pairs[0]] == shapes[pairs[1]]]
             alike = _alike(pairs, gather, answers, general, similarity)
             links.append(pairs[:, alike])
     return _clusters(number, np.concatenate(links, axis=1), gather, order)
@@ -233,10 +249,7 @@ def _alike(
         alike &= jaccard(shingled.without(general), local) >= OWN_SIMILARITY
     said = answers(numbers)
     sizes = said.sizes()[local]
-    chats = (sizes > 0).all(axis=0)
-    alike &= ~chats | (jaccard(said, local) >= OWN_SIMILARITY)
-    # An answer on one side only makes two kinds of record.
-    return alike & ((sizes > 0).any(axis=0) == chats)
+    return alike & (~(sizes > 0).any(axis=0) | (jaccard(said, local) >= ANSWER_SIMILARITY))
 
 
 def jaccard(of: Sets, pairs: Positions) -> npt.NDArray[np.float64]:

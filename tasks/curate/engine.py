@@ -4,9 +4,10 @@ The only module that knows Daft. What a worker computes, and in which files it l
 business; Daft places the tasks, starts the processes and hands the answers back as they come.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from tasks.errors import BadInput, PerpetuneError
 
@@ -43,9 +44,9 @@ def run(
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
     import daft
 
-    if engine == "ray":
-        _start_ray(daft)
-    count = min(workers or len(os.sched_getaffinity(0)), len(tasks))
+    logging.getLogger("tracing.span").setLevel(logging.WARNING)  # Daft's steps
+    cpus = _start_ray(daft) if engine == "ray" else len(os.sched_getaffinity(0))
+    count = min(workers or cpus, len(tasks))
     each = daft.cls(_Each, use_process=engine == "native", max_concurrency=count)(make)
     frame = daft.from_pydict({"task": list(tasks)}).into_batches(1)
     if engine == "ray":
@@ -75,11 +76,20 @@ class _Each:
             return f"{_FAILED}{type(error).__name__}:{error}"
 
 
-def _start_ray(daft: object) -> None:
+def _start_ray(daft: Any) -> int:
+    """Let Daft run on Ray; returns the CPUs of the cluster."""
     try:
-        import ray  # noqa: F401
+        import ray
     except ImportError:
         raise BadInput(
             "--engine ray: Ray is not installed; run `pip install 'perpetune[ray]'`"
         ) from None
-    daft.set_runner_ray()  # type: ignore[attr-defined]
+    if not ray.is_initialized():
+        # A cluster that was left behind is joined only where RAY_ADDRESS names it.
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "local"),
+            logging_level=logging.WARNING,
+            log_to_driver=False,
+        )
+    daft.set_runner_ray()
+    return max(int(ray.cluster_resources().get("CPU", 1)), 1)

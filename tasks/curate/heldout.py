@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.curate.duplicates import Numbers, Sets, common
 from tasks.curate.ngrams import Positions
@@ -21,6 +22,7 @@ COMMON = 50
 
 _SAMPLED = np.uint32(7)  # of a long record, one 5-gram in eight leads to it
 _SHORT = 32  # 5-grams of a record that all lead to it
+_ENOUGH = 0.5  # of the anchors that are to be expected in common, for a closer look
 _PAIRS = 20_000
 
 
@@ -53,7 +55,7 @@ def leaks(
     maybe[anchors >> np.uint32(12)] = True
     for part, local in parts.split(training):
         shingled = parts.sets("shingles", part.first + local).without(general)
-        for record, owner, share in _contained(shingled, guarded, anchors, owners, maybe):
+        for record, owner, share in _contained(shingled, guarded, anchors, owners, maybe, maximum):
             if share >= maximum:
                 number = int(part.first + local[record])
                 yield Leak(number, int(held_out[owner]), share)
@@ -75,7 +77,12 @@ def _anchors(guarded: Sets) -> tuple[Numbers, Positions]:
 
 
 def _contained(
-    shingled: Sets, guarded: Sets, anchors: Numbers, owners: Positions, maybe: np.ndarray
+    shingled: Sets,
+    guarded: Sets,
+    anchors: Numbers,
+    owners: Positions,
+    maybe: npt.NDArray[np.bool_],
+    maximum: float,
 ) -> Iterator[tuple[int, int, float]]:
     """Record, held-out record and share: for each record the held-out one that it has most of."""
     hit = np.flatnonzero(maybe[shingled.values >> np.uint32(12)])
@@ -85,7 +92,11 @@ def _contained(
     offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
     owner = owners[first[which] + offset]
     record = np.searchsorted(shingled.starts, hit[which], side="right") - 1
-    pairs = np.unique(np.stack([record, owner]), axis=1)
+    # So few of the leading 5-grams in common rule out so large a share.
+    leading = np.bincount(owners, minlength=len(guarded.starts) - 1)
+    packed, seen = np.unique(record * len(leading) + owner, return_counts=True)
+    pairs = np.stack(np.divmod(packed, len(leading)))
+    pairs = pairs[:, seen >= maximum * _ENOUGH * leading[pairs[1]]]
     best: dict[int, tuple[float, int]] = {}
     for begin in range(0, pairs.shape[1], _PAIRS):
         mine, theirs = pairs[:, begin : begin + _PAIRS]

@@ -5,13 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from tasks.curate.ledger import Evidence, Place, place
-from tasks.encoding import encode
+from tasks.encoding import TEMPLATE_ERRORS, encode
 from tasks.errors import BadInput
 from tasks.records import Record
 from tasks.tokens import Tokenizer
 
-# A template is the model's code: on turns that it does not expect it raises any of these.
-_OF_TEMPLATES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _MARGIN = 4
 """Tokens a turn by which a count from the parts may be off, with room to spare."""
 _PROBE = "word"
@@ -95,7 +93,7 @@ class Ruler:
 
         try:
             lengths.tokens[place(record)] = self._exactly(record)
-        except (BadInput, TemplateError, *_OF_TEMPLATES) as error:
+        except (BadInput, TemplateError, *TEMPLATE_ERRORS) as error:
             lengths.errors[place(record)] = f"{type(error).__name__}: {error}"[:300]
 
     def _frame(self, record: Record) -> int | None:
@@ -112,7 +110,7 @@ class Ruler:
             probe = [{"role": role, "content": _PROBE} for role in roles]
             try:
                 whole = self._exactly(replace(record, content={"messages": probe}))
-            except (BadInput, TemplateError, *_OF_TEMPLATES):
+            except (BadInput, TemplateError, *TEMPLATE_ERRORS):
                 self._frames[roles] = None
             else:
                 self._frames[roles] = whole - len(roles) * self._tokenizer.count([_PROBE])[0]

@@ -4,7 +4,6 @@ A part is a folder of NumPy columns, one entry a record that is still in, and of
 appears under its name when it is whole. Numbers of records count through all parts in order.
 """
 
-import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,6 +43,10 @@ class Part:
     def column(self, name: str) -> Any:
         """(count, ...) one column, as it lies on disk."""
         return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+
+    def sets(self, name: Ragged) -> Sets:
+        """The sets of its records, as the worker left them."""
+        return Sets(self.column(name), np.load(self.folder / f"{name}.starts.npy"))
 
     def rows(self) -> list[bytes]:
         """The records as they are written, a line of JSON each."""
@@ -101,7 +104,7 @@ class Parts:
         """The sets of these records (ascending numbers), each sorted, every element once."""
         values, sizes = [], []
         for part, local in self.split(numbers):
-            found = _ragged(part.folder, name).take(local)
+            found = part.sets(name).take(local)
             values.append(found.values)
             sizes.append(found.sizes())
         starts = np.concatenate(([0], np.cumsum(np.concatenate([np.empty(0, np.int64), *sizes]))))
@@ -111,7 +114,7 @@ class Parts:
     def all_sets(self, name: Ragged) -> Iterator[tuple[Part, Sets]]:
         """The sets of each part, as the workers left them."""
         for part in self:
-            yield part, _ragged(part.folder, name)
+            yield part, part.sets(name)
 
     def ids(self, numbers: Positions) -> list[str]:
         """The ids of these records (ascending numbers)."""
@@ -134,15 +137,6 @@ class Parts:
         for part, begin, end in zip(self._parts, borders[:-1], borders[1:], strict=True):
             if end > begin:
                 yield part, numbers[begin:end] - part.first
-
-
-def _ragged(folder: Path, name: str) -> Sets:
-    return Sets(_load(folder / f"{name}.npy"), np.load(folder / f"{name}.starts.npy"))
-
-
-@functools.lru_cache(maxsize=512)
-def _load(path: Path) -> Any:
-    return np.load(path, mmap_mode="r")
 
 
 class PartWriter:

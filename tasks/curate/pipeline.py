@@ -28,6 +28,8 @@ from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_SMALL = 16 * 2**20  # bytes of input that one process is done with in seconds
+
 
 def curate(
     inputs: Sequence[str],
@@ -111,6 +113,8 @@ def _tasks(inputs: Sequence[str], replay: Sequence[str]) -> list[Task]:
 def _sift(tasks: Sequence[Task], plan: Plan, on: engine.Engine, workers: int) -> Parts:
     """Let workers sift the chunks, and see that no file was without any record."""
     sizes = [_size(task) for task in tasks]
+    if not workers and on == "native" and sum(sizes) < _SMALL:
+        workers = 1  # starting processes would take longer than the work
     with tqdm(
         desc="read and sift",
         total=sum(sizes),
@@ -147,6 +151,7 @@ def _size(task: Task) -> int:
 def _building(out: Path) -> Iterator[Path]:
     """A folder inside `out` for what is not done yet; gone at the end, whatever happens."""
     building = out / ".curating"
+    new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / ".curating.lock", timeout=0):
@@ -157,6 +162,8 @@ def _building(out: Path) -> Iterator[Path]:
             finally:
                 shutil.rmtree(building, ignore_errors=True)
                 (out / ".curating.lock").unlink(missing_ok=True)
+                if new and not any(out.iterdir()):
+                    out.rmdir()
     except Timeout:
         raise PerpetuneError(f"{out}: another curation is writing this folder") from None
     except OSError as error:

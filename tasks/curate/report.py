@@ -1,11 +1,12 @@
-"""The report: `report.json` for machines, `report.html` for people.
+"""The report: `report.json` for machines, `report.html` and `card.md` for people.
 
 The page is one file that needs nothing else: no network, no scripts, no fonts. What comes from
-data is escaped by Jinja2, and its invisible characters are made visible.
+data is escaped by Jinja2, its invisible characters are made visible, and its personal data masked.
+Page and card hold no timings, so equal data gives equal bytes.
 """
 
+import json
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,21 +15,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks import files
-from tasks.curate.advice import Facts, advise
-from tasks.curate.assembly import Assembled
+from tasks import files, tokens
+from tasks.curate.advice import advise, personal
+from tasks.curate.assembly import Assembled, read_record
+from tasks.curate.card import card
 from tasks.curate.decisions import Decided
 from tasks.curate.engine import Engine
+from tasks.curate.histogram import draw, round_up
 from tasks.curate.parts import Parts
 from tasks.curate.reading import Benchmark
-from tasks.curate.reasons import explain
-from tasks.curate.splits import SPLITS
-from tasks.records import Record
+from tasks.curate.redaction import KINDS
+from tasks.curate.samples import Shown, show
+from tasks.curate.splits import SPLITS, TRAIN, key
+from tasks.markdown import clip, visible
 from tasks.settings import Settings
 
 _BINS = 30
-_CHARACTERS = 400
 _SIFTED = ("read", "quality", "redact")
+_KINDS = ("chat", "text", "preference")
 
 
 def write_report(
@@ -42,39 +46,119 @@ def write_report(
     engine: Engine,
     seconds: float,
 ) -> dict[str, Any]:
-    """Write `report.html` and `report.json` into `out`; returns the content of the latter.
+    """Write `report.html`, `card.md` and `report.json` into `out`; returns the last one's content.
 
     In it `in` is the sum of all `kept` and all `dropped`.
     """
+    folder = tokens.locate(settings).absolute()
+    report = _figures(parts, decided, assembled, benchmarks, settings)
+    report["tokens"]["context_window"] = _context_window(folder)
+    report["advice"] = advise(report, settings.curate)
+    shown = show(parts, assembled, benchmarks, tokens.load(folder))
+    files.write_text(out / "report.html", page(report, shown, settings))
+    files.write_text(out / "card.md", card(report, shown.examples, settings))
+    report |= {
+        "seconds": round(seconds, 3),
+        "records_per_second": round(report["in"] / max(seconds, 1e-9), 1),
+        "engine": engine,
+    }
+    files.write_json(out / "report.json", report)
+    return report
+
+
+def page(report: Mapping[str, Any], shown: Shown, settings: Settings) -> str:
+    """`report.html`: one accessible page, light or dark as the reader's system is."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "count": "{:,}".format,
+        "share": percent,
+        "visible": visible,
+        "clip": clip,
+        "personal": personal,
+    }
+    template = environment.from_string(
+        Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    )
+    curate = settings.curate
+    return template.render(
+        report=report,
+        name=settings.project.name,
+        base=settings.base.model,
+        kept=sum(report["kept"].values()),
+        dropped=sum(report["dropped"].values()),
+        splits=SPLITS,
+        reasons=shown.reasons,
+        leaks=shown.leaks,
+        leak_count=report["dropped"].get("contaminated", 0),
+        examples=shown.examples,
+        histogram=draw(report["tokens"], curate.min_tokens, curate.max_tokens),
+        actions=curate.personal_data.model_dump(),
+        # What was read stands in the tables of files, whatever the settings name.
+        settings=curate.model_dump(mode="json", exclude={"inputs", "feedback", "against"}),
+    )
+
+
+def percent(share: float) -> str:
+    """A share as people read it."""
+    value = 100 * share
+    if 0 < value < 0.1:
+        return "< 0.1 %"
+    return f"{value:.1f} %" if 0 < value < 10 or 99 < value < 100 else f"{value:.0f} %"
+
+
+def _figures(
+    parts: Parts,
+    decided: Decided,
+    assembled: Assembled,
+    benchmarks: Sequence[Benchmark],
+    settings: Settings,
+) -> dict[str, Any]:
     passed: Counter[str] = Counter()
-    personal: Counter[str] = Counter()
+    private: Counter[str] = Counter()
     for part in parts:
         summary = part.summary()
         passed.update(summary["passed"])
-        personal.update(summary["personal"])
+        private.update(summary["personal"])
     kept = decided.left()
     verdict = decided.verdict[kept]
-    homes = parts.column("home")[kept]
-    sizes: dict[str, int] = {
-        name: int((verdict == number).sum()) for number, name in enumerate(SPLITS)
-    }
+    homes, replay = parts.column("home")[kept], parts.column("replay")[kept]
+    lengths, kinds = parts.column("tokens")[kept], parts.column("kind")[kept]
+    identities = parts.column("identity")[kept]
+    of_split = {name: verdict == number for number, name in enumerate(SPLITS)}
+    training, general = int((verdict == TRAIN).sum()), int(replay.sum())
+    share = settings.curate.replay_share
     before = [passed["in"], *(passed[step] for step in _SIFTED)]
     steps = [*zip(_SIFTED, before[:-1], before[1:], strict=True), *decided.funnel]
-    tokens = parts.column("tokens")[kept]
-    facts = Facts.of(parts, decided, assembled, benchmarks, sizes)
-    report = {
+    dropped = dict(sorted(assembled.dropped.items()))
+    same = dropped.get("duplicate", 0) + dropped.get("near_duplicate", 0)
+    return {
         "in": passed["in"],
-        "kept": sizes,
-        "groups": {
-            name: len(np.unique(homes[verdict == number])) for number, name in enumerate(SPLITS)
-        },
-        "dropped": dict(sorted(assembled.dropped.items())),
-        "seconds": round(seconds, 3),
-        "records_per_second": round(passed["in"] / max(seconds, 1e-9), 1),
-        "engine": engine,
+        "kept": {name: int(of_it.sum()) for name, of_it in of_split.items()},
+        "groups": {name: len(np.unique(homes[of_it])) for name, of_it in of_split.items()},
+        "dropped": dropped,
         "steps": [{"step": step, "in": count, "out": left} for step, count, left in steps],
-        "tokens": _distribution(tokens),
-        "personal_data": dict(sorted(personal.items())),
+        "tokens": _distribution(lengths)
+        | {"by_split": {name: _total(lengths[of_it]) for name, of_it in of_split.items()}},
+        "kinds": {name: int((kinds == number).sum()) for number, name in enumerate(_KINDS)},
+        "labels": _labels(parts.column("answer")[kept][(kinds == 0) & ~replay]),
+        "duplicates": {"share": round(same / passed["in"], 4)},
+        "personal_data": {
+            kind: {"records": private[f"{kind} records"], "places": private[kind]}
+            for kind in KINDS
+            if private[kind]
+        },
+        "largest_group": _largest_group(parts, kept, homes),
+        "shared_ids": len(kept) - len(np.unique(identities)),
+        "replay": {
+            "kept": general,
+            "wanted": round((training - general) * share / (1 - share))
+            if settings.curate.replay
+            else 0,
+        },
         "files": [
             {"path": path, "in": count, "kept": left}
             for path, (count, left) in sorted(assembled.of_file.items())
@@ -83,69 +167,23 @@ def write_report(
             {"path": one.path, "records": len(one.records), "unreadable": one.unreadable}
             for one in benchmarks
         ],
-        "advice": advise(facts, settings.curate),
     }
-    files.write_text(out / "report.html", page(report, assembled, settings))
-    files.write_json(out / "report.json", report)
-    return report
 
 
-def page(report: Mapping[str, Any], assembled: Assembled, settings: Settings) -> str:
-    """`report.html`: one accessible page, light or dark as the reader's system is."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"count": "{:,}".format, "share": _percent, "visible": visible}
-    template = environment.from_string(
-        Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
-    )
-    return template.render(
-        report=report,
-        name=settings.project.name,
-        base=settings.base.model,
-        kept=sum(report["kept"].values()),
-        dropped=sum(report["dropped"].values()),
-        reasons=_reasons(assembled),
-        leaks=assembled.samples.get("contaminated", []),
-        leak_count=assembled.dropped["contaminated"],
-        examples=_examples(assembled.examples),
-        settings=settings.curate.model_dump(mode="json"),
-    )
-
-
-def visible(text: str, limit: int = _CHARACTERS) -> str:
-    """`text` cut to `limit` characters, with what would not show, or would reorder the line
-    (control and format characters), written as its code point."""
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(
-        sign
-        if sign in "\n\t" or not unicodedata.category(sign).startswith("C")
-        else f"⟨U+{ord(sign):04X}⟩"
-        for sign in cut
-    )
-
-
-def _percent(share: float) -> str:
-    percent = 100 * share
-    if 0 < percent < 0.1:
-        return "< 0.1 %"
-    return f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"
-
-
-def _distribution(tokens: npt.NDArray[np.int32]) -> dict[str, Any]:
-    ranked = np.sort(tokens)
+def _distribution(lengths: npt.NDArray[np.int32]) -> dict[str, Any]:
+    ranked = np.sort(lengths)
     low, high = int(ranked[0]), int(ranked[-1])
-    width = _round_width((high - low + 1) / _BINS)
+    width = round_up((high - low + 1) / _BINS)
     first = low // width * width
     counts = np.bincount((ranked - first) // width).tolist()
     return {
         "minimum": low,
+        "p5": _quantile(ranked, 0.05),
         "median": _quantile(ranked, 0.5),
         "p95": _quantile(ranked, 0.95),
+        "p99": _quantile(ranked, 0.99),
         "maximum": high,
-        "total": int(ranked.sum(dtype=np.int64)),
+        "total": _total(ranked),
         "bins": [
             {"from": first + number * width, "to": first + (number + 1) * width - 1, "records": n}
             for number, n in enumerate(counts)
@@ -158,44 +196,41 @@ def _quantile(ranked: npt.NDArray[np.int32], share: float) -> int:
     return int(ranked[max(math.ceil(share * len(ranked)) - 1, 0)])
 
 
-def _round_width(width: float) -> int:
-    """The next of 1, 2, 5, 10, 20, … that is no smaller."""
-    unit = 1
-    while True:
-        for step in (1, 2, 5):
-            if step * unit >= width:
-                return step * unit
-        unit *= 10
+def _total(lengths: npt.NDArray[np.int32]) -> int:
+    return int(lengths.sum(dtype=np.int64))
 
 
-def _reasons(assembled: Assembled) -> list[dict[str, Any]]:
-    """Each reason with its samples, the most frequent first."""
-    counted = sorted(assembled.dropped.items(), key=lambda item: (-item[1], item[0]))
-    return [
-        {
-            "name": reason,
-            "step": assembled.samples[reason][0].step,
-            "count": count,
-            "meaning": explain(reason).meaning,
-            "setting": explain(reason).setting,
-            "samples": assembled.samples[reason],
-        }
-        for reason, count in counted
-    ]
+def _labels(answers: npt.NDArray[np.uint64]) -> dict[str, Any] | None:
+    """How the chats' last answers spread; None without chats."""
+    if not len(answers):
+        return None
+    counts = np.unique(answers, return_counts=True)[1]
+    most = int(counts.max())
+    return {
+        "chats": len(answers),
+        "distinct": len(counts),
+        "most_common": {"records": most, "share": round(most / len(answers), 4)},
+        "rarest": {"records": int(counts.min())},
+    }
 
 
-def _examples(records: Sequence[Record]) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": record.id,
-            "place": "{}:{}".format(*(record.origin or (record.source, record.line))),
-            "turns": _turns(record.content),
-        }
-        for record in records
-    ]
+def _largest_group(
+    parts: Parts, kept: npt.NDArray[np.int64], homes: npt.NDArray[np.float64]
+) -> dict[str, Any]:
+    first, counts = np.unique(homes, return_index=True, return_counts=True)[1:]
+    largest = int(np.argmax(counts))
+    one = read_record(parts, int(kept[first[largest]]))
+    return {"name": key(one), "records": int(counts[largest])}
 
 
-def _turns(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if "messages" in content:
-        return [(turn["role"], turn["content"]) for turn in content["messages"]]
-    return [(name, str(text)) for name, text in content.items()]
+def _context_window(folder: Path) -> int | None:
+    """Tokens that the base model was made for, where its configuration lies by the tokenizer."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        # Models that see pictures, too, keep it a level deeper.
+        value = config.get("max_position_embeddings") or config["text_config"].get(
+            "max_position_embeddings"
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return value if type(value) is int and value > 0 else None

@@ -134,6 +134,7 @@ class Sifter:
                 "keys": np.frombuffer(keys, dtype=np.uint64).reshape(-1, 2),
                 "home": np.array([splits.position(splits.key(r)) for r in batch], np.float64),
                 "bands": duplicates.bands(shingles),
+                "shape": np.array([duplicates.shape(r.content) for r in batch], np.uint32),
                 "identity": np.array([splits.position(r.id) for r in batch], np.float64),
                 "tokens": np.array([self._tokens[place(r)] for r in batch], dtype=np.int32),
                 "era": np.array(eras, dtype=np.int8),

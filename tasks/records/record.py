@@ -208,13 +208,16 @@ def _chat(messages: Any, labelled: bool) -> list[dict[str, Any]]:
         if not isinstance(role, str) or role not in _ROLES:
             raise _Bad("wrong_type", f"messages[{number}].role: unknown role {role!r}")
         answered = answered or role == "assistant"
-        chat.append({**message, "content": _message_text(message["content"], number)})
+        chat.append({**message, "content": _message_text(message, number)})
     if not answered:
         raise _Bad("missing_field", "messages: no turn of the assistant to learn from")
     return chat
 
 
-def _message_text(content: Any, number: int) -> str:
+def _message_text(message: Mapping[str, Any], number: int) -> str:
+    content = message["content"]
+    if content is None and message.get("tool_calls"):
+        return ""
     if isinstance(content, str):
         return content
     if isinstance(content, list) and all(

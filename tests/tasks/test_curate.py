@@ -5,17 +5,16 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from tasks import base_model, encoding, files, records
+from tasks import base_model, encoding, files, records, tokens
 from tasks.curate import curate, quality
 from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import Settings
@@ -24,21 +23,6 @@ SPLITS = ("train.jsonl", "validation.jsonl", "test.jsonl")
 DATA = (*SPLITS, "dropped.jsonl")
 WORDS = [a + b + c for a in ("ka", "lo", "mi", "ru") for b in "bdgnst" for c in ("a", "eth", "o")]
 ONE_FIXTURE = [HealthCheck.function_scoped_fixture]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_tokenizer() -> Iterator[None]:
-    """Load the tokenizer once: it is the same in every test here."""
-    kept: list[Any] = []
-
-    def load(settings: Settings, load: Callable = base_model.load_tokenizer) -> Any:
-        if not kept:
-            kept.append(load(settings))
-        return kept[0]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base_model, "load_tokenizer", load)
-        yield
 
 
 @pytest.fixture
@@ -76,7 +60,7 @@ def reasons(out: Path) -> dict[str, str]:
 # The contract
 
 
-def test_exactly_six_files_appear_and_the_report_counts_them(
+def test_exactly_these_files_appear_and_the_report_counts_them(
     tmp_path: Path, settings: Settings, bench: str, write_lines: Callable[..., Path]
 ) -> None:
     lines = [*map(pair, range(60)), pair(3, id="r3b"), pair(70, completion=" "), "{broken", 17]
@@ -86,7 +70,7 @@ def test_exactly_six_files_appear_and_the_report_counts_them(
     (out / "mine.txt").write_text("stays")
     report = curate([source], [bench], out, settings)
     names = {path.name for path in out.iterdir()}
-    assert names == {*DATA, "report.json", "report.html", "mine.txt"}
+    assert names == {*DATA, "report.json", "report.html", "data_card.md", "mine.txt"}
     assert report == files.read_json(out / "report.json")
     assert report["in"] == 64 and sum(report["kept"].values()) == 60
     assert report["dropped"] == {
@@ -232,7 +216,7 @@ def test_nothing_left_and_nothing_to_validate_on_are_refused(
     with pytest.raises(BadInput, match=r"every record.*empty_completion 1, short_completion 1"):
         curate([str(empty)], [], tmp_path / "out", settings)
     alone = write_lines("b.jsonl", *[pair(n, group="g") for n in range(9)])
-    with pytest.raises(BadInput, match=r"no validation set.*'g'.*group"):
+    with pytest.raises(BadInput, match=r"no validation set.*`group`"):
         curate([str(alone)], [], tmp_path / "out", settings)
     with pytest.raises(BadInput, match="no input"):
         curate([], [], tmp_path / "out", settings)
@@ -318,18 +302,6 @@ def test_symbols_are_no_letters_digits_spaces_or_vowel_signs() -> None:
     assert quality.symbol_ratio(learned(""), 0.0) is None
 
 
-def test_repetition_is_the_share_of_words_in_5_grams_said_before() -> None:
-    once = "one two three four five six seven eight nine ten"
-    assert quality.repetition_ratio(learned(once), 0.0) is None
-    found = quality.repetition_ratio(learned(f"{once}. {once.upper()}"), 0.0)
-    assert found == {"share": 0.5, "maximum": 0.0}
-    found = quality.repetition_ratio(learned("no " * 8), 0.0)
-    assert found == {"share": 7 / 8, "maximum": 0.0}
-    # Long texts repeat words, not phrases.
-    rng = random.Random(1)
-    assert quality.repetition_ratio(learned(" ".join(rng.choices(WORDS, k=2000))), 0.0) is None
-
-
 def test_quality_has_figures_as_evidence_and_settings_move_the_line(
     tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
 ) -> None:
@@ -363,11 +335,12 @@ def test_tokens_are_those_that_training_sees(
 
 def test_a_chat_that_the_template_refuses_is_dropped_not_fatal(
     tmp_path: Path,
-    settings: Settings,
+    make_settings: Callable[..., Settings],
     write_lines: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tokenizer = base_model.load_tokenizer(settings)
+    settings = make_settings(curate={"check_turns": False})
+    tokenizer = tokens.load(tokens.locate(settings))
     strict = "{% if messages[0].role != 'user' %}{{ raise_exception('start with the user') }}"
     monkeypatch.setattr(
         tokenizer, "chat_template", strict + "{% endif %}" + tokenizer.chat_template
@@ -407,7 +380,7 @@ def test_of_equal_records_the_smallest_id_stays(
 
 
 def test_what_differs_in_answer_role_or_call_is_no_duplicate(
-    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+    tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
 ) -> None:
     value = pair(1)
     asked, said = value["prompt"], value["completion"]
@@ -420,7 +393,53 @@ def test_what_differs_in_answer_role_or_call_is_no_duplicate(
         {"messages": [turns[0] | {"role": "system"}, turns[1]]},
         {"messages": [turns[0], turns[1] | {"tool_calls": [{"name": "add"}]}]},
     )
+    settings = make_settings(curate={"protect_splits": None, "check_turns": False})
     report = curate([str(source)], [], tmp_path / "out", settings)
+    assert report["dropped"] == {}
+
+
+def test_near_duplicates_name_what_stays_and_how_alike_it_is(
+    tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
+) -> None:
+    rng = random.Random(3)
+    said = rng.choices(WORDS, k=120)
+    changed = [*said[:60], "changed", *said[61:]]
+    other = [word if n % 4 else "other" for n, word in enumerate(said)]
+    source = write_lines(
+        "a.jsonl",
+        {"id": "b", "text": " ".join(said)},
+        {"id": "c", "text": " ".join(other)},
+        {"id": "a", "text": " ".join(changed).upper()},
+    )
+    out, settings = tmp_path / "out", make_settings(curate={"protect_splits": None})
+    curate([str(source)], [], out, settings)
+    (line,) = rows(out, "dropped.jsonl")
+    assert (line["id"], line["step"], line["reason"]) == ("b", "deduplicate", "near_duplicate")
+    # 116 word 5-grams each, five of which the changed word is in.
+    assert line["evidence"] == {
+        "kept_id": "a",
+        "kept_source": str(source),
+        "kept_line": 3,
+        "similarity": round(111 / 121, 4),
+    }
+    exact = make_settings(curate={"protect_splits": None, "near_duplicates": None})
+    assert curate([str(source)], [], out, exact)["dropped"] == {}
+
+
+def test_a_template_with_other_labels_or_contents_is_no_duplicate(
+    tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
+) -> None:
+    template = " ".join(random.Random(1).choices(WORDS, k=150))
+    note = " ".join(random.Random(2).choices(WORDS, k=30))
+    labels = [
+        pair(n, prompt=f"{template} {note}", completion=f"{label} it is")
+        for n, label in enumerate(["positive", "negative", "neutral"])
+    ]
+    filled = [pair(n, prompt=f"{template} {pair(n)['prompt']}") for n in range(10, 200)]
+    source = write_lines("a.jsonl", *labels, *filled)
+    report = curate(
+        [str(source)], [], tmp_path / "out", make_settings(curate={"protect_splits": None})
+    )
     assert report["dropped"] == {}
 
 
@@ -493,7 +512,7 @@ def test_advice_names_what_is_thin(
     for words in ("No benchmark", "training examples", "validation examples", "33% of the records"):
         assert words in advice
     assert "duplicates" in advice and "curate.min_completion_characters" in advice
-    big = write_lines("b.jsonl", *map(pair, range(1000)))
+    big = write_lines("b.jsonl", *map(pair, range(2300)))
     assert curate([str(big)], [bench], tmp_path / "out", settings)["advice"] == []
 
 
@@ -568,7 +587,6 @@ def test_the_page_tells_the_funnel_and_the_reasons(
     for words in (
         "Deduplicate",
         "duplicate",
-        "same as",
         "contaminated",
         "leak",
         "r999999",

@@ -158,7 +158,7 @@ def test_records_keep_their_order_and_the_first_reason_counts() -> None:
 def test_repetition_is_measured_elsewhere_and_compared_here() -> None:
     one, two = (record({"text": PROSE}, line) for line in (1, 2))
     shares = {("a.jsonl", 1): 0.30001}
-    pipeline = quality.filters(Curate(), Lengths(), shares)
+    pipeline = quality.filters(Curate(max_repetition=0.3), Lengths(), shares)
     kept, (dropped,) = quality.sieve([one, two], pipeline)
     assert kept == [two]
     assert (dropped.reason, dropped.evidence) == (

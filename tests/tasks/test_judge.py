@@ -12,9 +12,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tasks import encoding, files, records
+from tasks import encoding, files, markdown, records
 from tasks.errors import BadInput
-from tasks.judge import comparison, evaluate, gates, generation, judge, model_card, pages, scoring
+from tasks.judge import comparison, evaluate, gates, generation, judge, model_card, scoring
 from tasks.settings import Settings
 
 VERBS = ["Return", "Compute", "Fit", "Plot", "Load", "Check", "Sort", "Draw", "Merge", "Count"]
