@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tasks.curate import contamination, duplicates, heldout, splits
 from tasks.curate.contamination import Guard, Overlap
 from tasks.curate.ledger import Evidence
-from tasks.curate.ngrams import Positions
+from tasks.curate.ngrams import Hashes, Positions
 from tasks.curate.parts import Parts
 from tasks.errors import BadInput
 from tasks.settings import Curate
@@ -79,21 +79,21 @@ def decide(parts: Parts, guard: Guard, settings: Curate) -> Decided:
         np.full(count, _UNDECIDED, np.int8), np.arange(count), np.ones(count, np.float32)
     )
     replay = parts.column("replay")
-    general = _deduplicate(parts, replay, settings, decided)
+    _deduplicate(parts, replay, settings, decided)
     before = len(decided.left())
     decided.evidence = guard.judge(_overlaps(parts, decided))
     decided.drop(sorted(decided.evidence), CONTAMINATED)
     decided.passed(contamination.STEP, before)
     if len(decided.left()):
-        _split(parts, replay, general, settings, decided)
+        _split(parts, replay, settings, decided)
         _mix(parts, replay, settings, decided)
     return decided
 
 
 def _deduplicate(
     parts: Parts, replay: npt.NDArray[np.bool_], settings: Curate, decided: Decided
-) -> duplicates.Numbers:
-    """Exact, then near; returns the boilerplate found on the way."""
+) -> None:
+    """Exact, then near."""
     before = parts.total
 
     def order(numbers: Positions) -> list[tuple[bool, str, int]]:
@@ -110,15 +110,17 @@ def _deduplicate(
         decided.drop(group[group != first], DUPLICATE)
         decided.kept[group] = first
     decided.passed(duplicates.STEP, before)
-    left = decided.left()
-    smallest = left[np.argsort(keys[left, 0], kind="stable")[: duplicates.SAMPLE]]
-    general = duplicates.boilerplate(parts.sets("shingles", np.sort(smallest)))
     if settings.near_duplicates is None:
-        return general
+        return
+    left = decided.left()
+    general = _boilerplate(parts, left, keys)
     if len(general):
         log.info("deduplicate: %d word 5-grams are boilerplate", len(general))
         for part, shingled in parts.all_sets("shingles"):
-            np.save(part.folder / "bands.npy", duplicates.bands(shingled.without(general)))
+            np.save(
+                part.folder / "bands.npy",
+                duplicates.bands(duplicates.own(shingled.distinct(), general)),
+            )
     sizes = np.concatenate([found.sizes() for _, found in parts.all_sets("shingles")])
     clusters = duplicates.near_duplicates(
         parts.total,
@@ -137,7 +139,12 @@ def _deduplicate(
     decided.kept[gone] = clusters.kept[gone]
     decided.similarity[gone] = clusters.similarity[gone]
     decided.passed("near-duplicates", before)
-    return general
+
+
+def _boilerplate(parts: Parts, left: Positions, keys: Hashes) -> duplicates.Numbers:
+    """What many of a sample of records have, drawn by the hash of what they say."""
+    drawn = left[np.argsort(keys[left, 0], kind="stable")[: duplicates.SAMPLE]]
+    return duplicates.boilerplate(parts.sets("shingles", np.sort(drawn)))
 
 
 def _overlaps(parts: Parts, decided: Decided) -> dict[int, list[Overlap]]:
@@ -152,7 +159,6 @@ def _overlaps(parts: Parts, decided: Decided) -> dict[int, list[Overlap]]:
 def _split(
     parts: Parts,
     replay: npt.NDArray[np.bool_],
-    general: duplicates.Numbers,
     settings: Curate,
     decided: Decided,
 ) -> None:
@@ -166,6 +172,8 @@ def _split(
     if settings.protect_splits is not None:
         held_out = np.flatnonzero(np.isin(decided.verdict, (splits.VALIDATION, splits.TEST)))
         training = np.flatnonzero(decided.verdict == splits.TRAIN)
+        # Copies are gone: what many still have in common is a template.
+        general = _boilerplate(parts, left, parts.column("keys"))
         found = list(heldout.leaks(parts, training, held_out, general, settings.protect_splits))
         of_held_out = np.unique(np.array([leak.held_out for leak in found], np.int64))
         known = dict(zip(of_held_out.tolist(), identities(parts, of_held_out), strict=True))

@@ -7,7 +7,8 @@ then decides. Records linked by such pairs are one cluster.
 
 What many records share says nothing about two of them. So two records are duplicates only where
 they are alike without boilerplate, too (5-grams that a twentieth of a sample of records has), and,
-for chats, where their last answers are alike: a template with another label is another record.
+for chats, where their last answers are alike: a template with another label or another content is
+another record.
 """
 
 import hashlib
@@ -33,11 +34,11 @@ FEWEST_SHINGLES = 4
 """Records with fewer are compared exactly only: one changed word makes a short text another."""
 OWN_SIMILARITY = 0.5
 """Similarity without boilerplate that a duplicate needs besides."""
-ANSWER_SIMILARITY = 0.6
-"""And that of the words of the last answers: of three words none may differ, of ten two may."""
+ANSWER_SIMILARITY = 0.7
+"""And that of the words of the last answers: of five words none may differ, of ten one may."""
 KEPT_SIMILARITY = 0.6
 """Similarity to the record that stays; what is linked to it through others only stays as well."""
-SAMPLE, SHARED, FEWEST_SHARING = 2000, 0.05, 100
+SAMPLE, SHARED, FEWEST_SHARING = 2000, 0.05, 20
 """Boilerplate: 5-grams of more than this share of a sample, and of more records than this."""
 
 _PREDECESSORS = 8  # of a bucket, that each of its members is compared with
@@ -81,12 +82,14 @@ class Sets:
         )
         return Sets(tagged.astype(np.uint32), np.concatenate(([0], np.cumsum(counts))))
 
-    def without(self, values: Numbers) -> "Sets":
-        """The sets less `values` (sorted)."""
+    def without(self, values: Numbers, spare: int = 0) -> "Sets":
+        """The sets less `values` (sorted); one that would have fewer than `spare` stays whole."""
         if not len(values):
             return self
         near = np.searchsorted(values, self.values).clip(max=len(values) - 1)
         kept = values[near] != self.values
+        left = np.concatenate(([0], np.cumsum(kept)))[self.starts]
+        kept |= np.repeat(np.diff(left) < spare, self.sizes())
         counts = np.concatenate(([0], np.cumsum(kept)))
         return Sets(self.values[kept], counts[self.starts])
 
@@ -156,6 +159,11 @@ def boilerplate(sample: Sets) -> Numbers:
     enough = max(FEWEST_SHARING, SHARED * (len(sample.starts) - 1))
     found: Numbers = values[counts > enough]
     return found
+
+
+def own(shingled: Sets, general: Numbers) -> Sets:
+    """The sets without boilerplate; what is hardly anything else stays as it is."""
+    return shingled.without(general, spare=FEWEST_SHINGLES)
 
 
 def bands(shingled: Sets) -> Numbers:
@@ -246,7 +254,7 @@ def _alike(
     shingled = gather(numbers)
     alike = jaccard(shingled, local) >= similarity
     if len(general):
-        alike &= jaccard(shingled.without(general), local) >= OWN_SIMILARITY
+        alike &= jaccard(own(shingled, general), local) >= OWN_SIMILARITY
     said = answers(numbers)
     sizes = said.sizes()[local]
     return alike & (~(sizes > 0).any(axis=0) | (jaccard(said, local) >= ANSWER_SIMILARITY))

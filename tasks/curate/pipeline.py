@@ -42,7 +42,7 @@ def curate(
 ) -> dict[str, Any]:
     """Curate `inputs` into `out`: train, validation and test, the ledger, and the report.
 
-    Writes `train.jsonl`, `validation.jsonl`, `test.jsonl`, `dropped.jsonl`, `card.md`,
+    Writes `train.jsonl`, `validation.jsonl`, `test.jsonl`, `dropped.jsonl`, `data_card.md`,
     `report.html` and `report.json`, and the last one last: where it stands, the others are whole
     and belong to it. The four `.jsonl` files depend on the records alone, not on the order of the
     files given, the engine or the number of workers. Every record in is in exactly one of them.

@@ -1,4 +1,4 @@
-"""The report: `report.json` for machines, `report.html` and `card.md` for people.
+"""The report: `report.json` for machines, `report.html` and `data_card.md` for people.
 
 The page is one file that needs nothing else: no network, no scripts, no fonts. What comes from
 data is escaped by Jinja2, its invisible characters are made visible, and its personal data masked.
@@ -46,7 +46,7 @@ def write_report(
     engine: Engine,
     seconds: float,
 ) -> dict[str, Any]:
-    """Write `report.html`, `card.md` and `report.json` into `out`; returns the last one's content.
+    """Write `report.html`, `data_card.md` and `report.json` into `out`; returns the last one's content.
 
     In it `in` is the sum of all `kept` and all `dropped`.
     """
@@ -56,7 +56,7 @@ def write_report(
     report["advice"] = advise(report, settings.curate)
     shown = show(parts, assembled, benchmarks, tokens.load(folder))
     files.write_text(out / "report.html", page(report, shown, settings))
-    files.write_text(out / "card.md", card(report, shown.examples, settings))
+    files.write_text(out / "data_card.md", card(report, shown.examples, settings))
     report |= {
         "seconds": round(seconds, 3),
         "records_per_second": round(report["in"] / max(seconds, 1e-9), 1),

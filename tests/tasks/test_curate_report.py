@@ -102,7 +102,7 @@ def run(tmp_path: Path, make_settings: Callable[..., Settings]) -> Run:
         return (
             files.read_json(out / "report.json"),
             (out / "report.html").read_text(encoding="utf-8"),
-            (out / "card.md").read_text(encoding="utf-8"),
+            (out / "data_card.md").read_text(encoding="utf-8"),
         )
 
     return run
