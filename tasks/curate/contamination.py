@@ -185,17 +185,15 @@ class Guard:
 
     def _index(self, inside: npt.NDArray[np.bool_], shared: Iterable[str]) -> None:
         """Find boilerplate, and make the anchors that lead from records to passages."""
-        sevens = windows(self._words, SHORTEST_PASSAGE)
-        owner = np.repeat(np.arange(len(self.passages)), np.diff(sevens.starts))
+        grams = windows(self._words, _CLOSE)
+        owner = np.repeat(np.arange(len(self.passages)), np.diff(grams.starts))
         searched = inside[owner]
-        hashes, owner, at = sevens.hashes[searched], owner[searched], sevens.at[searched]
+        hashes, owner, at = grams.hashes[searched], owner[searched], grams.at[searched]
         pairs = np.unique(np.stack([hashes, owner.astype(np.uint64)]), axis=1)
         known, having = np.unique(pairs[0], return_counts=True)
-        prompts = windows(hash_words(list(shared)), SHORTEST_PASSAGE).hashes
+        prompts = windows(hash_words(list(shared)), _CLOSE).hashes
         general = np.union1d(known[having > COMMON], prompts)
-        self._boilerplate = covered(
-            at[among(hashes, general)], SHORTEST_PASSAGE, len(self._words.hashes)
-        )
+        self._boilerplate = covered(at[among(hashes, general)], _CLOSE, len(self._words.hashes))
         lengths = np.diff(self._words.starts)
         self._anchors = [
             Anchors.of(self._words, size, inside & chosen)

@@ -46,7 +46,7 @@ def write_report(
     engine: Engine,
     seconds: float,
 ) -> dict[str, Any]:
-    """Write `report.html`, `data_card.md` and `report.json` into `out`; returns the last one's content.
+    """Write `report.html`, `data_card.md` and `report.json` into `out`; returns the last's content.
 
     In it `in` is the sum of all `kept` and all `dropped`.
     """

@@ -83,8 +83,11 @@ def test_exactly_these_files_appear_and_the_report_counts_them(
     assert [step["step"] for step in report["steps"]] == [
         "read",
         "quality",
+        "redact",
         "deduplicate",
+        "near-duplicates",
         "decontaminate",
+        "split",
     ]
     assert {"seconds", "records_per_second", "engine"} <= set(report)
     dropped = rows(out, "dropped.jsonl")
