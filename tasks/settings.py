@@ -6,11 +6,13 @@ one stage stands in one section.
 
 import difflib
 from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -22,6 +24,18 @@ from tasks.errors import BadInput
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _is_moment(value: Any) -> Any:
+    """A time as YAML or JSON may give it, as ISO 8601 text."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, str):
+        datetime.fromisoformat(value)
+    return value
+
+
+Moment = Annotated[str, BeforeValidator(_is_moment)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
@@ -176,10 +190,18 @@ class Curate(Section):
     """Share of groups for early stopping and for choosing among trials."""
     test_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     """Share of groups that nothing is chosen on."""
-    validation_from: str | float | None = None
-    """Timestamp: groups with a record from then on validate; the shares split only older ones."""
-    test_from: str | float | None = None
-    """Timestamp: groups with a record from then on test; later than `validation_from`."""
+    validation_from: Moment | None = None
+    """ISO 8601 time: groups with a record from then on validate; the shares split older ones."""
+    test_from: Moment | None = None
+    """ISO 8601 time: groups with a record from then on test; later than `validation_from`."""
+
+    @model_validator(mode="after")
+    def _time_goes_on(self) -> Self:
+        if self.validation_from and self.test_from:
+            begin, end = map(datetime.fromisoformat, (self.validation_from, self.test_from))
+            if begin.replace(tzinfo=begin.tzinfo or UTC) >= end.replace(tzinfo=end.tzinfo or UTC):
+                raise ValueError("test_from has to be later than validation_from")
+        return self
 
 
 class Tune(Section):

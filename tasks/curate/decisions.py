@@ -174,7 +174,7 @@ def _split(
         training = np.flatnonzero(decided.verdict == splits.TRAIN)
         # Copies are gone: what many still have in common is a template.
         general = _boilerplate(parts, left, parts.column("keys"))
-        found = list(heldout.leaks(parts, training, held_out, general, settings.protect_splits))
+        found = heldout.leaks(parts, training, held_out, general, settings.protect_splits)
         of_held_out = np.unique(np.array([leak.held_out for leak in found], np.int64))
         known = dict(zip(of_held_out.tolist(), identities(parts, of_held_out), strict=True))
         for leak in found:

@@ -7,6 +7,7 @@ business; Daft places the tasks, starts the processes and hands the answers back
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from tasks.errors import BadInput, PerpetuneError
@@ -47,7 +48,9 @@ def run(
     logging.getLogger("tracing.span").setLevel(logging.WARNING)  # Daft's steps
     cpus = _start_ray(daft) if engine == "ray" else len(os.sched_getaffinity(0))
     count = min(workers or cpus, len(tasks))
-    each = daft.cls(_Each, use_process=engine == "native", max_concurrency=count)(make)
+    each = daft.cls(_Each, use_process=engine == "native", max_concurrency=count)(
+        make, str(Path.cwd())
+    )
     frame = daft.from_pydict({"task": list(tasks)}).into_batches(1)
     if engine == "ray":
         frame = frame.into_partitions(min(len(tasks), 4 * count))
@@ -66,7 +69,8 @@ _DONE, _FAILED = "+", "-"
 class _Each:
     """A worker for Daft. An error of ours comes back as an answer, with its own words."""
 
-    def __init__(self, make: Callable[[], Worker]) -> None:
+    def __init__(self, make: Callable[[], Worker], folder: str) -> None:
+        os.chdir(folder)  # what paths are relative to
         self._work = make()
 
     def answer(self, task: str) -> str:

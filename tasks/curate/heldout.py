@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from tasks.curate.duplicates import Numbers, Sets, common
+from tasks.curate.duplicates import Numbers, common
 from tasks.curate.ngrams import Positions
 from tasks.curate.parts import Parts
 
@@ -23,7 +22,7 @@ COMMON = 50
 _SAMPLED = np.uint32(7)  # of a long record, one 5-gram in eight leads to it
 _SHORT = 32  # 5-grams of a record that all lead to it
 _ENOUGH = 0.5  # of the anchors that are to be expected in common, for a closer look
-_PAIRS = 20_000
+_PAIRS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Leak:
 
 def leaks(
     parts: Parts, training: Positions, held_out: Positions, general: Numbers, maximum: float
-) -> Iterator[Leak]:
+) -> list[Leak]:
     """Training records that hold at least `maximum` of a held-out record, and of which the most.
 
     Args:
@@ -47,61 +46,73 @@ def leaks(
         general: boilerplate 5-grams, sorted, which do not count.
         maximum: share from which on a record gives the other away.
     """
-    guarded = parts.sets("shingles", held_out).without(general)
-    anchors, owners = _anchors(guarded)
-    if not len(anchors):
-        return
-    maybe = np.zeros(2**20, dtype=bool)
-    maybe[anchors >> np.uint32(12)] = True
-    for part, local in parts.split(training):
-        shingled = parts.sets("shingles", part.first + local).without(general)
-        for record, owner, share in _contained(shingled, guarded, anchors, owners, maybe, maximum):
-            if share >= maximum:
-                number = int(part.first + local[record])
-                yield Leak(number, int(held_out[owner]), share)
+    anchors = _Anchors(parts, held_out, general)
+    best: dict[int, Leak] = {}
+    for record, other in anchors.candidates(parts, training, maximum):
+        for begin in range(0, len(record), _PAIRS):
+            one, two = record[begin : begin + _PAIRS], other[begin : begin + _PAIRS]
+            for leak in _contained(parts, one, two, general):
+                known = best.get(leak.record)
+                rank = (leak.share, -leak.held_out)
+                if leak.share >= maximum and (
+                    known is None or rank > (known.share, -known.held_out)
+                ):
+                    best[leak.record] = leak
+    return [best[record] for record in sorted(best)]
 
 
-def _anchors(guarded: Sets) -> tuple[Numbers, Positions]:
-    """5-grams that lead to held-out records (sorted), and the record of each."""
-    sizes = guarded.sizes()
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    leading = (guarded.values & _SAMPLED == 0) | (sizes[owner] < _SHORT)
-    leading &= sizes[owner] >= FEWEST_SHINGLES
-    values, owner = guarded.values[leading], owner[leading]
-    order = np.argsort(values, kind="stable")
-    values, owner = values[order], owner[order]
-    first = np.searchsorted(values, values, side="left")
-    last = np.searchsorted(values, values, side="right")
-    rare = last - first <= COMMON
-    return values[rare], owner[rare]
+class _Anchors:
+    """5-grams that lead to held-out records."""
+
+    def __init__(self, parts: Parts, held_out: Positions, general: Numbers) -> None:
+        values, owners = [np.empty(0, np.uint32)], [np.empty(0, np.int64)]
+        for part, local in parts.split(held_out):
+            found = part.sets("shingles").take(local).distinct().without(general)
+            sizes = found.sizes()
+            owner = np.repeat(np.arange(len(sizes)), sizes)
+            leading = (found.values & _SAMPLED == 0) | (sizes[owner] < _SHORT)
+            leading &= sizes[owner] >= FEWEST_SHINGLES
+            values.append(found.values[leading])
+            owners.append((part.first + local)[owner[leading]])
+        joined, owner = np.concatenate(values), np.concatenate(owners)
+        order = np.argsort(joined, kind="stable")
+        joined, owner = joined[order], owner[order]
+        counts = np.searchsorted(joined, joined, side="right") - np.searchsorted(joined, joined)
+        self._values, self._owners = joined[counts <= COMMON], owner[counts <= COMMON]
+        self._numbers, self._leading = np.unique(self._owners, return_counts=True)
+        bits = min(max(16, (16 * len(self._values)).bit_length()), 26)
+        self._shift = np.uint32(32 - bits)
+        self._maybe = np.zeros(2**bits, dtype=bool)
+        self._maybe[self._values >> self._shift] = True
+
+    def candidates(
+        self, parts: Parts, training: Positions, maximum: float
+    ) -> Iterator[tuple[Positions, Positions]]:
+        """Pairs of a training and a held-out record with enough anchors in common, by part."""
+        for part, local in parts.split(training):
+            shingled = part.sets("shingles").take(local)
+            hit = np.flatnonzero(self._maybe[shingled.values >> self._shift])
+            first = np.searchsorted(self._values, shingled.values[hit])
+            counts = np.searchsorted(self._values, shingled.values[hit], side="right") - first
+            which = np.repeat(np.arange(len(hit)), counts)
+            offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+            owner = np.searchsorted(self._numbers, self._owners[first[which] + offset])
+            record = np.searchsorted(shingled.starts, hit[which], side="right") - 1
+            packed, seen = np.unique(record * len(self._numbers) + owner, return_counts=True)
+            record, owner = np.divmod(packed, max(len(self._numbers), 1))
+            enough = seen >= maximum * _ENOUGH * self._leading[owner]
+            yield (part.first + local)[record[enough]], self._numbers[owner[enough]]
 
 
 def _contained(
-    shingled: Sets,
-    guarded: Sets,
-    anchors: Numbers,
-    owners: Positions,
-    maybe: npt.NDArray[np.bool_],
-    maximum: float,
-) -> Iterator[tuple[int, int, float]]:
-    """Record, held-out record and share: for each record the held-out one that it has most of."""
-    hit = np.flatnonzero(maybe[shingled.values >> np.uint32(12)])
-    first = np.searchsorted(anchors, shingled.values[hit], side="left")
-    counts = np.searchsorted(anchors, shingled.values[hit], side="right") - first
-    which = np.repeat(np.arange(len(hit)), counts)
-    offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    owner = owners[first[which] + offset]
-    record = np.searchsorted(shingled.starts, hit[which], side="right") - 1
-    # So few of the leading 5-grams in common rule out so large a share.
-    leading = np.bincount(owners, minlength=len(guarded.starts) - 1)
-    packed, seen = np.unique(record * len(leading) + owner, return_counts=True)
-    pairs = np.stack(np.divmod(packed, len(leading)))
-    pairs = pairs[:, seen >= maximum * _ENOUGH * leading[pairs[1]]]
-    best: dict[int, tuple[float, int]] = {}
-    for begin in range(0, pairs.shape[1], _PAIRS):
-        mine, theirs = pairs[:, begin : begin + _PAIRS]
-        shares = common(shingled.take(mine), guarded.take(theirs)) / guarded.sizes()[theirs]
-        for one, other, share in zip(mine.tolist(), theirs.tolist(), shares.tolist(), strict=True):
-            best[one] = max(best.get(one, (0.0, 0)), (share, -other))
-    for one, (share, other) in sorted(best.items()):
-        yield one, -other, share
+    parts: Parts, records: Positions, others: Positions, general: Numbers
+) -> Iterator[Leak]:
+    """The share that each record has of the other."""
+    numbers, local = np.unique(np.concatenate([records, others]), return_inverse=True)
+    sets = parts.sets("shingles", numbers).without(general)
+    mine, theirs = (sets.take(side) for side in np.split(local.reshape(-1), 2))
+    shares = common(mine, theirs) / np.maximum(theirs.sizes(), 1)
+    for record, other, share in zip(
+        records.tolist(), others.tolist(), shares.tolist(), strict=True
+    ):
+        yield Leak(record, other, share)

@@ -5,10 +5,12 @@ import unicodedata
 
 # Han, kana and hangul are written without spaces between words: each sign counts as a word.
 _SIGN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_LETTERS = f"[^\\W_{_SIGN}]+"
+# Vowel signs and accents (category M) belong to their letters, though `\\w` has none of them.
+_MARKS = "".join(chr(n) for n in range(0x300, 0xFFFF) if unicodedata.category(chr(n))[0] == "M")
+_LETTERS = f"(?:[^\\W_{_SIGN}]|[{_MARKS}])+"
 _WORD = re.compile(f"[{_SIGN}]|{_LETTERS}(?:_+{_LETTERS})*")
 _SIGNS = re.compile(f"[{_SIGN}]")
-_SEPARATORS = re.compile(r"[^\x00-\x7f\w]")
+_SEPARATORS = re.compile(f"[^\\x00-\\x7f\\w{_MARKS}]")
 
 # Letters of other scripts that are drawn like a Latin one (after the prototypes of Unicode
 # Technical Standard 39, section 4: the Cyrillic, Greek and Armenian ones).

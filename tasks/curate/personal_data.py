@@ -16,6 +16,8 @@ from tasks.settings import PersonalData, PersonalDataAction
 
 STEP = "redact"
 
+_NAMES = ("_id", "_source", "benchmark")
+
 
 def redact(records: Iterable[Record], settings: PersonalData) -> tuple[Sieved, Counter[str]]:
     """Mask or drop, and count: places by kind, and under `<kind> records` the records."""
@@ -50,7 +52,11 @@ def masked(record: Record, settings: PersonalData) -> Record:
 
 def shown(line: Dropped) -> Dropped:
     """The ledger's line without personal data in what people see of it."""
-    evidence = {name: _mapped(value, KINDS, Counter()) for name, value in line.evidence.items()}
+    evidence = {
+        # Names of records and files stay, or nobody could follow them.
+        name: value if name.endswith(_NAMES) else _mapped(value, KINDS, Counter())
+        for name, value in line.evidence.items()
+    }
     return replace(line, evidence=evidence, text=mask(line.text)[0])
 
 

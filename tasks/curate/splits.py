@@ -55,9 +55,13 @@ def moment(timestamp: str | float | None) -> float | None:
     if isinstance(timestamp, str):
         try:
             at = datetime.fromisoformat(timestamp)
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        except ValueError:
+            pass
+        try:
+            timestamp = float(timestamp)  # as CSV has numbers
         except ValueError:
             return None
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     return timestamp / 1000 if abs(timestamp) >= _MILLISECONDS else float(timestamp)
 
 
