@@ -145,8 +145,8 @@ class Curate(Section):
     """Shortest record kept, in tokens of the base model with its chat template."""
     max_tokens: Annotated[int, Field(ge=8)] = 512
     """Longest record kept, in tokens of the base model with its chat template."""
-    min_completion_characters: Annotated[int, Field(ge=0)] = 8
-    """Shortest completion kept."""
+    min_completion_characters: Annotated[int, Field(ge=0)] = 1
+    """Shortest completion kept; a label may be one letter."""
     drop_repeated_prompts: bool = True
     """Drop answers that are the prompt once more."""
     check_turns: bool = True

@@ -16,8 +16,8 @@ What of a benchmark record may not be seen (its passages):
   is a leak whatever the answer;
 - its answer, where that is long (two n-grams' worth) and given to one prompt only: short answers
   and stock phrases identify nothing;
-- prompt and answer together, where the prompt alone is too short to identify the record, or is
-  one that a tenth of the benchmark's records share;
+- prompt and answer together, of which something of both has to be seen; all of the prompt, where
+  it is too short to identify the record, or is one that a tenth of the benchmark's records share;
 - all of a text.
 
 Boilerplate does not count towards the share, on either side of the division: words that more than
@@ -67,14 +67,16 @@ Run: TypeAlias = tuple[int, int]
 class Passage:
     """A part of a benchmark record that identifies it.
 
-    The first `needed` words have to be seen, or the rest is no evidence. `whole`: it is a leak
-    only where it is a whole turn or record, since it is too short to be looked for inside.
+    The first `needed` words have to be seen, or the rest is no evidence. Of a record with a
+    `border` something on both sides of that word has to be. `whole`: it is a leak only where it is
+    a whole turn or record, since it is too short to be looked for inside.
     """
 
     record: Record
     part: Literal["prompt", "answer", "record"]
     length: int
     needed: int = 0
+    border: int = 0
     whole: bool = False
 
 
@@ -285,6 +287,8 @@ class Guard:
             return 1.0
         if not seen[: passage.needed].all():
             return 0.0
+        if passage.border and not (seen[: passage.border].any() and seen[passage.border :].any()):
+            return 0.0
         own = ~(
             self._boilerplate[self._words.starts[number] : self._words.starts[number + 1]]
             | _mask(common, passage.length)
@@ -409,15 +413,18 @@ def _passages(benchmarks: Sequence[Benchmark], ngram: int) -> list[tuple[Passage
         text: str,
         *,
         needed: int = 0,
+        border: int = 0,
         whole: bool = False,
     ) -> None:
         key = (whole, part if whole else "", text)
-        found.setdefault(key, (Passage(record, part, _count(text), needed, whole), text))
+        found.setdefault(key, (Passage(record, part, _count(text), needed, border, whole), text))
 
     for record, prompt, answer in cases:
         asked_for, told = _count(prompt), _count(answer)
         if asked_for >= SHORTEST_PASSAGE and prompt not in shared:
             add(record, "prompt", prompt)
+            if told >= SHORTEST_PASSAGE and len(prompts_of[answer]) == 1:
+                add(record, "record", f"{prompt} {answer}", border=asked_for)
         else:
             if asked_for >= SHORTEST_PROMPT and prompt not in shared:
                 add(record, "prompt", prompt, whole=True)

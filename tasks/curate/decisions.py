@@ -170,28 +170,37 @@ def _split(
     homes, eras = parts.column("home")[own], parts.column("era")[own]
     decided.verdict[own] = splits.assign(homes, eras, settings)
     if settings.protect_splits is not None:
-        held_out = np.flatnonzero(np.isin(decided.verdict, (splits.VALIDATION, splits.TEST)))
-        training = np.flatnonzero(decided.verdict == splits.TRAIN)
-        # Copies are gone: what many still have in common is a template.
-        general = _boilerplate(parts, left, parts.column("keys"))
-        found = heldout.leaks(parts, training, held_out, general, settings.protect_splits)
-        of_held_out = np.unique(np.array([leak.held_out for leak in found], np.int64))
-        known = dict(zip(of_held_out.tolist(), identities(parts, of_held_out), strict=True))
-        for leak in found:
-            split = splits.SPLITS[decided.verdict[leak.held_out]]
-            decided.evidence[leak.record] = {
-                "split": split,
-                **{f"held_out_{name}": value for name, value in known[leak.held_out].items()},
-                "overlap": round(leak.share, 4),
-                "ngram": duplicates.SHINGLE,
-            }
-        decided.drop([leak.record for leak in found], LEAKS_SPLIT)
-        if len(found) == len(training):
-            raise BadInput(
-                "curate: every training record gives away a validation or test record: give "
-                "records that belong together one `group`, or raise curate.protect_splits"
-            )
+        _protect(parts, left, settings.protect_splits, decided)
     decided.passed(splits.STEP, before)
+
+
+def _protect(parts: Parts, left: Positions, share: float, decided: Decided) -> None:
+    """Drop what gives away a test record, then what of training gives away a validation record."""
+    training, validation, test = (
+        np.flatnonzero(decided.verdict == number) for number in range(len(splits.SPLITS))
+    )
+    # Copies are gone: what many still have in common is a template.
+    general = _boilerplate(parts, left, parts.column("keys"))
+    found = heldout.leaks(parts, validation, test, general, share)
+    validation = np.setdiff1d(validation, np.array([leak.record for leak in found], np.int64))
+    held_out = np.sort(np.concatenate([validation, test]))
+    of_training = heldout.leaks(parts, training, held_out, general, share)
+    if len(of_training) == len(training) or not len(validation):
+        raise BadInput(
+            "curate: every record of a split gives away a record of another: give records that "
+            "belong together one `group`, or raise curate.protect_splits"
+        )
+    found += of_training
+    of_held_out = np.unique(np.array([leak.held_out for leak in found], np.int64))
+    known = dict(zip(of_held_out.tolist(), identities(parts, of_held_out), strict=True))
+    for leak in found:
+        decided.evidence[leak.record] = {
+            "split": splits.SPLITS[decided.verdict[leak.held_out]],
+            **{f"held_out_{name}": value for name, value in known[leak.held_out].items()},
+            "overlap": round(leak.share, 4),
+            "ngram": duplicates.SHINGLE,
+        }
+    decided.drop([leak.record for leak in found], LEAKS_SPLIT)
 
 
 def _mix(parts: Parts, replay: npt.NDArray[np.bool_], settings: Curate, decided: Decided) -> None:

@@ -3,7 +3,8 @@
 Exact on normalised text. Near by MinHash (Broder 1997, "On the resemblance and containment of
 documents") over word 5-grams, banded for locality-sensitive hashing (Leskovec, Rajaraman & Ullman,
 "Mining of Massive Datasets", section 3.4): candidates only, of which the exact Jaccard similarity
-then decides. Records linked by such pairs are one cluster.
+then decides. Of records linked by such pairs the smallest id stays in place of all that are like
+it; what is like it only through others is looked at anew.
 
 What many records share says nothing about two of them. So two records are duplicates only where
 they are alike without boilerplate, too (5-grams that a twentieth of a sample of records has), and,
@@ -34,10 +35,9 @@ FEWEST_SHINGLES = 4
 """Records with fewer are compared exactly only: one changed word makes a short text another."""
 OWN_SIMILARITY = 0.5
 """Similarity without boilerplate that a duplicate needs besides."""
-ANSWER_SIMILARITY = 0.7
-"""And that of the words of the last answers: of five words none may differ, of ten one may."""
-KEPT_SIMILARITY = 0.6
-"""Similarity to the record that stays; what is linked to it through others only stays as well."""
+ANSWER_SIMILARITY, SHORT_ANSWER, SHORT_SIMILARITY = 0.5, 10, 0.7
+"""And that of the words of the last answers; of those with fewer words than ten, so that of five
+words none may differ."""
 SAMPLE, SHARED, FEWEST_SHARING = 2000, 0.05, 20
 """Boilerplate: 5-grams of more than this share of a sample, and of more records than this."""
 
@@ -221,7 +221,7 @@ def near_duplicates(
             pairs = pairs[:, shapes[pairs[0]] == shapes[pairs[1]]]
             alike = _alike(pairs, gather, answers, general, similarity)
             links.append(pairs[:, alike])
-    return _clusters(number, np.concatenate(links, axis=1), gather, order)
+    return _clusters(number, np.concatenate(links, axis=1), gather, order, similarity)
 
 
 def _bucket_pairs(hashes: Numbers, numbers: Positions) -> Hashes:
@@ -257,7 +257,10 @@ def _alike(
         alike &= jaccard(own(shingled, general), local) >= OWN_SIMILARITY
     said = answers(numbers)
     sizes = said.sizes()[local]
-    return alike & (~(sizes > 0).any(axis=0) | (jaccard(said, local) >= ANSWER_SIMILARITY))
+    enough = np.where(
+        sizes.max(axis=0, initial=0) < SHORT_ANSWER, SHORT_SIMILARITY, ANSWER_SIMILARITY
+    )
+    return alike & (~(sizes > 0).any(axis=0) | (jaccard(said, local) >= enough))
 
 
 def jaccard(of: Sets, pairs: Positions) -> npt.NDArray[np.float64]:
@@ -282,11 +285,12 @@ def _clusters(
     links: Positions,
     gather: Callable[[Positions], Sets],
     order: Callable[[Positions], Sequence[Any]],
+    enough: float,
 ) -> Clusters:
     """Connected components; in each the smallest stays in place of those that are like it.
 
-    A chain of small changes may link records that have little in common: what is not like the one
-    that stays forms a cluster of its own.
+    A chain of small changes may link records that have little in common. What is not like the one
+    that stays is looked at anew, so that every drop can be checked against what was kept for it.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -315,7 +319,7 @@ def _clusters(
             ]
             or [np.empty(0)]
         )
-        gone = alike >= KEPT_SIMILARITY
+        gone = alike >= enough
         kept[members[pairs[0, gone]]] = members[pairs[1, gone]]
         similarity[members[pairs[0, gone]]] = alike[gone]
         left = left[others[~gone]]

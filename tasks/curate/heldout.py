@@ -1,4 +1,5 @@
-"""Held-out records, guarded from training: a validation or test record must not stand in it.
+"""Held-out records, guarded: a validation or test record must not stand in a training record, nor
+a test record in a validation record.
 
 Containment (Broder 1997): the share of the held-out record's word 5-grams that a training record
 has. Near-duplicates are gone by now; what is found here is a record inside a longer one.
@@ -16,7 +17,7 @@ from tasks.curate.parts import Parts
 REASON = "leaks_split"
 FEWEST_SHINGLES = 3
 """Held-out records of fewer (seven words) identify nothing."""
-COMMON = 50
+COMMON = 10
 """What more held-out records than this have is boilerplate."""
 
 _SAMPLED = np.uint32(7)  # of a long record, one 5-gram in eight leads to it

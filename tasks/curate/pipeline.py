@@ -128,16 +128,12 @@ def _sift(tasks: Sequence[Task], plan: Plan, on: engine.Engine, workers: int) ->
         for number in engine.run(make, [task.to_json() for task in tasks], on, workers):
             bar.update(sizes[int(number)])
     parts = Parts([(plan.part(task.number), task.chunk.path) for task in tasks])
-    seen: dict[str, int] = {}
-    for part in parts:
-        seen[part.source] = seen.get(part.source, 0) + part.summary()["passed"].get("read", 0)
-    for source, count in seen.items():
-        if not count:
-            lines = [line for part in parts if part.source == source for line in part.dropped()]
-            first = lines[0]
-            detail = first["evidence"]["detail"]
-            bad = BadLine(source, first["line"], first["reason"], detail)
-            raise BadInput(no_record(bad, len(lines)))
+    if not parts.total and not any(part.summary()["passed"].get("read") for part in parts):
+        lines = [line for part in parts for line in part.dropped()]
+        first = lines[0]
+        detail = first["evidence"]["detail"]
+        bad = BadLine(first["source"], first["line"], first["reason"], detail)
+        raise BadInput(no_record(bad, len(lines)))
     return parts
 
 

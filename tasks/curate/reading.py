@@ -8,6 +8,7 @@ from pathlib import Path
 from tasks import records
 from tasks.curate import personal_data
 from tasks.errors import BadInput
+from tasks.markdown import visible
 from tasks.records import BadLine, Chunk, Record
 from tasks.settings import Curate
 
@@ -28,14 +29,17 @@ def input_chunks(specs: Iterable[str]) -> list[Chunk]:
     """The chunks of all files behind `specs`, in the order of the files' names.
 
     Raises:
-        BadInput: an input is missing or empty.
+        BadInput: an input is missing, or all of them are empty.
     """
     found: list[Chunk] = []
-    for path in _files(specs):
+    paths = _files(specs)
+    for path in paths:
         of_file = records.chunks(path)
         if not of_file:
-            raise BadInput(f"{path}: holds no record; remove it from the inputs or fill it")
+            log.warning("%s: is empty", visible(str(path)))
         found += of_file
+    if not found:
+        raise BadInput(f"{paths[0]}: holds no record; remove it from the inputs or fill it")
     return found
 
 
@@ -59,7 +63,9 @@ def read_benchmarks(specs: Sequence[str], settings: Curate) -> list[Benchmark]:
         if not good:
             raise BadInput(no_record(bad[0], len(bad)))
         if bad:
-            log.warning("%s: %d lines are no records and guard nothing", path, len(bad))
+            log.warning(
+                "%s: %d lines are no records and guard nothing", visible(str(path)), len(bad)
+            )
         benchmarks.append(Benchmark(str(path), good, len(bad)))
     return benchmarks
 

@@ -92,35 +92,44 @@ class Sifter:
             good = [item for item in batch if isinstance(item, Record)]
             passed["in"] += len(batch)
             passed[READ] += len(good)
-            good, gone = self._quality(good)
+            lengths, said = self._measure(good)
+            kept, gone = self._quality(good, lengths, said)
             dropped += gone
-            passed[quality.STEP] += len(good)
-            (good, gone), found = personal_data.redact(good, self._plan.settings.personal_data)
+            passed[quality.STEP] += len(kept)
+            (left, gone), found = personal_data.redact(kept, self._plan.settings.personal_data)
             dropped += gone
             private.update(found)
-            passed[personal_data.STEP] += len(good)
+            passed[personal_data.STEP] += len(left)
             for line in map(personal_data.shown, sorted(dropped, key=lambda line: line.line)):
                 writer.drop(line.row() | {"text": line.text})
-            self._keep(writer, good, task.replay)
+            self._keep(writer, left, said.of(left), lengths, task.replay)
         writer.close({"chunk": asdict(task.chunk), "passed": passed, "personal": private})
 
-    def _quality(self, batch: Sequence[Record]) -> Sieved:
+    def _measure(self, batch: Sequence[Record]) -> tuple[Lengths, "_Heard"]:
         lengths = self._ruler.measure(batch)
         # What is too long by far is not worth the memory of looking closer.
-        small = [one for one in batch if not self._huge(one, lengths)]
-        shares = repeated_share(Said.of(small).answers(small)).tolist()
-        repetition = {place(one): share for one, share in zip(small, shares, strict=True) if share}
-        self._tokens = lengths.tokens
-        filters = quality.filters(self._plan.settings, lengths, repetition)
-        return quality.sieve(batch, filters)
+        return lengths, _Heard([one for one in batch if not self._huge(one, lengths)])
+
+    def _quality(self, batch: Sequence[Record], lengths: Lengths, heard: "_Heard") -> Sieved:
+        shares = repeated_share(heard.said.answers(heard.records)).tolist()
+        repetition = {
+            place(one): share for one, share in zip(heard.records, shares, strict=True) if share
+        }
+        return quality.sieve(batch, quality.filters(self._plan.settings, lengths, repetition))
 
     def _huge(self, record: Record, lengths: Lengths) -> bool:
         return len(record.text) > 4 * _BATCH_CHARACTERS and bool(
             lengths.too_long(record, self._plan.settings.max_tokens)
         )
 
-    def _keep(self, writer: PartWriter, batch: Sequence[Record], replay: bool) -> None:
-        said = Said.of(batch)
+    def _keep(
+        self,
+        writer: PartWriter,
+        batch: Sequence[Record],
+        said: Said,
+        lengths: Lengths,
+        replay: bool,
+    ) -> None:
         answers = said.answers(batch)
         kinds = np.array([_kind(record) for record in batch], dtype=np.int8)
         keys = b"".join(duplicates.content_key(record.content) for record in batch)
@@ -136,7 +145,7 @@ class Sifter:
                 "bands": duplicates.bands(shingles),
                 "shape": np.array([duplicates.shape(r.content) for r in batch], np.uint32),
                 "identity": np.array([splits.position(r.id) for r in batch], np.float64),
-                "tokens": np.array([self._tokens[place(r)] for r in batch], dtype=np.int32),
+                "tokens": np.array([lengths.tokens[place(r)] for r in batch], dtype=np.int32),
                 "era": np.array(eras, dtype=np.int8),
                 "answer": answers.spans(answers.starts[:-1], answers.starts[1:]),
                 "kind": kinds,
@@ -148,6 +157,23 @@ class Sifter:
             },
             self._guard.overlaps(batch, said),
         )
+
+
+class _Heard:
+    """The words of a batch, hashed once for all steps."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.said = Said.of(records)
+
+    def of(self, records: Sequence[Record]) -> Said:
+        """The words of those of the records that are left; of changed ones as they are now."""
+        number = {id(record): at for at, record in enumerate(self.records)}
+        which = [number.get(id(record)) for record in records]
+        known = [at for at in which if at is not None]
+        if len(known) < len(which):
+            return Said.of(records)
+        return self.said.take(np.array(known, dtype=np.int64))
 
 
 def _batches(items: Iterator[Record | BadLine]) -> Iterator[list[Record | BadLine]]:

@@ -29,6 +29,16 @@ class Said:
         first = np.concatenate(([0], np.cumsum([len(one) for one in turns]))).astype(np.int64)
         return cls(hash_words([text for one in turns for text in one]), first)
 
+    def take(self, which: Positions) -> "Said":
+        """The words of these records."""
+        counts = np.diff(self.first)[which]
+        first = np.concatenate(([0], np.cumsum(counts)))
+        turns = np.arange(first[-1]) + np.repeat(self.first[which] - first[:-1], counts)
+        sizes = np.diff(self.turns.starts)[turns]
+        starts = np.concatenate(([0], np.cumsum(sizes)))
+        at = np.arange(starts[-1]) + np.repeat(self.turns.starts[turns] - starts[:-1], sizes)
+        return Said(Words(self.turns.hashes[at], starts), first)
+
     @property
     def records(self) -> Words:
         """The words of each record, across its turns."""
