@@ -42,7 +42,7 @@ SAMPLE, SHARED, FEWEST_SHARING = 2000, 0.05, 20
 """Boilerplate: 5-grams of more than this share of a sample, and of more records than this."""
 
 _PREDECESSORS = 8  # of a bucket, that each of its members is compared with
-_PAIRS = 20_000  # compared at once
+_PAIRS = 5_000  # compared at once
 
 Numbers: TypeAlias = npt.NDArray[np.uint32]
 

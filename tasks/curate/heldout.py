@@ -5,12 +5,12 @@ Containment (Broder 1997): the share of the held-out record's word 5-grams that 
 has. Near-duplicates are gone by now; what is found here is a record inside a longer one.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from tasks.curate.duplicates import Numbers, common
+from tasks.curate.duplicates import Numbers, Sets, common
 from tasks.curate.ngrams import Positions
 from tasks.curate.parts import Parts
 
@@ -47,73 +47,58 @@ def leaks(
         general: boilerplate 5-grams, sorted, which do not count.
         maximum: share from which on a record gives the other away.
     """
-    anchors = _Anchors(parts, held_out, general)
+    guarded = _Guarded(parts, held_out, general)
     best: dict[int, Leak] = {}
-    for record, other in anchors.candidates(parts, training, maximum):
+    for part, local in parts.split(training):
+        shingled = part.sets("shingles").take(local)
+        record, other = guarded.candidates(shingled, maximum)
         for begin in range(0, len(record), _PAIRS):
-            one, two = record[begin : begin + _PAIRS], other[begin : begin + _PAIRS]
-            for leak in _contained(parts, one, two, general):
-                known = best.get(leak.record)
-                rank = (leak.share, -leak.held_out)
-                if leak.share >= maximum and (
-                    known is None or rank > (known.share, -known.held_out)
-                ):
-                    best[leak.record] = leak
+            mine, theirs = record[begin : begin + _PAIRS], other[begin : begin + _PAIRS]
+            shares = guarded.shares(shingled.take(mine).distinct(), theirs)
+            for at in np.flatnonzero(shares >= maximum).tolist():
+                number, two = int(part.first + local[mine[at]]), int(held_out[theirs[at]])
+                leak = Leak(number, two, float(shares[at]))
+                known = best.setdefault(number, leak)
+                best[number] = max(known, leak, key=lambda one: (one.share, -one.held_out))
     return [best[record] for record in sorted(best)]
 
 
-class _Anchors:
-    """5-grams that lead to held-out records."""
+class _Guarded:
+    """The held-out records' 5-grams, and those of them that lead to the records."""
 
     def __init__(self, parts: Parts, held_out: Positions, general: Numbers) -> None:
-        values, owners = [np.empty(0, np.uint32)], [np.empty(0, np.int64)]
-        for part, local in parts.split(held_out):
-            found = part.sets("shingles").take(local).distinct().without(general)
-            sizes = found.sizes()
-            owner = np.repeat(np.arange(len(sizes)), sizes)
-            leading = (found.values & _SAMPLED == 0) | (sizes[owner] < _SHORT)
-            leading &= sizes[owner] >= FEWEST_SHINGLES
-            values.append(found.values[leading])
-            owners.append((part.first + local)[owner[leading]])
-        joined, owner = np.concatenate(values), np.concatenate(owners)
-        order = np.argsort(joined, kind="stable")
-        joined, owner = joined[order], owner[order]
-        counts = np.searchsorted(joined, joined, side="right") - np.searchsorted(joined, joined)
-        self._values, self._owners = joined[counts <= COMMON], owner[counts <= COMMON]
-        self._numbers, self._leading = np.unique(self._owners, return_counts=True)
+        self._sets = parts.sets("shingles", held_out).without(general)
+        sizes = self._sets.sizes()
+        owner = np.repeat(np.arange(len(sizes)), sizes)
+        leading = (self._sets.values & _SAMPLED == 0) | (sizes[owner] < _SHORT)
+        leading &= sizes[owner] >= FEWEST_SHINGLES
+        values, owner = self._sets.values[leading], owner[leading]
+        order = np.argsort(values, kind="stable")
+        values, owner = values[order], owner[order]
+        counts = np.searchsorted(values, values, side="right") - np.searchsorted(values, values)
+        self._values, self._owners = values[counts <= COMMON], owner[counts <= COMMON]
+        self._leading = np.bincount(self._owners, minlength=len(sizes))
         bits = min(max(16, (16 * len(self._values)).bit_length()), 26)
         self._shift = np.uint32(32 - bits)
         self._maybe = np.zeros(2**bits, dtype=bool)
         self._maybe[self._values >> self._shift] = True
 
-    def candidates(
-        self, parts: Parts, training: Positions, maximum: float
-    ) -> Iterator[tuple[Positions, Positions]]:
-        """Pairs of a training and a held-out record with enough anchors in common, by part."""
-        for part, local in parts.split(training):
-            shingled = part.sets("shingles").take(local)
-            hit = np.flatnonzero(self._maybe[shingled.values >> self._shift])
-            first = np.searchsorted(self._values, shingled.values[hit])
-            counts = np.searchsorted(self._values, shingled.values[hit], side="right") - first
-            which = np.repeat(np.arange(len(hit)), counts)
-            offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-            owner = np.searchsorted(self._numbers, self._owners[first[which] + offset])
-            record = np.searchsorted(shingled.starts, hit[which], side="right") - 1
-            packed, seen = np.unique(record * len(self._numbers) + owner, return_counts=True)
-            record, owner = np.divmod(packed, max(len(self._numbers), 1))
-            enough = seen >= maximum * _ENOUGH * self._leading[owner]
-            yield (part.first + local)[record[enough]], self._numbers[owner[enough]]
+    def candidates(self, shingled: Sets, maximum: float) -> tuple[Positions, Positions]:
+        """Pairs of a set and a held-out record with enough of the leading 5-grams in common."""
+        hit = np.flatnonzero(self._maybe[shingled.values >> self._shift])
+        first = np.searchsorted(self._values, shingled.values[hit])
+        counts = np.searchsorted(self._values, shingled.values[hit], side="right") - first
+        which = np.repeat(np.arange(len(hit)), counts)
+        offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        owner = self._owners[first[which] + offset]
+        record = np.searchsorted(shingled.starts, hit[which], side="right") - 1
+        number = max(len(self._leading), 1)
+        packed, seen = np.unique(record * number + owner, return_counts=True)
+        record, owner = np.divmod(packed, number)
+        enough = seen >= maximum * _ENOUGH * self._leading[owner]
+        return record[enough], owner[enough]
 
-
-def _contained(
-    parts: Parts, records: Positions, others: Positions, general: Numbers
-) -> Iterator[Leak]:
-    """The share that each record has of the other."""
-    numbers, local = np.unique(np.concatenate([records, others]), return_inverse=True)
-    sets = parts.sets("shingles", numbers).without(general)
-    mine, theirs = (sets.take(side) for side in np.split(local.reshape(-1), 2))
-    shares = common(mine, theirs) / np.maximum(theirs.sizes(), 1)
-    for record, other, share in zip(
-        records.tolist(), others.tolist(), shares.tolist(), strict=True
-    ):
-        yield Leak(record, other, share)
+    def shares(self, theirs: Sets, held_out: Positions) -> npt.NDArray[np.float64]:
+        """The share of each held-out record that the set beside it has."""
+        guarded = self._sets.take(held_out)
+        return common(theirs, guarded) / np.maximum(guarded.sizes(), 1)

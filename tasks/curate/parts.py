@@ -102,14 +102,10 @@ class Parts:
 
     def sets(self, name: Ragged, numbers: Positions) -> Sets:
         """The sets of these records (ascending numbers), each sorted, every element once."""
-        values, sizes = [], []
-        for part, local in self.split(numbers):
-            found = part.sets(name).take(local)
-            values.append(found.values)
-            sizes.append(found.sizes())
-        starts = np.concatenate(([0], np.cumsum(np.concatenate([np.empty(0, np.int64), *sizes]))))
-        joined = np.concatenate([np.empty(0, np.uint32), *values])
-        return Sets(joined, starts.astype(np.int64)).distinct()
+        found = [part.sets(name).take(local).distinct() for part, local in self.split(numbers)]
+        sizes = np.concatenate([np.empty(0, np.int64), *(one.sizes() for one in found)])
+        values = np.concatenate([np.empty(0, np.uint32), *(one.values for one in found)])
+        return Sets(values, np.concatenate(([0], np.cumsum(sizes))))
 
     def all_sets(self, name: Ragged) -> Iterator[tuple[Part, Sets]]:
         """The sets of each part, as the workers left them."""

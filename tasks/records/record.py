@@ -245,7 +245,7 @@ def _record(
     origin = None
     if isinstance(meta, Mapping):
         # Curation itself writes `meta`, `source` and `line`: keep the first place of origin.
-        if isinstance(rest.get("source"), str) and isinstance(rest.get("line"), int):
+        if isinstance(rest.get("source"), str) and _is_line(rest.get("line")):
             origin = (rest.pop("source"), rest.pop("line"))
         rest = {**meta, **rest}
     elif meta is not None:
@@ -294,3 +294,7 @@ def _quoted(text: str) -> str:
 def excerpt(value: Any) -> str:
     """The value's first 200 characters, as JSON in ASCII."""
     return json.dumps(value, ensure_ascii=True, default=str)[:200]
+
+
+def _is_line(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -194,7 +194,7 @@ def test_the_order_of_files_and_of_runs_changes_nothing(
     [(None, "no such file"), ("", "holds no record"), ("{}\n[]\n", "none of the file's 2 lines")],
 )
 @pytest.mark.parametrize("role", ["input", "benchmark"])
-def test_a_named_file_without_records_is_refused(
+def test_inputs_and_benchmarks_without_records_are_refused(
     tmp_path: Path,
     settings: Settings,
     write_lines: Callable[..., Path],
@@ -205,18 +205,29 @@ def test_a_named_file_without_records_is_refused(
     fine, odd = str(write_lines("fine.jsonl", pair(1), pair(2))), tmp_path / "odd.jsonl"
     if content is not None:
         odd.write_text(content)
-    inputs, against = ([fine, str(odd)], []) if role == "input" else ([fine], [str(odd)])
+    inputs, against = ([str(odd)], []) if role == "input" else ([fine], [str(odd)])
     with pytest.raises(BadInput, match=says) as refusal:
         curate(inputs, against, tmp_path / "out", settings)
     assert str(odd) in str(refusal.value)
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_without_records_beside_a_good_one_is_in_the_ledger(
+    tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
+) -> None:
+    fine, odd = write_lines("fine.jsonl", pair(1), pair(2)), write_lines("odd.jsonl", "{}", "[]")
+    (tmp_path / "nothing.jsonl").touch()
+    inputs = [str(fine), str(odd), str(tmp_path / "nothing.jsonl")]
+    report = curate(inputs, [], tmp_path / "out", settings)
+    assert report["in"] == 4 and report["dropped"] == {"missing_field": 1, "wrong_type": 1}
+    assert {row["source"] for row in rows(tmp_path / "out", "dropped.jsonl")} == {str(odd)}
+
+
 def test_nothing_left_and_nothing_to_validate_on_are_refused(
     tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
 ) -> None:
-    empty = write_lines("a.jsonl", pair(1, completion=""), pair(2, completion="no"))
-    with pytest.raises(BadInput, match=r"every record.*empty_completion 1, short_completion 1"):
+    empty = write_lines("a.jsonl", pair(1, completion=""), pair(2, completion="?!?!"))
+    with pytest.raises(BadInput, match=r"every record.*empty_completion 1, symbol_ratio 1"):
         curate([str(empty)], [], tmp_path / "out", settings)
     alone = write_lines("b.jsonl", *[pair(n, group="g") for n in range(9)])
     with pytest.raises(BadInput, match=r"no validation set.*`group`"):
@@ -264,7 +275,6 @@ def answered(text: str, prompt: str = "What is a good answer to this question?")
     ("value", "reason"),
     [
         (answered("\u200b \u00ad\n"), "empty_completion"),
-        (answered("short"), "short_completion"),
         (answered("ＷＨＡＴ is\u200b it here", "What is it  here"), "repeats_prompt"),
         (answered("=-=-=-=-=-=-= a"), "symbol_ratio"),
         (answered("again and again we say " * 4), "repetition_ratio"),
@@ -273,6 +283,7 @@ def answered(text: str, prompt: str = "What is a good answer to this question?")
         (answered("x" * 200_000), "too_long"),
         ({"id": "case", "text": "tiny text"}, "too_short"),
         ({"id": "case", "prompt": "p", "chosen": "fine one", "rejected": "n7 " * 900}, "too_long"),
+        (answered("B"), None),
         (answered("A good answer, which says something."), None),
         (answered("यह एक अच्छा उत्तर है जो कुछ कहता है।"), None),
         (answered("数を二つ受け取り、その和を返す関数です。"), None),
@@ -309,12 +320,11 @@ def test_quality_has_figures_as_evidence_and_settings_move_the_line(
     tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
 ) -> None:
     source = str(write_lines("a.jsonl", pair(1), pair(2), answered("short")))
-    curate([source], [], tmp_path / "out", make_settings())
+    settings = make_settings(curate={"min_completion_characters": 8})
+    curate([source], [], tmp_path / "out", settings)
     (line,) = rows(tmp_path / "out", "dropped.jsonl")
     assert line["evidence"] == {"characters": 5, "minimum": 8}
-    report = curate(
-        [source], [], tmp_path / "out", make_settings(curate={"min_completion_characters": 5})
-    )
+    report = curate([source], [], tmp_path / "out", make_settings())
     assert report["dropped"] == {}
 
 
@@ -509,12 +519,12 @@ def test_advice_names_what_is_thin(
     tmp_path: Path, settings: Settings, write_lines: Callable[..., Path], bench: str
 ) -> None:
     lines = [*map(pair, range(10)), *[pair(n, id=f"z{n}") for n in range(10)]]
-    lines += [pair(n, completion="short") for n in range(10)]
+    lines += [pair(n, completion="-=-=-") for n in range(10)]
     source = write_lines("a.jsonl", *lines)
     advice = "\n".join(curate([str(source)], [], tmp_path / "out", settings)["advice"])
     for words in ("No benchmark", "training examples", "validation examples", "33% of the records"):
         assert words in advice
-    assert "duplicates" in advice and "curate.min_completion_characters" in advice
+    assert "duplicates" in advice and "curate.max_symbol_ratio" in advice
     big = write_lines("b.jsonl", *map(pair, range(2300)))
     assert curate([str(big)], [bench], tmp_path / "out", settings)["advice"] == []
 

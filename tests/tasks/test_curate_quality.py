@@ -147,7 +147,7 @@ def test_the_defaults_keep_prose_code_lists_and_tables(one: Record) -> None:
 def test_records_keep_their_order_and_the_first_reason_counts() -> None:
     records = [text(f"{PROSE} {n}") for n in range(5)]
     records[1], records[3] = pair("\n", prompt="\n"), pair("Short.", prompt="short.")
-    kept, dropped = quality.sieve(records, asked())
+    kept, dropped = quality.sieve(records, asked(min_completion_characters=8))
     assert kept == [records[0], records[2], records[4]]
     assert [(line.step, line.reason) for line in dropped] == [
         ("quality", "empty_completion"),
@@ -191,10 +191,10 @@ def test_what_shows_nothing_is_empty(answer: str) -> None:
 
 
 def test_a_short_answer_has_fewer_characters_than_the_minimum() -> None:
-    found = sieve(pair("  1234567\n"))
+    found = sieve(pair("  1234567\n"), min_completion_characters=8)
     assert found and found.evidence == {"characters": 7, "minimum": 8}
-    assert reason(pair("12345678")) is None
-    assert reason(pair("1", prompt="2"), min_completion_characters=1) is None
+    assert reason(pair("12345678"), min_completion_characters=8) is None
+    assert reason(pair("1", prompt="2")) is None
 
 
 def test_the_call_of_a_tool_is_an_answer() -> None:

@@ -97,7 +97,7 @@ def run(tmp_path: Path, make_settings: Callable[..., Settings]) -> Run:
         **options: Any,
     ) -> Curation:
         out = tmp_path / f"out{next(numbers)}"
-        settings = make_settings(curate=options)
+        settings = make_settings(curate={"min_completion_characters": 8} | options)
         curate(list(map(str, inputs)), list(map(str, against)), out, settings, workers=workers)
         return (
             files.read_json(out / "report.json"),
