@@ -8,7 +8,8 @@ benchmark's passage that stands in the record, measured twice:
   whole or in part, whatever stands around them;
 - in 5-grams at one place of the record, at least seven words of them in a row: copies in which
   words were changed. Of a copy with every tenth word changed a third is left in 13-grams, and more
-  than four fifths in 5-grams.
+  than four fifths in 5-grams. Where both fall short, letters are compared without regard to where
+  words end, for copies that lost their hyphens and apostrophes.
 
 What of a benchmark record may not be seen (its passages):
 
@@ -52,6 +53,8 @@ COMMON = 10
 """What more passages or more training records have than this is boilerplate."""
 
 _CLOSE = 5  # words of the n-grams that are looked at closely, at one place
+_LETTERS = 24  # letters in a row that stand for a 5-gram where words are not told apart
+_LONGEST = 200_000  # characters of a record that is looked at in that way
 _SHORT = 24  # words below which a passage is looked for by 5-grams instead of 7-grams
 _PIECED = 0.7  # share of a passage in several pieces that are no quote though each is short
 _FEWEST = 0.15  # share of a passage in anchors below which no measure can reach its bound
@@ -110,7 +113,8 @@ class Guard:
         self._settings = settings
         found = _passages(benchmarks, settings.ngram)
         self.passages = [passage for passage, _ in found]
-        self._words = hash_words([text for _, text in found])
+        self._texts = [text for _, text in found]
+        self._words = hash_words(self._texts)
         inside = np.array([not passage.whole for passage in self.passages], dtype=bool)
         of_all = np.arange(len(found))
         spans = self._words.spans(self._words.starts[:-1], self._words.starts[1:])
@@ -137,6 +141,8 @@ class Guard:
             begin, end = of_all.starts[number], of_all.starts[number + 1]
             of_record = of_all.hashes[begin:end]
             runs, close = self._compare(passage, of_record, places - begin)
+            if not self._enough(passage, runs, close):
+                close = self._squeezed(passage, records[number], close)
             if runs or close:
                 text = _matching(records[number], close or runs, self._of(passage), of_record)
                 found[number].append(Overlap(passage, runs, close, text))
@@ -257,6 +263,33 @@ class Guard:
         if longest < SHORTEST_PASSAGE and not several:
             close = ()
         return runs, close
+
+    def _enough(self, passage: int, runs: Sequence[Run], close: Sequence[Run]) -> bool:
+        """Whether one of the measures reaches its bound, as far as the passage alone tells."""
+        return (
+            self._share(passage, runs, ()) >= self._settings.max_contamination
+            or self._share(passage, close, ()) >= self._settings.max_paraphrase
+        )
+
+    def _squeezed(self, passage: int, record: Record, close: tuple[Run, ...]) -> tuple[Run, ...]:
+        """The same by letters alone, for copies that lost the signs or spaces between words."""
+        text = spoken(record)
+        if len(text) > _LONGEST:
+            return close
+        theirs = "".join(words(text))
+        of_passage = self._texts[passage].split(" ")
+        ours = "".join(of_passage)
+        seen = {theirs[at : at + _LETTERS] for at in range(len(theirs) - _LETTERS + 1)}
+        begin = [at for at in range(len(ours) - _LETTERS + 1) if ours[at : at + _LETTERS] in seen]
+        if not begin:
+            return close
+        inside = covered(np.array(begin), _LETTERS, len(ours))
+        ends = np.cumsum([len(word) for word in of_passage])
+        hits = np.concatenate(([0], np.cumsum(inside)))
+        lengths = np.diff(ends, prepend=0)
+        mask = hits[ends] - hits[ends - lengths] == lengths
+        found = _runs(mask | _mask(close, len(of_passage)))
+        return found if max(end - begin for begin, end in found) >= SHORTEST_PASSAGE else close
 
     def _verdict(
         self, found: Sequence[Overlap], common: Mapping[int, Sequence[Run]]

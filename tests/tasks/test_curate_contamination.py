@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -80,6 +81,7 @@ VARIANTS: dict[str, Callable[[str], str]] = {
     "full-width": full_width,
     "zero-width": lambda text: "\u200b".join(text),
     "soft hyphen": lambda text: text.replace("a", "a\u00ad"),
+    "signs taken out": lambda text: re.sub(r"[^\w\s]", "", text),
     "decomposed": lambda text: unicodedata.normalize("NFD", text),
     "embedded": lambda text: f"{prose('before', 150)} {text} {prose('after', 150)}",
 }
@@ -158,6 +160,19 @@ def test_a_copy_with_changed_words_is_found_by_smaller_ngrams(length: int) -> No
     assert "changed" not in evidence["text"]
     assert not flagged(train, benchmark, max_paraphrase=1)
     assert flagged(train, benchmark, max_paraphrase=1, ngram=8)[1]["ngram"] == 8
+
+
+def test_a_copy_that_lost_its_hyphens_and_apostrophes_is_found() -> None:
+    said = prose("h", 48).replace(",", "").replace(".", "").split()
+    joined = [f"{a}-{b}'s" if n % 5 == 4 else f"{a} {b}" for n, (a, b) in enumerate(pairs_of(said))]
+    prompt = " ".join(joined)
+    leak = re.sub(r"[^\w\s]", "", prompt)
+    (evidence,) = flagged([pair(f"{prose(1, 60)} {leak} {prose(2, 60)}")], pair(prompt)).values()
+    assert evidence["overlap"] > 0.8
+
+
+def pairs_of(said: list[str]) -> list[tuple[str, str]]:
+    return list(zip(said[0::2], said[1::2], strict=True))
 
 
 def test_words_scattered_over_a_long_record_are_no_copy() -> None:
