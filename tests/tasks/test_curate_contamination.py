@@ -164,11 +164,13 @@ def test_a_copy_with_changed_words_is_found_by_smaller_ngrams(length: int) -> No
 
 def test_a_copy_that_lost_its_hyphens_and_apostrophes_is_found() -> None:
     said = prose("h", 48).replace(",", "").replace(".", "").split()
-    joined = [f"{a}-{b}'s" if n % 5 == 4 else f"{a} {b}" for n, (a, b) in enumerate(pairs_of(said))]
+    joined = [
+        f"{a}-{b}'s" if n % 2 and n > 6 else f"{a} {b}" for n, (a, b) in enumerate(pairs_of(said))
+    ]
     prompt = " ".join(joined)
     leak = re.sub(r"[^\w\s]", "", prompt)
     (evidence,) = flagged([pair(f"{prose(1, 60)} {leak} {prose(2, 60)}")], pair(prompt)).values()
-    assert evidence["overlap"] > 0.8
+    assert evidence["overlap"] > 0.8  # in whole words only a third is left
 
 
 def pairs_of(said: list[str]) -> list[tuple[str, str]]:
