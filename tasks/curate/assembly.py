@@ -13,10 +13,9 @@ import orjson
 from tasks.curate import splits
 from tasks.curate.decisions import DUPLICATE, NEAR_DUPLICATE, REASONS, Decided, identities
 from tasks.curate.ledger import Dropped
-from tasks.curate.parts import Part, Parts
+from tasks.curate.parts import Part, Parts, read_row
 from tasks.curate.personal_data import shown
 from tasks.curate.splits import SPLITS, position
-from tasks.records import Record, parse
 
 SAMPLES, LEAKS = 3, 8
 """Dropped records of each reason that the report shows; and of contaminated ones."""
@@ -81,12 +80,6 @@ def assemble(parts: Parts, decided: Decided, out: Path) -> Assembled:
     return assembled
 
 
-def read_record(parts: Parts, number: int) -> Record:
-    """One record, from where it waits."""
-    part, local = next(iter(parts.split(np.array([number]))))
-    return _record(part.rows()[int(local[0])], part.source, int(part.column("line")[local[0]]))
-
-
 def _early(part: Part) -> Iterator[Dropped]:
     """Lines of the ledger that the worker wrote."""
     for line in part.dropped():
@@ -107,17 +100,11 @@ def _late(
             evidence["similarity"] = round(float(decided.similarity[of_all]), 4)
         else:
             evidence = decided.evidence.get(of_all, {})
-        record = _record(rows[number], part.source, int(lines[number]))
+        record = read_row(rows[number], part.source, int(lines[number]))
         step, reason = REASONS[verdict]
         yield shown(
             Dropped(record.id, record.source, record.line, step, reason, evidence, record.text)
         )
-
-
-def _record(row: bytes, source: str, line: int) -> Record:
-    record = parse(orjson.loads(row), source, line)
-    assert isinstance(record, Record), record
-    return record
 
 
 def _drawn(numbers: Any, keys: Any) -> list[int]:

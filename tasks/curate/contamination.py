@@ -36,7 +36,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.curate.ledger import Evidence
-from tasks.curate.ngrams import Hashes, Positions, Words, among, covered, hash_words, windows
+from tasks.curate.ngrams import (
+    Hashes,
+    Positions,
+    Words,
+    among,
+    covered,
+    hash_words,
+    stretches,
+    windows,
+)
 from tasks.curate.normalise import words
 from tasks.curate.reading import Benchmark
 from tasks.curate.turns import Said, answer_turn, parts, spoken, user_turns
@@ -85,22 +94,30 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What a record has of a passage; `text` is the longest stretch in the record's own words."""
+    """What a record has of a passage: in n-grams anywhere, and in 5-grams at one place."""
 
     passage: int
     runs: tuple[Run, ...]
     close: tuple[Run, ...]
-    text: str
 
     def row(self) -> list[Any]:
         """As JSON."""
-        return [self.passage, self.runs, self.close, self.text]
+        return [self.passage, self.runs, self.close]
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> "Overlap":
         """From JSON."""
         runs, close = (tuple((begin, end) for begin, end in one) for one in row[1:3])
-        return cls(row[0], runs, close, row[3])
+        return cls(row[0], runs, close)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """By which overlap, share and n-gram a record gives a passage away."""
+
+    overlap: Overlap
+    share: float
+    ngram: int
 
 
 class Guard:
@@ -133,9 +150,9 @@ class Guard:
     def overlaps(self, records: Sequence[Record], said: Said) -> dict[int, list[Overlap]]:
         """What the records of a batch have of passages, by their number; most have nothing."""
         found: dict[int, list[Overlap]] = defaultdict(list)
-        for number, passage, text in self._whole_ones(records, said):
+        for number, passage in self._whole_ones(records, said):
             run = ((0, self.passages[passage].length),)
-            found[number].append(Overlap(passage, run, run, text))
+            found[number].append(Overlap(passage, run, run))
         of_all = said.records
         for number, passage, places in self._candidates(of_all):
             begin, end = of_all.starts[number], of_all.starts[number + 1]
@@ -144,25 +161,24 @@ class Guard:
             if not self._enough(passage, runs, close):
                 close = self._squeezed(passage, records[number], close)
             if runs or close:
-                text = _matching(records[number], close or runs, self._of(passage), of_record)
-                found[number].append(Overlap(passage, runs, close, text))
+                found[number].append(Overlap(passage, runs, close))
         return found
 
-    def judge(self, overlaps: Mapping[int, Sequence[Overlap]]) -> dict[int, Evidence]:
-        """The records that give a passage away, by number, with the evidence.
+    def judge(self, overlaps: Mapping[int, Sequence[Overlap]]) -> dict[int, Verdict]:
+        """The records that give a passage away, by number.
 
         Boilerplate is what the records have in common, so all of them are judged together; when
         some are dropped, what the others share is counted anew, until nothing more is dropped:
         what is kept would be kept again.
         """
-        guilty: dict[int, Evidence] = {}
+        guilty: dict[int, Verdict] = {}
         while True:
             left = {number: found for number, found in overlaps.items() if number not in guilty}
             common = self._common(left.values())
             new = {
-                number: evidence
+                number: verdict
                 for number, found in left.items()
-                if (evidence := self._verdict(found, common)) is not None
+                if (verdict := self._verdict(found, common)) is not None
             }
             if not new:
                 return guilty
@@ -211,16 +227,16 @@ class Guard:
             )
         ]
 
-    def _whole_ones(self, records: Sequence[Record], said: Said) -> Iterator[tuple[int, int, str]]:
-        """Records, short passages that they have as a whole turn or in all, and the text."""
+    def _whole_ones(self, records: Sequence[Record], said: Said) -> Iterator[tuple[int, int]]:
+        """Records, and short passages that they have as a whole turn or in all."""
         starts = said.turns.starts
         if self._turns:
             spans = said.turns.spans(starts[:-1], starts[1:]).tolist()
             for number, record in enumerate(records):
                 first = int(said.first[number])
-                for turn, text in user_turns(record):
+                for turn in user_turns(record):
                     if (passage := self._turns.get(spans[first + turn])) is not None:
-                        yield number, passage, text
+                        yield number, passage
             # A prompt of several turns, up to the answer.
             answers = [answer_turn(record) for record in records]
             begin = starts[said.first[:-1]]
@@ -228,13 +244,13 @@ class Guard:
             for number, span in enumerate(said.turns.spans(begin, end).tolist()):
                 passage = self._turns.get(span)
                 if passage is not None and answers[number] > 1:
-                    yield number, passage, parts(records[number])[0]
+                    yield number, passage
         if self._wholes:
             of_all = said.records
             spans = of_all.spans(of_all.starts[:-1], of_all.starts[1:]).tolist()
             for number, span in enumerate(spans):
                 if (passage := self._wholes.get(span)) is not None:
-                    yield number, passage, spoken(records[number])
+                    yield number, passage
 
     def _candidates(self, said: Words) -> Iterator[tuple[int, int, Positions]]:
         """Record, passage and the places of the anchors that they have in common."""
@@ -293,7 +309,7 @@ class Guard:
 
     def _verdict(
         self, found: Sequence[Overlap], common: Mapping[int, Sequence[Run]]
-    ) -> Evidence | None:
+    ) -> Verdict | None:
         best: tuple[float, int, int, Overlap, int] | None = None
         for overlap in found:
             length = self.passages[overlap.passage].length
@@ -309,8 +325,7 @@ class Guard:
                     best = rank if best is None or rank[:3] > best[:3] else best
         if best is None:
             return None
-        share, _, _, overlap, ngram = best
-        return self._evidence(overlap, share, ngram)
+        return Verdict(best[3], best[0], best[4])
 
     def _share(self, number: int, runs: Sequence[Run], common: Sequence[Run]) -> float:
         """Share of a passage's own words (no boilerplate) that stand in `runs`."""
@@ -336,7 +351,9 @@ class Guard:
     def _of(self, number: int) -> Hashes:
         return self._words.hashes[self._words.starts[number] : self._words.starts[number + 1]]
 
-    def _evidence(self, overlap: Overlap, share: float, ngram: int) -> Evidence:
+    def evidence(self, record: Record, verdict: Verdict) -> Evidence:
+        """The record's longest stretch in its own words, beside the benchmark's text."""
+        overlap = verdict.overlap
         passage = self.passages[overlap.passage]
         prompt, answer = parts(passage.record)
         said = {"prompt": prompt, "answer": answer, "record": spoken(passage.record)}
@@ -345,9 +362,9 @@ class Guard:
             "benchmark_id": passage.record.id,
             "benchmark_line": passage.record.line,
             "part": passage.part,
-            "overlap": round(share, 4),
-            "ngram": ngram,
-            "text": overlap.text,
+            "overlap": round(verdict.share, 4),
+            "ngram": verdict.ngram,
+            "text": _matching(record, overlap.close or overlap.runs, self._of(overlap.passage)),
             "benchmark_text": _cut(said[passage.part]),
         }
 
@@ -489,10 +506,9 @@ def _seen(passage: Hashes, said: Hashes, size: int) -> npt.NDArray[np.bool_]:
     """Which words of the passage lie in n-grams that `said` has, too."""
     if len(said) < size:
         return np.zeros(len(passage), dtype=bool)
-    grams, theirs = (
-        windows(Words(one, np.array([0, len(one)])), size).hashes for one in (passage, said)
-    )
-    return covered(np.flatnonzero(np.isin(grams, theirs)), size, len(passage))
+    theirs = set(stretches(said, size).tolist())
+    begin = [at for at, gram in enumerate(stretches(passage, size).tolist()) if gram in theirs]
+    return covered(np.array(begin, dtype=np.int64), size, len(passage))
 
 
 def _runs(mask: npt.NDArray[np.bool_]) -> tuple[Run, ...]:
@@ -514,14 +530,15 @@ def _densest(places: Positions, width: int) -> tuple[int, int]:
     return int(places[first]), int(places[last[first]])
 
 
-def _matching(record: Record, runs: Sequence[Run], passage: Hashes, said: Hashes) -> str:
+def _matching(record: Record, runs: Sequence[Run], passage: Hashes) -> str:
     """The longest run as it stands in the record's own text."""
+    text = spoken(record)
+    said = hash_words([text])
     begin, end = max(runs, key=lambda run: (run[1] - run[0], -run[0]))
     size = min(end - begin, SHORTEST_PASSAGE)
     run = Words(passage[begin:end], np.array([0, end - begin]))
-    theirs = windows(Words(said, np.array([0, len(said)])), size).hashes
+    theirs = windows(said, size).hashes
     places = np.flatnonzero(theirs == windows(run, size).hashes[0])
-    text = spoken(record)
     if not len(places):
         return _cut(text)
     # Words as compared are counted in pieces of the original, to find the way back to it.

@@ -81,7 +81,9 @@ def decide(parts: Parts, guard: Guard, settings: Curate) -> Decided:
     replay = parts.column("replay")
     _deduplicate(parts, replay, settings, decided)
     before = len(decided.left())
-    decided.evidence = guard.judge(_overlaps(parts, decided))
+    verdicts = guard.judge(_overlaps(parts, decided))
+    for number, record in parts.records(np.array(sorted(verdicts), dtype=np.int64)):
+        decided.evidence[number] = guard.evidence(record, verdicts[number])
     decided.drop(sorted(decided.evidence), CONTAMINATED)
     decided.passed(contamination.STEP, before)
     if len(decided.left()):

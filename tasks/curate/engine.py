@@ -95,5 +95,11 @@ def _start_ray(daft: Any) -> int:
             logging_level=logging.WARNING,
             log_to_driver=False,
         )
-    daft.set_runner_ray()
+    try:
+        daft.set_runner_ray()
+    except daft.exceptions.DaftCoreException as error:
+        raise PerpetuneError(
+            "this process has used the native engine already, and Daft takes one for its life: "
+            "start a new process"
+        ) from error
     return max(int(ray.cluster_resources().get("CPU", 1)), 1)

@@ -94,6 +94,12 @@ def windows(words: Words, size: int) -> Grams:
     return Grams(words.spans(at, end), starts, at)
 
 
+def stretches(hashes: Hashes, size: int) -> Hashes:
+    """(words - size + 1,) the windows of one text, as `windows` gives them of many."""
+    begin = np.arange(len(hashes) - size + 1)
+    return _stretches(_prefix(hashes), begin, begin + size)
+
+
 def repeated_share(words: Words, size: int = 5) -> npt.NDArray[np.float64]:
     """Share of each text's words inside n-grams that the text has said before.
 

@@ -1,16 +1,21 @@
 """Text as it is compared: what looks alike becomes equal. Nothing of it is ever written."""
 
+import functools
 import re
 import unicodedata
 
 # Han, kana and hangul are written without spaces between words: each sign counts as a word.
 _SIGN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 # Vowel signs and accents (category M) belong to their letters, though `\\w` has none of them.
-_MARKS = "".join(chr(n) for n in range(0x300, 0xFFFF) if unicodedata.category(chr(n))[0] == "M")
+_MARKS = "".join(
+    sign
+    for sign in map(chr, range(0x300, 0xFFFF))
+    if unicodedata.category(sign).startswith("M") and not re.match(f"[{_SIGN}]", sign)
+)
 _LETTERS = f"(?:[^\\W_{_SIGN}]|[{_MARKS}])+"
 _WORD = re.compile(f"[{_SIGN}]|{_LETTERS}(?:_+{_LETTERS})*")
 _SIGNS = re.compile(f"[{_SIGN}]")
-_SEPARATORS = re.compile(f"[^\\x00-\\x7f\\w{_MARKS}]")
+_SEPARATORS = re.compile(f"[^\\x00-\\x7f\\w{_MARKS}{_SIGN}]")
 
 # Letters of other scripts that are drawn like a Latin one (after the prototypes of Unicode
 # Technical Standard 39, section 4: the Cyrillic, Greek and Armenian ones).
@@ -32,9 +37,17 @@ def comparable(text: str) -> str:
     so do letters drawn like Latin ones inside Latin words. Idempotent: comparable text compares as
     itself.
     """
+    return " ".join(_folded(text).split())
+
+
+def _folded(text: str) -> str:
+    """`comparable` but for white space."""
     if text.isascii():
-        return " ".join(text.lower().split())
-    for sign in _foreign(text):
+        return text.lower()
+    foreign = _foreign(text)
+    if all(map(_plain, foreign)):
+        return text.casefold()
+    for sign in foreign:
         if unicodedata.category(sign) == "Cf":
             text = text.replace(sign, "")
     text = unicodedata.normalize("NFKC", text)
@@ -43,7 +56,20 @@ def comparable(text: str) -> str:
     # Folding may undo the normal form, so it is made again (Unicode, section 3.13, D146).
     folded = unicodedata.normalize("NFKC", text.casefold())
     # A word of look-alikes only cannot be told from its script's own: both compare as Latin.
-    return " ".join(_latin(folded).split())
+    return _latin(folded)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _plain(sign: str) -> bool:
+    """Whether nothing but case can happen to the sign, whatever stands around it."""
+    folded = sign.casefold()
+    return (
+        unicodedata.category(sign) not in ("Cf", "Mn", "Mc", "Lm", "Sk")
+        and unicodedata.normalize("NFKC", sign) == sign
+        and unicodedata.normalize("NFKC", folded) == folded
+        and not _LOOKALIKES.keys() & {sign, *folded}
+        and not "\u1100" <= sign <= "\u11ff"  # jamo, which compose with one another
+    )
 
 
 def _foreign(text: str) -> set[str]:
@@ -69,5 +95,7 @@ def spaced(text: str) -> str:
     characters that are neither letters nor digits: what a table of bytes can cut."""
     if text.isascii():
         return text
-    text = _SEPARATORS.sub(" ", comparable(text))
+    text = _SEPARATORS.sub(" ", _folded(text))
+    if not text or max(text) < "\u3040":
+        return text
     return _SIGNS.sub(r" \g<0> ", text)

@@ -18,6 +18,7 @@ from tasks import files
 from tasks.curate.contamination import Overlap
 from tasks.curate.duplicates import Numbers, Sets
 from tasks.curate.ngrams import Positions
+from tasks.records import Record, parse
 
 Column: TypeAlias = Literal["line", "keys", "home", "tokens", "era", "answer", "extra"]
 Ragged: TypeAlias = Literal["shingles", "answers"]
@@ -112,6 +113,18 @@ class Parts:
         for part in self:
             yield part, part.sets(name)
 
+    def records(self, numbers: Positions) -> Iterator[tuple[int, Record]]:
+        """These records (ascending numbers), each with its number."""
+        for part, local in self.split(numbers):
+            rows, lines = part.rows(), part.column("line")
+            for number in local.tolist():
+                record = read_row(rows[number], part.source, int(lines[number]))
+                yield part.first + number, record
+
+    def record(self, number: int) -> Record:
+        """One record."""
+        return next(record for _, record in self.records(np.array([number])))
+
     def ids(self, numbers: Positions) -> list[str]:
         """The ids of these records (ascending numbers)."""
         found: list[str] = []
@@ -133,6 +146,13 @@ class Parts:
         for part, begin, end in zip(self._parts, borders[:-1], borders[1:], strict=True):
             if end > begin:
                 yield part, numbers[begin:end] - part.first
+
+
+def read_row(row: bytes, source: str, line: int) -> Record:
+    """The record of a row, at the place that it was read from in this run."""
+    record = parse(orjson.loads(row), source, line)
+    assert isinstance(record, Record), record
+    return record
 
 
 class PartWriter:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tasks import files, tokens
 from tasks.curate.advice import advise, personal
-from tasks.curate.assembly import Assembled, read_record
+from tasks.curate.assembly import Assembled
 from tasks.curate.card import card
 from tasks.curate.decisions import Decided
 from tasks.curate.engine import Engine
@@ -219,7 +219,7 @@ def _largest_group(
 ) -> dict[str, Any]:
     first, counts = np.unique(homes, return_index=True, return_counts=True)[1:]
     largest = int(np.argmax(counts))
-    one = read_record(parts, int(kept[first[largest]]))
+    one = parts.record(int(kept[first[largest]]))
     return {"name": key(one), "records": int(counts[largest])}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from tasks import records
 from tasks.curate import alignment
 from tasks.curate.alignment import Marked
-from tasks.curate.assembly import Assembled, read_record
+from tasks.curate.assembly import Assembled
 from tasks.curate.ledger import Dropped
 from tasks.curate.parts import Parts
 from tasks.curate.reading import Benchmark
@@ -100,7 +100,7 @@ def _text_at(parts: Parts, source: str, line: int) -> str | None:
         lines = part.column("line")
         at = int(lines.searchsorted(line))
         if part.source == source and at < len(lines) and lines[at] == line:
-            return mask(read_record(parts, part.first + at).text)[0]
+            return mask(parts.record(part.first + at).text)[0]
     return None
 
 
@@ -139,7 +139,7 @@ def _passage(record: Record, part: str) -> str:
 
 def _example(parts: Parts, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
     """A training record: its line as it came, and what the model reads of it."""
-    record = read_record(parts, number)
+    record = parts.record(number)
     part, local = next(iter(parts.split(np.array([number]))))
     source, line = record.origin or (record.source, record.line)
     return {

@@ -94,12 +94,11 @@ def parts(record: Record) -> tuple[str, str]:
     return record.prompt, record.completion or ""
 
 
-def user_turns(record: Record) -> list[tuple[int, str]]:
-    """The user's turns (or a text, or a preference's prompt), with their numbers in `said`."""
+def user_turns(record: Record) -> list[int]:
+    """Numbers in `said` of the user's turns (or of a text, or of a preference's prompt)."""
     if "messages" in record.content:
-        turns = enumerate(_turns(record))
-        return [(n, turn["content"]) for n, turn in turns if turn["role"] == "user"]
-    return [(0, record.prompt)]
+        return [n for n, turn in enumerate(_turns(record)) if turn["role"] == "user"]
+    return [0]
 
 
 def answer_turn(record: Record) -> int:

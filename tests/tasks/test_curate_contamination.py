@@ -66,7 +66,10 @@ def flagged(train: list[dict], *benchmark: dict, **options: Any) -> dict[int, di
         for number, found in guard.overlaps(batch, Said.of(batch)).items():
             rows = json.loads(json.dumps([overlap.row() for overlap in found]))
             overlaps[begin + number] = [Overlap.of_row(row) for row in rows]
-    return {number + 1: evidence for number, evidence in guard.judge(overlaps).items()}
+    return {
+        number + 1: guard.evidence(lines[number], verdict)
+        for number, verdict in guard.judge(overlaps).items()
+    }
 
 
 def full_width(text: str) -> str:

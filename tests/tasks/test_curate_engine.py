@@ -1,6 +1,9 @@
 """The engine: the same bytes whatever the number of workers, the partition or the machine."""
 
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -52,22 +55,46 @@ def test_workers_and_partitions_change_no_byte(
 
 @pytest.mark.slow
 def test_two_nodes_of_ray_give_what_one_process_gives(
-    planted: Planted, tmp_path: Path, settings: Settings, small_chunks: None
+    planted: Planted, tmp_path: Path, settings: Settings
 ) -> None:
     import ray
     from ray.cluster_utils import Cluster
 
+    lines = planted.corpus.read_bytes().splitlines(keepends=True)
+    inputs = [tmp_path / f"part{number}.jsonl" for number in range(4)]
+    for number, path in enumerate(inputs):
+        path.write_bytes(b"".join(lines[number * 500 : (number + 1) * 500]))
     node = {"num_cpus": 1, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=node)
     try:
         cluster.add_node(num_cpus=1)
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        two = run(planted, tmp_path / "two", settings, on="ray")
-        assert files.read_json(tmp_path / "two" / "report.json")["engine"] == "ray"
+        # A process of its own: Daft takes one engine for its life.
+        perpetune = Path(sys.executable).with_name("perpetune")
+        done = subprocess.run(
+            [perpetune, "curate", *inputs, "--against", *planted.benchmarks]
+            + ["--out", tmp_path / "two", "--engine", "ray", "--json"]
+            + ["--set", f"base.model={settings.base.model}"],
+            cwd=tmp_path,
+            env=os.environ | {"RAY_ADDRESS": cluster.address},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     finally:
         ray.shutdown()
         cluster.shutdown()
-    assert two == run(planted, tmp_path / "one", settings, workers=1)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["engine"] == "ray"
+    curate(
+        list(map(str, inputs)),
+        list(map(str, planted.benchmarks)),
+        tmp_path / "one",
+        settings,
+        workers=1,
+    )
+    names = [name for name in DATA if name != "data_card.md"]  # it names the project
+    for name in names:
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["prose", "code", "pairs"])
