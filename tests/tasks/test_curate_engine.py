@@ -71,9 +71,11 @@ def test_two_nodes_of_ray_give_what_one_process_gives(
         # A process of its own: Daft takes one engine for its life.
         perpetune = Path(sys.executable).with_name("perpetune")
         done = subprocess.run(
-            [perpetune, "curate", *inputs, "--against", *planted.benchmarks]
-            + ["--out", tmp_path / "two", "--engine", "ray", "--json"]
-            + ["--set", f"base.model={settings.base.model}"],
+            [
+                *(perpetune, "curate", *inputs, "--against", *planted.benchmarks),
+                *("--out", tmp_path / "two", "--engine", "ray", "--json"),
+                *("--set", f"base.model={settings.base.model}"),
+            ],
             cwd=tmp_path,
             env=os.environ | {"RAY_ADDRESS": cluster.address},
             capture_output=True,
