@@ -92,8 +92,8 @@ class Sifter:
             good = [item for item in batch if isinstance(item, Record)]
             passed["in"] += len(batch)
             passed[READ] += len(good)
-            lengths, said = self._measure(good)
-            kept, gone = self._quality(good, lengths, said)
+            lengths, heard = self._measure(good)
+            kept, gone = self._quality(good, lengths, heard)
             dropped += gone
             passed[quality.STEP] += len(kept)
             (left, gone), found = personal_data.redact(kept, self._plan.settings.personal_data)
@@ -102,7 +102,7 @@ class Sifter:
             passed[personal_data.STEP] += len(left)
             for line in map(personal_data.shown, sorted(dropped, key=lambda line: line.line)):
                 writer.drop(line.row() | {"text": line.text})
-            self._keep(writer, left, said.of(left), lengths, task.replay)
+            self._keep(writer, left, heard.of(left), lengths, task.replay)
         writer.close({"chunk": asdict(task.chunk), "passed": passed, "personal": private})
 
     def _measure(self, batch: Sequence[Record]) -> tuple[Lengths, "_Heard"]:
