@@ -64,7 +64,8 @@ def score(truth: Path, out: Path, threshold: float = 0.7) -> dict[str, Any]:
     plants: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         plants[row["plant"]].append(row)
-    lines = sum(1 for _ in corpus.open("rb"))
+    with corpus.open("rb") as file:
+        lines = sum(1 for _ in file)
     dropped = len(outcome.dropped) + len(outcome.lines)
     return {
         "accounting": {

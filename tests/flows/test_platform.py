@@ -137,8 +137,10 @@ def test_drift_starts_a_round_by_its_event(up: tuple[ProjectFolder, dict[str, An
     watched = project.perpetune("watch")
     assert [window["drift"] for window in watched["windows"]] == [False, True]
     assert watched["retrain"] is None
-    runs = wait_for(lambda: flow_runs(platform, "retrain", "Completed")[1:], seconds=400)
-    del runs
-    names = {run["name"] for run in flow_runs(platform, "retrain", "Completed")}
-    assert any("drift in window-2" in name for name in names)
+
+    def answered() -> bool:
+        rounds = flow_runs(platform, "retrain", "Completed")
+        return any("drift in window-2" in run["name"] for run in rounds)
+
+    wait_for(answered, seconds=400)
     assert [item["version"] for item in project.perpetune("status")["pending"]] == [2]

@@ -72,7 +72,7 @@ def test_the_files_that_appear(project: ProjectFolder, ran: dict) -> None:
     curated = {path.name for path in (project.path / "artifacts/curated").iterdir()}
     assert curated == {
         *("train.jsonl", "validation.jsonl", "test.jsonl", "dropped.jsonl"),
-        *("report.json", "report.html"),
+        *("report.json", "report.html", "data_card.md"),
     } | ({".gitignore"} & curated)
 
 
