@@ -31,7 +31,10 @@ def _is_moment(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, str):
-        datetime.fromisoformat(value)
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("a date or time in ISO 8601, such as 2024-06-30") from None
     return value
 
 
@@ -478,6 +481,9 @@ def _explain(
         hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(names)}"
         return f"{where}: {key}: unknown key; {hint}"
     allowed = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    if isinstance(problem["input"], Mapping):
+        # A section as a whole: what it says is about several of its keys.
+        return f"{where}: {key}: {allowed}"
     return f"{where}: {key}: given {problem['input']!r}; allowed: {allowed}"
 
 

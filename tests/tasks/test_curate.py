@@ -607,3 +607,106 @@ def test_the_page_tells_the_funnel_and_the_reasons(
     ):
         assert words in text
     assert leak["prompt"] in text
+
+
+# Time, replay, and splits that guard each other
+
+
+def test_from_a_boundary_in_time_on_groups_validate_or_test(
+    tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
+) -> None:
+    times = {"old": "2024-01-31", "next": "2024-06-01T00:00:00", "late": 1719792000_000}
+    lines = [
+        pair(n, group=f"{name} {n % 4}", timestamp=time)
+        for n, (name, time) in enumerate(list(times.items()) * 20)
+    ]
+    # One late record takes its whole group along; what has no time is old.
+    lines += [pair(100, group="old 0", timestamp="2024-07-02"), pair(101), pair(102)]
+    source = write_lines("a.jsonl", *lines)
+    settings = make_settings(
+        curate={
+            "validation_from": "2024-06-01",
+            "test_from": "2024-07-01",
+            "validation_share": 1e-9,
+            "test_share": 0,
+        }
+    )
+    curate([str(source)], [], tmp_path / "out", settings)
+    found: dict[str, set[str]] = {}
+    for name in SPLITS:
+        for row in rows(tmp_path / "out", name):
+            found.setdefault(str(row.get("group", "none")), set()).add(name)
+    assert all(len(names) == 1 for names in found.values())
+    for group, names in found.items():
+        wanted = {"next": "validation", "late": "test"}.get(group.split()[0], "train")
+        assert names == {"test.jsonl" if group == "old 0" else f"{wanted}.jsonl"}, group
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_replay_is_a_share_of_training_and_of_nothing_else(
+    tmp_path: Path,
+    make_settings: Callable[..., Settings],
+    write_lines: Callable[..., Path],
+    share: float,
+) -> None:
+    own = write_lines("own.jsonl", *map(pair, range(120)))
+    general = write_lines(
+        "general.jsonl", *[pair(n) for n in range(500, 600)], pair(7, id="a copy")
+    )
+    settings = make_settings(curate={"replay": [str(general)], "replay_share": share})
+    report = curate([str(own)], [], tmp_path / "out", settings)
+    train = rows(tmp_path / "out", "train.jsonl")
+    mixed = [row for row in train if row["source"] == str(general)]
+    assert len(mixed) == round((len(train) - len(mixed)) * share / (1 - share))
+    for name in ("validation.jsonl", "test.jsonl"):
+        assert {row["source"] for row in rows(tmp_path / "out", name)} == {str(own)}
+    # Of a record and its copy in the replay the record stays, whatever the ids.
+    assert reasons(tmp_path / "out")["a copy"] == "duplicate"
+    assert report["dropped"] == {"duplicate": 1, "replay_surplus": 100 - len(mixed)}
+    with pytest.raises(BadInput, match="name it once"):
+        curate([str(own), str(general)], [], tmp_path / "twice", settings)
+
+
+def test_no_split_gives_away_a_record_of_another(
+    tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
+) -> None:
+    texts = [
+        {"id": f"t{n}", "text": " ".join(random.Random(n).choices(WORDS, k=60))} for n in range(60)
+    ]
+    alone = write_lines("alone.jsonl", *texts)
+    curate([str(alone)], [], tmp_path / "alone", make_settings())
+    home = homes(tmp_path / "alone")
+    held_out = [text for text in texts if home[text["id"]] != "train.jsonl"]
+    assert held_out
+    # Long records that hold a held-out one each, found by ids that train.
+    around = [
+        " ".join(random.Random(-n).choices(WORDS, k=150)) for n in range(1, 1 + 3 * len(held_out))
+    ]
+    longer = [
+        {"id": f"long{n}", "text": f"{before} {held_out[n % len(held_out)]['text']}"}
+        for n, before in enumerate(around)
+    ]
+    both = write_lines("both.jsonl", *texts, *longer)
+    report = curate([str(both)], [], tmp_path / "both", make_settings())
+    after = homes(tmp_path / "both")
+    for row in rows(tmp_path / "both", "dropped.jsonl"):
+        evidence = row["evidence"]
+        assert (row["reason"], row["step"]) == ("leaks_split", "split")
+        assert row["id"].startswith("long") and evidence["overlap"] > 0.9
+        assert after[evidence["held_out_id"]] == f"{evidence['split']}.jsonl" != "train.jsonl"
+    assert report["dropped"]["leaks_split"] >= 2 * len(held_out)
+    assert not [i for i, name in after.items() if i.startswith("long") and name == "train.jsonl"]
+    assert {i: after[i] for i in home} == home
+    free = curate(
+        [str(both)], [], tmp_path / "free", make_settings(curate={"protect_splits": None})
+    )
+    assert free["dropped"] == {}
+
+
+def test_texts_that_the_quick_counter_gives_up_on_are_counted_all_the_same(
+    settings: Settings,
+) -> None:
+    ours, theirs = tokens.load(tokens.locate(settings)), base_model.load_tokenizer(settings)
+    texts = ["a word", "字" * 25_000, "🙂" * 20_000, "", "\n\n  x", "e\u0301" * 5_000]
+    wanted = [len(ids) for ids in theirs(texts, add_special_tokens=False)["input_ids"]]
+    assert ours.count(texts) == wanted
