@@ -118,12 +118,10 @@ def _deduplicate(
     general = _boilerplate(parts, left, keys)
     if len(general):
         log.info("deduplicate: %d word 5-grams are boilerplate", len(general))
-        for part, shingled in parts.all_sets("shingles"):
-            np.save(
-                part.folder / "bands.npy",
-                duplicates.bands(duplicates.own(shingled.distinct(), general)),
-            )
-    sizes = np.concatenate([found.sizes() for _, found in parts.all_sets("shingles")])
+        for part in parts:
+            own = duplicates.own(part.sets("shingles").distinct(), general)
+            np.save(part.folder / "bands.npy", duplicates.bands(own))
+    sizes = np.concatenate([part.sets("shingles").sizes() for part in parts])
     clusters = duplicates.near_duplicates(
         parts.total,
         parts.band,

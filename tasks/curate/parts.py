@@ -20,7 +20,6 @@ from tasks.curate.duplicates import Numbers, Sets
 from tasks.curate.ngrams import Positions
 from tasks.records import Record, parse
 
-Column: TypeAlias = Literal["line", "keys", "home", "tokens", "era", "answer", "extra"]
 Ragged: TypeAlias = Literal["shingles", "answers"]
 
 _ROWS, _DROPPED, _IDS, _OVERLAPS, _SUMMARY = (
@@ -93,9 +92,9 @@ class Parts:
     def __iter__(self) -> Iterator[Part]:
         return iter(self._parts)
 
-    def column(self, name: str, axis: int = 0) -> Any:
+    def column(self, name: str) -> Any:
         """A column of all records, in memory."""
-        return np.concatenate([np.asarray(part.column(name)) for part in self], axis=axis)
+        return np.concatenate([np.asarray(part.column(name)) for part in self])
 
     def band(self, which: int) -> Numbers:
         """(records,) one band of all records' MinHash signatures."""
@@ -107,11 +106,6 @@ class Parts:
         sizes = np.concatenate([np.empty(0, np.int64), *(one.sizes() for one in found)])
         values = np.concatenate([np.empty(0, np.uint32), *(one.values for one in found)])
         return Sets(values, np.concatenate(([0], np.cumsum(sizes))))
-
-    def all_sets(self, name: Ragged) -> Iterator[tuple[Part, Sets]]:
-        """The sets of each part, as the workers left them."""
-        for part in self:
-            yield part, part.sets(name)
 
     def records(self, numbers: Positions) -> Iterator[tuple[int, Record]]:
         """These records (ascending numbers), each with its number."""

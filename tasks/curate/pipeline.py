@@ -111,7 +111,7 @@ def _tasks(inputs: Sequence[str], replay: Sequence[str]) -> list[Task]:
 
 
 def _sift(tasks: Sequence[Task], plan: Plan, on: engine.Engine, workers: int) -> Parts:
-    """Let workers sift the chunks, and see that no file was without any record."""
+    """Let workers sift the chunks, and see that there is a record at all."""
     sizes = [_size(task) for task in tasks]
     if not workers and on == "native" and sum(sizes) < _SMALL:
         workers = 1  # starting processes would take longer than the work
