@@ -95,12 +95,16 @@ def load_tokenizer(settings: Settings) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_model(settings: Settings, adapter: Path | None = None) -> "PreTrainedModel":
-    """The base model on this machine's device, in eval mode, with `adapter` on it if given.
+def load_model(
+    settings: Settings, tuned: Path | None = None, *, quantised: bool = False
+) -> "PreTrainedModel":
+    """The base model on this machine's device, in eval mode, tuned if `tuned` is given.
 
     Args:
         settings: `base` says which model and which type of weights.
-        adapter: a plain PEFT adapter folder (safetensors only).
+        tuned: what training wrote: a plain PEFT adapter folder, which goes onto the base, or a
+            whole model's folder, which is loaded in its stead (safetensors only).
+        quantised: keep the frozen weights in NF4 whatever `base.quantisation` says.
 
     Raises:
         BadInput: there is no such model, or the adapter was made for another one.
@@ -109,19 +113,41 @@ def load_model(settings: Settings, adapter: Path | None = None) -> "PreTrainedMo
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    folder = locate(settings)
+    whole = tuned is not None and (tuned / "config.json").is_file()
+    folder = tuned if tuned is not None and whole else locate(settings)
+    dtype = compute_dtype(settings.base)
+    nf4 = {}
+    if quantised or settings.base.quantisation == "nf4":
+        from transformers import BitsAndBytesConfig
+
+        # Double quantisation: Dettmers et al. 2023, https://arxiv.org/abs/2305.14314
+        nf4["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+        nf4["device_map"] = {"": device()}
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=compute_dtype(settings.base),
+            dtype=dtype,
             use_safetensors=True,
             trust_remote_code=settings.base.trust_remote_code,
+            **nf4,
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise PerpetuneError(f"base.model: {folder} cannot be loaded: {error}") from error
-    if adapter is not None:
-        model = load_adapter(model, adapter)
-    return model.to(device()).eval()  # type: ignore[arg-type]
+    if tuned is not None and not whole:
+        model = load_adapter(model, tuned)
+    if not nf4:
+        return model.to(device()).eval()  # type: ignore[arg-type]
+    for module in model.modules():
+        # On some CPUs, evaluation would repack the weights in place for a kernel that has no
+        # backward pass: training after it would fail.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model.eval()
 
 
 def load_adapter(model: Any, adapter: Path) -> Any:

@@ -1,6 +1,6 @@
 """Records as token ids: what the model reads, and which of it is learned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tasks.errors import BadInput
@@ -62,6 +62,27 @@ def encode(record: Record, tokenizer: "AnyTokenizer", max_length: int | None = N
         ids, learned = ids[start : start + max_length], learned[start : start + max_length]
     source = record.origin[0] if record.origin else record.source
     return Example(record.id, source, tuple(ids), tuple(learned))
+
+
+def encode_all(record: Record, tokenizer: "AnyTokenizer", max_length: int) -> list[Example]:
+    """Encode a record as `encode`; of a text longer than `max_length`, no token is lost.
+
+    Such a text is cut into examples of that length. Each begins with the last token of the one
+    before, so that every token but the first is learned once.
+    """
+    if "text" not in record.content:
+        return [encode(record, tokenizer, max_length)]
+    whole = encode(record, tokenizer)
+    starts = range(0, max(1, len(whole.input_ids) - 1), max_length - 1)
+    return [
+        replace(
+            whole,
+            id=whole.id if start == 0 else f"{whole.id}#{start}",
+            input_ids=whole.input_ids[start : start + max_length],
+            learned=whole.learned[start : start + max_length],
+        )
+        for start in starts
+    ]
 
 
 def encode_prompt(record: Record, tokenizer: "PreTrainedTokenizerBase") -> list[int]:

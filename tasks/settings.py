@@ -78,6 +78,9 @@ class Base(Section):
     """Execute code that a hub model ships. Only for models that you have read."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the frozen weights; `auto`: bfloat16 where the machine computes it natively."""
+    quantisation: Literal["nf4"] | None = None
+    """Keep the frozen weights in 4 bits (bitsandbytes NF4), in training as in judging; `qlora`
+    trains on them so in any case."""
 
 
 class Collect(Section):
@@ -207,37 +210,68 @@ class Curate(Section):
         return self
 
 
+Method: TypeAlias = Literal[
+    "full",
+    "feature_extraction",
+    "lora",
+    "qlora",
+    "dora",
+    "adalora",
+    "bottleneck",
+    "prefix",
+    "prompt",
+    "ptuning",
+    "ia3",
+]
+Rank = Annotated[int, Field(ge=1, le=1024)]
+Alpha: TypeAlias = Annotated[float, Field(gt=0)] | Literal["r", "2r"]
+Targets: TypeAlias = Literal["all-linear", "qv", "qkvo"] | list[str]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Tune(Section):
     """One training configuration, and the bounds that every trial of a sweep shares."""
 
-    method: Literal["lora"] = "lora"
+    method: Method = "lora"
     """How the base is adapted."""
-    rank: Annotated[int, Field(ge=1, le=1024)] = 16
-    """LoRA rank r (Hu et al. 2021)."""
-    alpha: Annotated[float, Field(gt=0)] | None = None
-    """LoRA alpha; 2 × rank where not given."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """LoRA dropout."""
-    target_modules: Literal["all-linear"] | list[str] = "all-linear"
-    """Modules that get an adapter, in PEFT's words."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Peak learning rate."""
+    rank: Rank = 16
+    """Rank r of LoRA, QLoRA, DoRA; average rank that AdaLoRA ends with."""
+    alpha: Alpha = "2r"
+    """LoRA's alpha, a number or by the rank: the update is scaled by alpha / r."""
+    dropout: Dropout = 0.0
+    """Dropout before the adapter (LoRA and its kin, bottleneck)."""
+    target_modules: Targets = "all-linear"
+    """Modules that LoRA and its kin adapt: attention's `qv` or `qkvo`, `all-linear`, or names."""
+    virtual_tokens: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Virtual tokens of `prefix`, `prompt` and `ptuning` (usual: 10 to 50)."""
+    ptuning_version: Literal["v1", "v2"] = "v2"
+    """P-tuning: v1 learns the input's prompt through a small network, v2 a prompt in each layer."""
+    bottleneck_size: Annotated[int, Field(ge=1, le=8192)] = 64
+    """Width of the bottleneck adapter (usual: 64 to 256)."""
+    trained_modules: list[str] = ["lm_head"]
+    """What `feature_extraction` trains: the output head, or modules by the end of their names."""
+    learning_rate: Rate | Literal["auto"] = "auto"
+    """Peak learning rate; `auto`: the method's usual one for a model of this width."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     """AdamW weight decay."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Decay after the warm-up."""
     warmup_share: Share = 0.1
-    """Share of the steps in which the rate rises to its peak."""
+    """Share of the steps in which the rate rises to its peak (usual: 0.03 to 0.1)."""
     batch_size: Annotated[int, Field(ge=1)] = 8
-    """Examples an optimiser step."""
+    """Examples an optimiser step, accumulated over as many micro-batches as that takes."""
     micro_batch_tokens: Annotated[int, Field(ge=64)] = 1024
     """Tokens computed at once; a batch is cut into as many parts as that takes."""
+    gradient_checkpointing: bool = False
+    """Keep no activations inside layers and compute them again: less memory, a third more time."""
     max_steps: Annotated[int, Field(ge=1)] = 20
     """Optimiser steps at most."""
     epochs: Positive = 3.0
     """Passes over the training data at most; the earlier of this and `max_steps` ends."""
     max_length: Annotated[int, Field(ge=16)] = 512
-    """Tokens of an example at most; a longer one loses the beginning of its prompt."""
+    """Tokens of an example at most; a longer chat loses the beginning of its prompt, a longer text
+    is cut into several examples."""
     max_gradient_norm: Positive = 1.0
     """Gradients are clipped to this norm."""
     evaluations: Annotated[int, Field(ge=1)] = 4
@@ -246,6 +280,8 @@ class Tune(Section):
     """Validation examples in each of them (the first by hash of their id)."""
     patience: Annotated[int, Field(ge=1)] = 2
     """Stop after so many evaluations without gain."""
+    checkpoint_minutes: Positive = 5.0
+    """A killed run goes on from a checkpoint that is at most so old."""
     mix: dict[str, Share] = {"data/feedback": 0.5}
     """Share of training examples drawn from sources under a path; the rest fills up."""
 
@@ -255,18 +291,28 @@ class Tune(Section):
             raise ValueError("the shares of mix add up to at most 1")
         return self
 
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> Self:
+        if self.method == "feature_extraction" and not self.trained_modules:
+            raise ValueError("feature_extraction trains nothing: name modules in trained_modules")
+        return self
+
 
 class Sweep(Section):
     """The search over configurations; what it does not vary comes from `tune`."""
 
-    rank: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=1)] = [8, 32]
-    """LoRA ranks to try."""
-    learning_rate: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] = [
-        3e-4,
-        1e-3,
-        3e-3,
-    ]
+    rank: Annotated[list[Rank], Field(min_length=1)] = [8, 32]
+    """Ranks to try."""
+    learning_rate: Annotated[list[Rate], Field(min_length=1)] = [3e-4, 1e-3, 3e-3]
     """Learning rates to try (`grid`), or at least two whose ends bound the search."""
+    alpha: list[Alpha] = []
+    """Rules for alpha to try; none: that of `tune`. So for the keys below."""
+    method: list[Method] = []
+    """Methods to try."""
+    target_modules: list[Targets] = []
+    """Target modules to try."""
+    dropout: list[Dropout] = []
+    """Dropouts to try."""
     sampler: Literal["grid", "random", "tpe"] = "grid"
     """How the next configuration is chosen."""
     trials: Annotated[int, Field(ge=1)] = 6
@@ -275,12 +321,34 @@ class Sweep(Section):
     """Successive halving: one of so many trials goes on past a rung (Jamieson & Talwalkar 2016)."""
     prune: bool = True
     """Stop weak trials early."""
+    cohort: Annotated[int, Field(ge=1, le=256)] = 16
+    """Trials proposed and taken from rung to rung together; the next cohort learns from them."""
+    packed: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    """Trials of a cohort that share one forward and backward pass; `auto`: as many as fit into
+    memory and a short measurement finds fastest."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that share the trials of a cohort; the result does not depend on it."""
+    seeds: Annotated[int, Field(ge=0, le=100)] = 0
+    """Train the best configurations again from so many other seeds, to report their spread."""
+    seeds_top: Annotated[int, Field(ge=1)] = 2
+    """How many of the best configurations that is."""
 
     @model_validator(mode="after")
     def _rates_bound_the_search(self) -> Self:
         if self.sampler != "grid" and len(set(self.learning_rate)) < 2:
             raise ValueError(f"the sampler {self.sampler} needs two learning rates as bounds")
         return self
+
+
+class Plan(Section):
+    """What `perpetune plan` reckons with, where the machine does not say it."""
+
+    memory_gb: Positive | None = None
+    """Memory that training may use, in units of 10⁹ bytes; null: what this machine has."""
+    price_per_hour: Annotated[float, Field(ge=0)] = 0.0
+    """What an hour on this machine costs, in the currency of your choice."""
+    adapters: Annotated[int, Field(ge=1)] = 1
+    """How many tuned models (customers, tasks) are to be served from one base."""
 
 
 class Judge(Section):
@@ -364,6 +432,7 @@ class Settings(Section):
     curate: Curate = Curate()
     tune: Tune = Tune()
     sweep: Sweep = Sweep()
+    plan: Plan = Plan()
     judge: Judge = Judge()
     drift: Drift = Drift()
     watch: Watch = Watch()

@@ -6,10 +6,14 @@ where something is learned, and equal input gives equal weights on one machine.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from tasks.tune.spread import Advance
 
 __all__ = ["sweep", "train"]
 
@@ -18,21 +22,19 @@ def train(
     data: Path,
     out: Path,
     settings: Settings,
-    *,
-    report: Callable[[int, float], bool] | None = None,
 ) -> dict[str, Any]:
     """Train the configuration in `settings.tune`.
 
-    Writes into `out`: `best/`, the PEFT adapter with the lowest validation loss; `curve.jsonl`, a
-    line for each optimiser step; and, last of all, `metrics.json`, so that its existence means
-    that the run is whole. Run again, it starts over.
+    Writes into `out`: `best/`, the weights with the lowest validation loss (a PEFT adapter, or
+    the whole model where the method trains its own weights); `curve.jsonl`, a line for each
+    optimiser step; and, last of all, `metrics.json`, so that its existence means that the run is
+    whole. Killed and run again, it goes on from its last checkpoint; run again after its end, it
+    starts over.
 
     Args:
         data: folder with `train.jsonl` and `validation.jsonl`, as `curate` writes them.
         out: folder of this run alone.
         settings: `tune`, `base` and the project's seed matter.
-        report: called with the step and the validation loss at each evaluation; true stops the
-            run there (state `pruned`).
 
     Returns:
         What stands in `metrics.json`: losses are nats per learned token, `tokens_per_second`
@@ -44,7 +46,7 @@ def train(
     """
     from tasks.tune import training
 
-    return training.run(training.prepare(data, settings), out, settings, report=report)
+    return training.run(training.prepare(data, settings), out, settings)
 
 
 def sweep(
@@ -52,25 +54,32 @@ def sweep(
     out: Path,
     settings: Settings,
     *,
-    on_trial: Callable[[dict[str, Any], Path], None] | None = None,
+    on_trial: Callable[[dict[str, Any], Path], None] = lambda *_: None,
+    on_progress: Callable[[list[dict[str, Any]]], None] = lambda _: None,
+    workers: "Callable[[Path], AbstractContextManager[Advance]] | None" = None,
 ) -> dict[str, Any]:
     """Search the configurations in `settings.sweep`; what they do not vary comes from `tune`.
 
     Writes into `out`: `trials/N/`, what `train` writes of each trial; `best/`, a copy of the
-    adapter that won among the completed trials; `curves.png` and `heatmap.png`; and, last of all,
-    `sweep.json`. Killed and run again, it goes on after the last finished trial and proposes the
-    configurations that the unbroken sweep would have proposed.
+    weights that won among the completed trials; `curves.png` and `heatmap.png`; and, last of all,
+    `sweep.json`. Killed and run again, it repeats no finished trial, takes unfinished ones on from
+    their checkpoints, and proposes the configurations that the unbroken sweep would have proposed.
 
     Args:
         data: folder with `train.jsonl` and `validation.jsonl`.
         out: folder of this sweep alone.
         settings: `sweep`, `tune`, `base` and `project` matter.
-        on_trial: called with each finished trial and its folder, in the order of their numbers;
-            after a restart once more for those finished before.
+        on_trial: called with each trial and its folder when it ends; after a restart once more
+            for those that ended before.
+        on_progress: called with all trials as they stand, after every step where they are trained
+            in this process, else after every rung.
+        workers: given the data's folder, where trials are trained instead of here
+            (`tasks.tune.spread` says what workers do).
 
     Returns:
-        What stands in `sweep.json`: `trials`, `best`, `seconds` (including those before a
-        restart), `tokens_trained`, `tokens_per_second`.
+        What stands in `sweep.json`: `trials`, `best`, `selection` (by how much choosing the best
+        flatters it), `seeds` (spread of the best ones over other seeds, where asked for),
+        `seconds` (including those before a restart), `tokens_trained`, `tokens_per_second`.
 
     Raises:
         BadInput: as `train`.
@@ -78,4 +87,6 @@ def sweep(
     """
     from tasks.tune import search
 
-    return search.run(data, out, settings, on_trial=on_trial)
+    return search.run(
+        data, out, settings, on_trial=on_trial, on_progress=on_progress, workers=workers
+    )

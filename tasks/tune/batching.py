@@ -54,20 +54,33 @@ def draw(
     return drawn
 
 
-def packs(examples: Sequence[Example], tokens: int) -> list[list[Example]]:
-    """Cut examples into packs of at most `tokens` tokens, sorted by length.
+def packs(examples: Sequence[Example], tokens: int, side_by_side: int = 1) -> list[list[Example]]:
+    """Cut examples into packs of at most `tokens` tokens and of about equal size.
 
     An example that is longer than `tokens` is a pack of its own.
+
+    Args:
+        examples: at least one.
+        tokens: bound of a pack.
+        side_by_side: packs that are computed at once: their number is a multiple of it, as far as
+            there are examples.
     """
-    cut: list[list[Example]] = []
-    size = 0
-    for example in sorted(examples, key=lambda example: (len(example.input_ids), example.id)):
-        if not cut or size + len(example.input_ids) > tokens:
-            cut.append([])
-            size = 0
-        cut[-1].append(example)
-        size += len(example.input_ids)
-    return cut
+    by_length = sorted(examples, key=lambda each: (-len(each.input_ids), each.id))
+    alone = [[each] for each in by_length if len(each.input_ids) > tokens]
+    rest = by_length[len(alone) :]
+    count = len(alone) + math.ceil(sum(len(each.input_ids) for each in rest) / tokens)
+    while True:
+        count = min(math.ceil(count / side_by_side) * side_by_side, len(by_length))
+        cut: list[list[Example]] = [[] for _ in range(count - len(alone))]
+        sizes = [0] * len(cut)
+        # Longest first, each into the emptiest pack (Graham 1969).
+        for example in rest:
+            emptiest = sizes.index(min(sizes))
+            cut[emptiest].append(example)
+            sizes[emptiest] += len(example.input_ids)
+        if not rest or max(sizes) <= tokens:
+            return [pack for pack in alone + cut if pack]
+        count += 1
 
 
 def first_by_hash(examples: Sequence[Example], count: int) -> list[Example]:

@@ -1,101 +1,266 @@
-"""The training loop: one optimiser step after another, seeded and repeatable."""
+"""The training loop: one optimiser step after another, seeded, repeatable and resumable.
+
+A `Run` is one configuration in training. Runs whose adapters share one base go through it side by
+side, as lanes of the same packs; each keeps its own loss, gradients, clipping, optimiser and
+schedule, so that it trains as it would alone.
+"""
 
 import logging
 import math
 import os
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft import PeftModel
-from tqdm import tqdm
 
 from tasks.encoding import Example
-from tasks.errors import PerpetuneError
 from tasks.settings import Tune
 from tasks.tune.batching import packs
-from tasks.tune.packing import Pack, pack, summed_loss
+from tasks.tune.methods import Adapted
+from tasks.tune.packing import Pack, pack, sequence_losses, summed_losses
 
 log = logging.getLogger(__name__)
 
+Row = dict[str, Any]
+"""A step of the curve: `step` (from 1), `train_loss` (nats a target, before the step),
+`learning_rate`, `tokens` (of the batch), `seconds` (spent on this run so far), and where an
+evaluation was due, `validation_loss`."""
 
-class Diverged(PerpetuneError):
-    """The loss left the finite numbers."""
 
+class Run:
+    """One configuration in training: weights, optimiser, and what it has come to so far."""
 
-def optimise(
-    model: PeftModel, batches: Sequence[Sequence[Example]], validation: Sequence[Pack], tune: Tune
-) -> Iterator[dict[str, Any]]:
-    """Take one optimiser step for each batch; yield a row of the curve after each.
+    def __init__(self, adapted: Adapted, tune: Tune, rate: float, steps: int) -> None:
+        self.adapted, self.tune, self.rate, self.steps = adapted, tune, rate, steps
+        self.parameters = list(adapted.parameters().values())
+        device = self.parameters[0].device
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, weight_decay=tune.weight_decay, fused=device.type in ("cpu", "cuda")
+        )
+        half = next(adapted.network.parameters()).dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(device.type, enabled=half)
+        self.curve: list[Row] = []
+        self.best_loss = math.inf
+        self.best: dict[str, torch.Tensor] | None = None
+        """The weights of `best_loss`, as far as no file holds them yet."""
+        self.best_losses: list[float] = []
+        """Summed loss of each validation example behind `best_loss`."""
+        self.without_gain = 0
+        self.seconds = 0.0
+        self.failure: str | None = None
 
-    A batch is cut into packs of `tune.micro_batch_tokens`; its loss is the mean over all its
-    targets, so that the cut does not change the step.
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return len(self.curve)
 
-    Yields:
-        `step` (from 1), `train_loss` (nats a target, before the step), `learning_rate`, `tokens`
-        (of this batch), `seconds` (since the beginning), and where an evaluation was due,
-        `validation_loss`.
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to do: all steps, no gain for `tune.patience`, or divergence."""
+        stopped = self.without_gain >= self.tune.patience
+        return self.step >= self.steps or stopped or self.failure is not None
 
-    Raises:
-        Diverged: a loss is infinite or not a number.
-    """
-    began = time.perf_counter()
-    device, half = model.device, model.dtype == torch.float16
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, weight_decay=tune.weight_decay, fused=device.type in ("cpu", "cuda")
-    )
-    scaler = torch.amp.GradScaler(device.type, enabled=half)
-    due = evaluation_steps(len(batches), tune.evaluations)
-    bar = tqdm(batches, desc=f"{tune.method} rank {tune.rank}", disable=None, file=sys.stderr)
-    for step, batch in enumerate(bar, start=1):
-        rate = tune.learning_rate * rate_factor(step, len(batches), tune)
-        for group in optimizer.param_groups:
+    def take_step(self, gradients: Sequence[torch.Tensor], loss: float, tokens: int) -> None:
+        """Take an optimiser step.
+
+        Args:
+            gradients: of the (scaled) loss by each parameter.
+            loss: the loss before the step, in nats a target.
+            tokens: those of the batch.
+        """
+        rate = self.rate * rate_factor(self.step + 1, self.steps, self.tune)
+        if not math.isfinite(loss):
+            self.failure = f"the training loss is {loss} at step {self.step + 1}"
+            return
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
-        model.train()
-        targets = sum(example.targets for example in batch)
-        train_loss = 0.0
-        for examples in packs(batch, tune.micro_batch_tokens):
-            loss = summed_loss(model, pack(examples, device)) / targets
-            scaler.scale(loss).backward()
-            train_loss += loss.item()
-        if not math.isfinite(train_loss):
-            raise Diverged(f"the training loss is {train_loss} at step {step}")
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(parameters, tune.max_gradient_norm)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
-        row = {
-            "step": step,
-            "train_loss": train_loss,
-            "learning_rate": rate,
-            "tokens": sum(len(example.input_ids) for example in batch),
-        }
-        if step in due:
-            row["validation_loss"] = validation_loss(model, validation)
-            if not math.isfinite(row["validation_loss"]):
-                raise Diverged(f"the validation loss is {row['validation_loss']} at step {step}")
-            log.info(
-                "step %d of %d: training loss %.4f, validation loss %.4f",
-                step,
-                len(batches),
-                train_loss,
-                row["validation_loss"],
-            )
-            bar.set_postfix(validation=f"{row['validation_loss']:.3f}", refresh=False)
-        yield row | {"seconds": time.perf_counter() - began}
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.tune.max_gradient_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.adapted.after_step(self.step + 1)
+        self.optimizer.zero_grad()
+        row = {"step": self.step + 1, "train_loss": loss, "learning_rate": rate, "tokens": tokens}
+        self.curve.append(row)
+
+    def evaluated(self, losses: torch.Tensor, targets: int) -> None:
+        """Take note of an evaluation after the last step.
+
+        Args:
+            losses: summed loss of each validation example [examples].
+            targets: number of targets of all of them.
+        """
+        loss = float(losses.sum() / targets)
+        if not math.isfinite(loss):
+            self.failure = f"the validation loss is {loss} at step {self.step}"
+            return
+        self.curve[-1]["validation_loss"] = loss
+        self.without_gain += 1
+        if loss < self.best_loss:
+            self.best_loss, self.best_losses = loss, losses.tolist()
+            self.best, self.without_gain = self.adapted.export(), 0
 
 
-@torch.no_grad()
-def validation_loss(model: torch.nn.Module, validation: Sequence[Pack]) -> float:
-    """Mean cross-entropy over all targets of these packs, in nats."""
-    model.eval()
-    total = sum(summed_loss(model, packed).item() for packed in validation)
-    return total / sum(len(packed.targets) for packed in validation)
+def advance(
+    runs: Sequence[Run],
+    batches: Sequence[Sequence[Example]],
+    validation: Sequence[Pack],
+    until: int,
+    *,
+    cores: "Cores",
+    on_step: Callable[[Run], None] = lambda _: None,
+) -> None:
+    """Take runs from their common step to the step `until`, or to their end.
+
+    A batch is cut into packs of `micro_batch_tokens`; its loss is the mean over all its targets, so
+    that the cut does not change the step.
+
+    Args:
+        runs: of one base and of equal settings as far as batches, clipping and evaluations go.
+        batches: those of a whole run.
+        validation: what is evaluated.
+        until: step to stop after.
+        cores: where packs are computed.
+        on_step: called after each step of each run.
+    """
+    due = evaluation_steps(len(batches), runs[0].tune.evaluations)
+    alive = [run for run in runs if not run.ended]
+    while alive and alive[0].step < until:
+        began = time.perf_counter()
+        batch = batches[alive[0].step]
+        losses, gradients = backward(alive, batch, cores)
+        tokens = sum(len(example.input_ids) for example in batch)
+        for run, loss, its_gradients in zip(alive, losses, gradients, strict=True):
+            run.take_step(its_gradients, loss, tokens)
+        alive = [run for run in alive if not run.failure]
+        if alive and alive[0].step in due:
+            first = alive[0].adapted
+            first.share([run.adapted for run in alive])
+            found = evaluate(first.network, validation, len(alive), cores, first.inputs)
+            for run, its_losses in zip(alive, found, strict=True):
+                run.evaluated(its_losses, sum(len(packed.targets) for packed in validation))
+        for run in alive:
+            run.seconds += (time.perf_counter() - began) / len(alive)
+            run.curve[-1]["seconds"] = run.seconds
+            on_step(run)
+        alive = [run for run in alive if not run.ended]
+
+
+def backward(
+    runs: Sequence[Run], batch: Sequence[Example], cores: "Cores"
+) -> tuple[list[float], list[list[torch.Tensor]]]:
+    """Mean loss of the batch, and gradients of the scaled loss by each parameter, for each run."""
+    first = runs[0].adapted
+    first.share([run.adapted for run in runs])
+    first.network.train()
+    every = [parameter for run in runs for parameter in run.parameters]
+    device = every[0].device
+    targets = sum(example.targets for example in batch)
+
+    def one(examples: Sequence[Example]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        packed = pack(examples, device).in_lanes(len(runs))
+        losses = summed_losses(first.network, packed, first.inputs(packed)) / targets
+        return losses.detach(), _gradients(_scaled(runs, losses), every)
+
+    cut = packs(batch, runs[0].tune.micro_batch_tokens, cores.side_by_side)
+    total = torch.zeros(len(runs), device=device)
+    summed: list[torch.Tensor] = []
+    for losses, gradients in cores.map(one, cut):
+        total += losses
+        if summed:
+            torch._foreach_add_(summed, gradients)
+        else:
+            summed = list(gradients)
+    for number, run in enumerate(runs):
+        penalty = run.adapted.penalty()
+        if penalty is not None:
+            total[number] += penalty.detach()
+            torch._foreach_add_(summed, _gradients(_scaled([run], penalty[None]), every))
+    losses = total.tolist()
+    ends = [0]
+    for run in runs:
+        ends.append(ends[-1] + len(run.parameters))
+    return losses, [summed[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+
+
+def _scaled(runs: Sequence[Run], losses: torch.Tensor) -> torch.Tensor:
+    """The sum of the lanes' losses, each by its own run's scale (float16 bases; 1 otherwise)."""
+    return torch.stack(
+        [run.scaler.scale(loss) for run, loss in zip(runs, losses, strict=True)]
+    ).sum()
+
+
+def _gradients(
+    loss: torch.Tensor, parameters: Sequence[torch.nn.Parameter]
+) -> tuple[torch.Tensor, ...]:
+    # Not `backward`: threads that add to one `.grad` would race.
+    return torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+
+
+def evaluate(
+    network: torch.nn.Module,
+    validation: Sequence[Pack],
+    lanes: int,
+    cores: "Cores",
+    inputs: Callable[[Pack], Mapping[str, Any]] = Pack.inputs,
+) -> torch.Tensor:
+    """Cross-entropy in nats of each example, summed over its targets: [lanes, examples]."""
+    network.eval()
+
+    @torch.no_grad()
+    def one(packed: Pack) -> torch.Tensor:
+        packed = packed.in_lanes(lanes)
+        return sequence_losses(network, packed, inputs(packed))
+
+    return torch.cat(list(cores.map(one, validation)), dim=1).double().cpu()
+
+
+class Cores:
+    """Where packs are computed: one after another, or on a CPU two at once, each on half its cores.
+
+    Two packs on one core each are faster than one on two: a single product is too small to share.
+    The cut of a batch does not depend on the number of cores, so neither do the results.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor | None, side_by_side: int) -> None:
+        self._pool = pool
+        self.side_by_side = side_by_side
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """The function's results, in the order of the items."""
+        return map(function, items) if self._pool is None else self._pool.map(function, items)
+
+
+@contextmanager
+def cores(network: torch.nn.Module) -> Iterator[Cores]:
+    """What the device of `network` has for it."""
+    if next(network.parameters()).device.type != "cpu":
+        yield Cores(None, 1)
+        return
+    threads = torch.get_num_threads()
+    if threads < 2 or _draws_randomly(network):
+        # Threads would draw from one generator in no certain order.
+        yield Cores(None, 2)
+        return
+    with ThreadPoolExecutor(2, "pack", torch.set_num_threads, (threads // 2,)) as pool:
+        try:
+            yield Cores(pool, 2)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _draws_randomly(network: torch.nn.Module) -> bool:
+    """Whether a pass in training draws random numbers."""
+    return any(
+        (isinstance(module, torch.nn.Dropout) and module.p > 0)
+        or bool(getattr(module, "attention_dropout", 0))
+        for module in network.modules()
+    )
 
 
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:
@@ -122,7 +287,7 @@ def rate_factor(step: int, steps: int, tune: Tune) -> float:
 
 @contextmanager
 def repeatable(seed: int) -> Iterator[None]:
-    """Equal input gives equal bits in this context (same machine, same number of threads)."""
+    """Equal input gives equal bits in this context (same machine)."""
     # cuBLAS reads this when it is first used; without it, deterministic mode refuses to work.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()

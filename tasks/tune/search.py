@@ -1,39 +1,50 @@
-"""The search over configurations: proposed and judged by Optuna, trained one after another.
+"""The search over configurations: proposed by Optuna, trained in cohorts, halved at rungs.
 
-A trial enters Optuna's database when, and only when, it has ended. While it runs, it lives in a
-study in memory that begins as a copy of the database and whose sampler is seeded by the trial's
-number. So a process may die at any moment: the next one finds the finished trials, proposes what
-would have been proposed, and compares it with what it would have been compared with.
+A cohort is asked for at once and taken from rung to rung together; after each rung the weaker
+trials end. Optuna's database holds the trials as they run, each trial's folder what it needs to go
+on. So a process may die at any moment: the next one finds the cohort, takes each trial on from
+where its folder says that it stands, and compares it with what it would have been compared with.
 """
 
-import datetime
+import contextlib
+import json
 import logging
+import math
 import shutil
+import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import sqlalchemy
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
 from tasks import base_model, files
-from tasks.errors import BadInput, PerpetuneError
-from tasks.settings import Settings, Sweep
-from tasks.tune import pictures, training
-from tasks.tune.loop import Diverged
+from tasks.errors import PerpetuneError
+from tasks.settings import Settings, Sweep, Tune
+from tasks.tune import checkpoint, halving, pictures, selection, training
+from tasks.tune.cohort import Trainer
+from tasks.tune.loop import Run
 from tasks.tune.methods import alpha
+from tasks.tune.spread import Advance, processes
+from tasks.tune.training import Diverged, Job
 
 log = logging.getLogger(__name__)
 
 _STATES = {
+    TrialState.RUNNING: "running",
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+
+Trial = dict[str, Any]
+"""A trial as `sweep.json` holds it."""
 
 
 def run(
@@ -41,7 +52,9 @@ def run(
     out: Path,
     settings: Settings,
     *,
-    on_trial: Callable[[dict[str, Any], Path], None] | None = None,
+    on_trial: Callable[[Trial, Path], None] = lambda *_: None,
+    on_progress: Callable[[list[Trial]], None] = lambda _: None,
+    workers: Callable[[Path], AbstractContextManager[Advance]] | None = None,
 ) -> dict[str, Any]:
     """`tasks.tune.sweep`; its docstring is the contract."""
     key = _key(data, settings)
@@ -49,37 +62,140 @@ def run(
     if done is not None:
         log.info("%s holds this sweep already", out)
         for trial in done["trials"]:
-            _announce(trial, out, on_trial)
+            on_trial(trial, _folder(out, trial["number"]))
         return done
     began = time.perf_counter()
     with _study(key, out, settings) as study:
-        trials = [_row(trial, settings) for trial in study.trials]
-        earlier = sum(trial["seconds"] for trial in trials)
-        for trial in trials:
-            _announce(trial, out, on_trial)
-        count = _count(settings.sweep)
-        prepared = None
-        while len(trials) < count:
-            prepared = prepared or training.prepare(data, settings)
-            trial = _row(_run_trial(study, prepared, out, settings), settings)
-            trials.append(trial)
-            log.info("trial %d of %d: %s", len(trials), count, _sentence(trial))
-            _announce(trial, out, on_trial)
-        return _write_result(key, trials, earlier + time.perf_counter() - began, out)
+        earlier = study.user_attrs.get("seconds", 0.0)
+        board = _Board(study, out, settings, on_progress)
+        for trial in study.trials:
+            if trial.state.is_finished():
+                on_trial(_row(trial, out, settings), _folder(out, trial.number))
+        with _advancing(data, out, settings, workers, board) as advance:
+            while cohort := _cohort(study, out, settings):
+                for trial in _through_rungs(study, cohort, out, settings, advance, board):
+                    on_trial(trial, _folder(out, trial["number"]))
+                    study.set_user_attr("seconds", earlier + time.perf_counter() - began)
+            trials = [_row(trial, out, settings) for trial in study.trials]
+            seeds = _other_seeds(key, _best(trials, out), out, settings, advance)
+        seconds = earlier + time.perf_counter() - began
+        return _write_result(key, trials, seeds, seconds, out, settings)
+
+
+@contextmanager
+def _advancing(
+    data: Path,
+    out: Path,
+    settings: Settings,
+    workers: Callable[[Path], AbstractContextManager[Advance]] | None,
+    board: "_Board",
+) -> Iterator[Advance]:
+    """Who trains: workers elsewhere, processes here, or this process."""
+    if workers is not None:
+        with workers(data) as advance:
+            yield advance
+    elif settings.sweep.workers > 1:
+        with processes(data, settings.sweep.workers) as advance:
+            yield advance
+    else:
+        yield Trainer(data, out / "lanes.json", board.stepped)
+
+
+def _cohort(study: optuna.Study, out: Path, settings: Settings) -> list[optuna.Trial]:
+    """The trials that run, or else the next ones, asked for together; none when all have ended."""
+    sweep = settings.sweep
+    running = [trial.number for trial in study.trials if trial.state == TrialState.RUNNING]
+    asked = len(study.trials)
+    first = min(running, default=asked) // sweep.cohort * sweep.cohort
+    for number in range(asked, min(_count(sweep), first + sweep.cohort)):
+        shutil.rmtree(_folder(out, number), ignore_errors=True)  # of another sweep, or half begun
+        study.sampler = _sampler(settings, number)
+        running.append(study.ask(_space(sweep)).number)
+    # From here on the sampler has no say: a grid would end a study that it thinks exhausted.
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    ids = {trial.number: trial._trial_id for trial in study.trials}
+    return [optuna.Trial(study, ids[number]) for number in running]
+
+
+def _through_rungs(
+    study: optuna.Study,
+    cohort: Sequence[optuna.Trial],
+    out: Path,
+    settings: Settings,
+    advance: Advance,
+    board: "_Board",
+) -> Iterator[Trial]:
+    """Train a cohort from rung to rung; yield each trial as it ends."""
+    sweep = settings.sweep
+    rungs = halving.rungs(settings.tune.evaluations, sweep.reduction_factor) if sweep.prune else []
+    running = {trial.number: trial for trial in cohort}
+    jobs = {number: _job(trial, out, settings) for number, trial in running.items()}
+    for rung in [*rungs, None]:
+        begun = [n for n in running if not (jobs[n].out / "metrics.json").is_file()]
+        if begun:
+            advance([jobs[number] for number in begun], rung)
+        for number, trial in [*running.items()]:
+            if _report(trial, jobs[number]):
+                del running[number]
+                yield _ended(study, number, out, settings)
+        if rung is None:
+            break
+        standing = {
+            trial.number: trial.intermediate_values[rung]
+            for trial in study.trials
+            if rung in trial.intermediate_values and trial.state != TrialState.FAIL
+        }
+        here = {number: standing.pop(number) for number in [*running] if number in standing}
+        for number in sorted(
+            here.keys() - halving.promoted(here, [*standing.values()], sweep.reduction_factor)
+        ):
+            training.finish(jobs[number], "pruned")
+            study.tell(running.pop(number), state=TrialState.PRUNED)
+            yield _ended(study, number, out, settings)
+        board.show()
+
+
+def _report(trial: optuna.Trial, job: Job) -> bool:
+    """Enter a trial's evaluations, and its end if it has come; whether it has."""
+    study = trial.study
+    progress = checkpoint.read_progress(job.out)
+    curve = files.read_jsonl(job.out / "curve.jsonl") if progress is None else progress["curve"]
+    losses = [row["validation_loss"] for row in curve if "validation_loss" in row]
+    known = study.trials[trial.number].intermediate_values
+    for evaluation, loss in enumerate(losses, start=1):
+        if evaluation not in known:
+            trial.report(loss, evaluation)
+    if progress is not None and not progress["ended"]:
+        return False
+    try:
+        metrics = training.finish(job) if progress else files.read_json(job.out / "metrics.json")
+    except Diverged as error:
+        log.warning("trial %d failed: %s; lower sweep.learning_rate", trial.number, error)
+        study.tell(trial, state=TrialState.FAIL)
+        return True
+    if metrics["state"] == "pruned":
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, metrics["validation_loss"])
+    return True
+
+
+def _ended(study: optuna.Study, number: int, out: Path, settings: Settings) -> Trial:
+    trial = _row(study.trials[number], out, settings)
+    log.info("%s", _sentence(trial))
+    return trial
 
 
 def _key(data: Path, settings: Settings) -> str:
     """Equal keys mean that a sweep would give the same trials."""
-    paths = [data / "train.jsonl", data / "validation.jsonl"]
-    for path in paths:
-        if not path.is_file():
-            raise BadInput(f"{path}: no such file; `perpetune curate` writes it")
     return files.content_key(
-        [files.md5(path) for path in paths],
+        [files.md5(path) for path in training.split_files(data)],
         base_model.identity(settings),
-        settings.base.dtype,
-        settings.tune.model_dump(mode="json", exclude={"rank", "learning_rate"}),
-        settings.sweep.model_dump(mode="json"),
+        settings.base.plain(),
+        settings.tune.model_dump(
+            mode="json", exclude={"rank", "learning_rate", "checkpoint_minutes"}
+        ),
+        settings.sweep.model_dump(mode="json", exclude={"workers", "packed"}),
         settings.project.seed,
     )
 
@@ -115,104 +231,92 @@ def _study(key: str, out: Path, settings: Settings) -> Iterator[optuna.Study]:
 
 
 def _is_whole(trial: FrozenTrial, out: Path) -> bool:
-    failed = trial.state == TrialState.FAIL
-    return failed or (_folder(out, trial.number) / "metrics.json").is_file()
+    unfinished = trial.state in (TrialState.FAIL, TrialState.RUNNING)
+    return unfinished or (_folder(out, trial.number) / "metrics.json").is_file()
+
+
+def _space(sweep: Sweep) -> dict[str, optuna.distributions.BaseDistribution]:
+    """What is varied. Optuna's choices are plain values, so that others stand there as JSON."""
+    distributions = optuna.distributions
+    space: dict[str, optuna.distributions.BaseDistribution] = {
+        name: distributions.CategoricalDistribution([_choice(value) for value in values])
+        for name in ("rank", "alpha", "method", "target_modules", "dropout")
+        if (values := getattr(sweep, name))
+    }
+    rates = sweep.learning_rate
+    space["learning_rate"] = (
+        distributions.CategoricalDistribution(rates)
+        if sweep.sampler == "grid"
+        else distributions.FloatDistribution(min(rates), max(rates), log=True)
+    )
+    return space
+
+
+def _choice(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def _tune(params: Mapping[str, Any], settings: Settings) -> Tune:
+    chosen = {
+        name: json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+        for name, value in params.items()
+    }
+    return settings.tune.model_copy(update=chosen)
 
 
 def _count(sweep: Sweep) -> int:
-    grid = len(sweep.rank) * len(sweep.learning_rate)
-    return min(sweep.trials, grid) if sweep.sampler == "grid" else sweep.trials
+    if sweep.sampler != "grid":
+        return sweep.trials
+    return min(sweep.trials, math.prod(len(values) for values in _grid(sweep).values()))
 
 
-def _run_trial(
-    stored: optuna.Study, prepared: training.Prepared, out: Path, settings: Settings
-) -> FrozenTrial:
-    """Propose the next configuration, train it, and add the ended trial to the stored study."""
-    study = optuna.create_study(
-        sampler=_sampler(settings, len(stored.trials)), pruner=_pruner(settings.sweep)
-    )
-    study.add_trials(stored.trials)
-    trial = study.ask(_space(settings.sweep))
-    tune = settings.tune.model_copy(update=trial.params)
-    folder = _folder(out, trial.number)
-    if folder.exists():
-        shutil.rmtree(folder)
-    began = time.perf_counter()
-    evaluations = 0
-
-    def report(_step: int, validation_loss: float) -> bool:
-        # Rungs are counted in evaluations, so that each falls on one.
-        nonlocal evaluations
-        evaluations += 1
-        trial.report(validation_loss, evaluations)
-        return trial.should_prune()
-
-    try:
-        trained = settings.model_copy(update={"tune": tune})
-        metrics = training.run(prepared, folder, trained, report=report)
-    except Diverged as error:
-        log.warning("trial %d failed: %s; lower sweep.learning_rate", trial.number, error)
-        metrics = {"state": "failed", "validation_loss": None}
-    curve = files.read_jsonl(folder / "curve.jsonl")
-    ended = study.trials[-1]
-    if metrics["state"] == "failed":
-        # A trial that came to nothing must not have stopped those that it led for a while.
-        ended.system_attrs = {
-            name: value
-            for name, value in ended.system_attrs.items()
-            if not name.startswith("completed_rung")
-        }
-    ended.state = next(state for state, name in _STATES.items() if name == metrics["state"])
-    ended.value = metrics["validation_loss"]
-    ended.user_attrs = {
-        "steps": len(curve),
-        "tokens": sum(row["tokens"] for row in curve),
-        "seconds": time.perf_counter() - began,
+def _grid(sweep: Sweep) -> dict[str, Sequence[Any]]:
+    return {
+        name: each.choices
+        for name, each in _space(sweep).items()
+        if isinstance(each, optuna.distributions.CategoricalDistribution)
     }
-    ended.datetime_complete = datetime.datetime.now()
-    stored.add_trial(ended)
-    return stored.trials[-1]
 
 
 def _sampler(settings: Settings, number: int) -> optuna.samplers.BaseSampler:
     sweep = settings.sweep
     if sweep.sampler == "grid":
-        grid: dict[str, list[Any]] = {"rank": sweep.rank, "learning_rate": sweep.learning_rate}
+        grid = {name: list(values) for name, values in _grid(sweep).items()}
         return optuna.samplers.GridSampler(grid, seed=settings.project.seed)
     seed = int(files.content_key(settings.project.seed, number)[:8], 16)
     if sweep.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed)
+    # Told of the cohort's other trials as bad ones, it keeps away from them.
+    return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
-def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
-    if not sweep.prune:
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=1, reduction_factor=sweep.reduction_factor
-    )
+def _job(trial: optuna.Trial, out: Path, settings: Settings) -> Job:
+    tune = _tune(trial.params, settings)
+    return Job(_folder(out, trial.number), settings.model_copy(update={"tune": tune}))
 
 
-def _space(sweep: Sweep) -> dict[str, optuna.distributions.BaseDistribution]:
-    rates = sweep.learning_rate
-    return {
-        "rank": optuna.distributions.CategoricalDistribution(sweep.rank),
-        "learning_rate": (
-            optuna.distributions.CategoricalDistribution(rates)
-            if sweep.sampler == "grid"
-            else optuna.distributions.FloatDistribution(min(rates), max(rates), log=True)
-        ),
-    }
-
-
-def _row(trial: FrozenTrial, settings: Settings) -> dict[str, Any]:
-    tune = settings.tune.model_copy(update=trial.params)
+def _row(trial: FrozenTrial, out: Path, settings: Settings) -> Trial:
+    folder = _folder(out, trial.number)
+    tune = _tune(trial.params, settings)
+    progress = checkpoint.read_progress(folder)
+    if progress is not None:
+        curve, seconds, loss = progress["curve"], progress["seconds"], progress["best_loss"]
+    elif (folder / "metrics.json").is_file():
+        metrics = files.read_json(folder / "metrics.json")
+        curve, seconds = files.read_jsonl(folder / "curve.jsonl"), metrics["seconds"]
+        loss = metrics["validation_loss"]
+    else:
+        curve = files.read_jsonl(folder / "curve.jsonl") if folder.is_dir() else []
+        seconds, loss = sum(row.get("seconds", 0.0) for row in curve), None
+    varied = {name: getattr(tune, name) for name in trial.params}
     return {
         "number": trial.number,
-        "params": trial.params | {"alpha": alpha(tune)},
+        "params": varied | {"alpha": alpha(tune)},
         "state": _STATES[trial.state],
-        "validation_loss": trial.value,
-        **trial.user_attrs,
+        "steps": len(curve),
+        "validation_loss": None if trial.state == TrialState.FAIL else loss,
+        "tokens": sum(row["tokens"] for row in curve),
+        "seconds": seconds,
     }
 
 
@@ -220,42 +324,131 @@ def _folder(out: Path, number: int) -> Path:
     return out / "trials" / str(number)
 
 
-def _announce(
-    trial: dict[str, Any], out: Path, on_trial: Callable[[dict[str, Any], Path], None] | None
-) -> None:
-    if on_trial is not None:
-        on_trial(trial, _folder(out, trial["number"]))
+class _Board:
+    """The trials as they stand, for whoever watches."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        out: Path,
+        settings: Settings,
+        on_progress: Callable[[list[Trial]], None],
+    ) -> None:
+        self._study, self._out, self._settings = study, out, settings
+        self._on_progress = on_progress
+        self._rows: dict[Path, Trial] = {}
+
+    def show(self) -> None:
+        """Take all trials from the study anew."""
+        self._rows = {
+            _folder(self._out, trial.number): _row(trial, self._out, self._settings)
+            for trial in self._study.trials
+        }
+        self._on_progress([*self._rows.values()])
+
+    def stepped(self, job: Job, run: Run) -> None:
+        """A run that is trained in this process has taken a step."""
+        if job.out not in self._rows:
+            self.show()
+        if job.out in self._rows:  # other seeds of a winner are no trials
+            self._rows[job.out] |= {
+                "steps": run.step,
+                "validation_loss": run.best_loss if math.isfinite(run.best_loss) else None,
+                "seconds": run.seconds,
+                "learning_rate": run.curve[-1]["learning_rate"],
+                "seconds_left": run.seconds / run.step * (run.steps - run.step),
+            }
+            self._on_progress([*self._rows.values()])
 
 
-def _sentence(trial: dict[str, Any]) -> str:
-    params, loss = trial["params"], trial["validation_loss"]
+def _sentence(trial: Trial) -> str:
+    loss = trial["validation_loss"]
+    named = {name.replace("_", " "): value for name, value in trial["params"].items()}
+    configuration = ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in named.items()
+    )
     return (
-        f"rank {params['rank']}, learning rate {params['learning_rate']:g}: {trial['state']} "
-        f"after {trial['steps']} steps and {trial['seconds']:.0f} s, validation loss "
+        f"trial {trial['number']} ({configuration}): {trial['state']} after {trial['steps']} steps "
+        f"and {trial['seconds']:.0f} s, validation loss "
         f"{'none' if loss is None else f'{loss:.4f}'}"
     )
 
 
-def _write_result(
-    key: str, trials: list[dict[str, Any]], seconds: float, out: Path
-) -> dict[str, Any]:
+def _best(trials: Sequence[Trial], out: Path) -> list[Trial]:
+    """The complete trials, best first."""
     complete = [trial for trial in trials if trial["state"] == "complete"]
     if not complete:
         raise PerpetuneError(
             f"{out}: all {len(trials)} trials failed; lower sweep.learning_rate in params.yaml"
         )
-    best = min(complete, key=lambda trial: (trial["validation_loss"], trial["number"]))
+    return sorted(complete, key=lambda trial: (trial["validation_loss"], trial["number"]))
+
+
+def _other_seeds(
+    key: str, best: Sequence[Trial], out: Path, settings: Settings, advance: Advance
+) -> list[dict[str, Any]]:
+    """The best configurations trained again from other seeds, and how far their losses spread."""
+    sweep, project = settings.sweep, settings.project
+    jobs: dict[tuple[int, int], Job] = {}
+    for trial in best[: sweep.seeds_top] if sweep.seeds else []:
+        for seed in range(project.seed + 1, project.seed + 1 + sweep.seeds):
+            tune = settings.tune.model_copy(update=trial["params"])
+            own = {"tune": tune, "project": project.model_copy(update={"seed": seed})}
+            folder = out / "seeds" / key / f"{trial['number']}-{seed}"
+            jobs[trial["number"], seed] = Job(folder, settings.model_copy(update=own))
+    missing = [job for job in jobs.values() if not (job.out / "metrics.json").is_file()]
+    if missing:
+        advance(missing, None)
+    found: dict[int, list[float | None]] = {}
+    for (number, _), job in jobs.items():
+        with contextlib.suppress(Diverged):
+            if job in missing:
+                training.finish(job)
+        path = job.out / "metrics.json"
+        loss = files.read_json(path)["validation_loss"] if path.is_file() else None
+        found.setdefault(number, []).append(loss)
+    spread = []
+    for trial in best:
+        if trial["number"] in found:
+            losses = [trial["validation_loss"], *found[trial["number"]]]
+            finite = [loss for loss in losses if loss is not None]
+            spread.append(
+                {
+                    "number": trial["number"],
+                    "validation_losses": losses,
+                    "mean": statistics.mean(finite),
+                    "standard_deviation": statistics.stdev(finite) if len(finite) > 1 else None,
+                }
+            )
+    return spread
+
+
+def _write_result(
+    key: str,
+    trials: list[Trial],
+    seeds: list[dict[str, Any]],
+    seconds: float,
+    out: Path,
+    settings: Settings,
+) -> dict[str, Any]:
+    complete = _best(trials, out)
+    best = complete[0]
+    folder = _folder(out, best["number"])
     with files.atomic_folder(out / "best") as building:
-        winner = _folder(out, best["number"]) / "best"
-        shutil.copytree(winner, building, dirs_exist_ok=True)
+        shutil.copytree(folder / "best", building, dirs_exist_ok=True)
     curves = {
         trial["number"]: files.read_jsonl(_folder(out, trial["number"]) / "curve.jsonl")
         for trial in trials
     }
     pictures.draw_curves(trials, curves, best["number"], out / "curves.png")
     pictures.draw_heatmap(trials, best["number"], out / "heatmap.png")
+    validation = {
+        trial["number"]: files.read_jsonl(_folder(out, trial["number"]) / "validation.jsonl")
+        for trial in complete
+    }
     tokens = sum(trial["tokens"] for trial in trials)
-    metrics = files.read_json(_folder(out, best["number"]) / "metrics.json")
+    metrics = files.read_json(folder / "metrics.json")
     result = {
         "key": key,
         "trials": trials,
@@ -266,6 +459,12 @@ def _write_result(
             "adapter": str(out / "best"),
         },
         "initial_validation_loss": metrics["initial_validation_loss"],
+        "selection": selection.expected_optimism(
+            {n: np.array([row["loss"] for row in rows]) for n, rows in validation.items()},
+            np.array([row["targets"] for row in validation[best["number"]]]),
+            seed=settings.project.seed,
+        ),
+        "seeds": seeds,
         "seconds": seconds,
         "tokens_trained": tokens,
         "tokens_per_second": tokens / seconds,

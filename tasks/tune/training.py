@@ -1,28 +1,38 @@
-"""One configuration, trained: what is read, what is kept, what is written."""
+"""Configurations in training: what is read, what is kept, what is written.
+
+`advance` is stateless between calls: it takes up each run where its folder says that it stands,
+and leaves it there again. So a run that was killed, one that a sweep has stopped at a rung, and one
+that goes on in another process are all the same.
+"""
 
 import logging
 import math
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from peft import PeftModel, get_peft_model_state_dict
-from safetensors.torch import save_file
+from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from tasks import base_model, files, records
-from tasks.encoding import Example, encode
-from tasks.errors import BadInput
+from tasks.encoding import Example, encode_all
+from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import Settings
+from tasks.tune import checkpoint, loop, ranges
 from tasks.tune.batching import batches, first_by_hash, packs
-from tasks.tune.loop import optimise, repeatable, validation_loss
-from tasks.tune.methods import adapted, alpha
+from tasks.tune.loop import Run, cores, evaluate, evaluation_steps, repeatable
+from tasks.tune.methods import METHODS, Adapted, alpha, lanes
 from tasks.tune.packing import Pack, pack, packed_attention
 
 log = logging.getLogger(__name__)
+
+
+class Diverged(PerpetuneError):
+    """The loss left the finite numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,15 @@ class Prepared:
     train: list[Example]
     validation: list[Pack]
     base_loss: float
+    data_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A configuration and the folder of its run."""
+
+    out: Path
+    settings: Settings
 
 
 def prepare(data: Path, settings: Settings) -> Prepared:
@@ -42,19 +61,115 @@ def prepare(data: Path, settings: Settings) -> Prepared:
         BadInput: a file of `data` is missing, empty or damaged, or holds nothing to learn.
     """
     tune = settings.tune
+    paths = split_files(data)
+    tokenizer = base_model.load_tokenizer(settings)
+    train, validation = (_encoded(path, tokenizer, tune.max_length) for path in paths)
+    base = base_model.load_model(settings, quantised=METHODS[tune.method].quantised)
+    held_out = first_by_hash(validation, tune.validation_examples)
+    with repeatable(settings.project.seed), packed_attention(base), cores(base) as here:
+        cut = packs(held_out, tune.micro_batch_tokens, here.side_by_side)
+        evaluated = [pack(part, base.device) for part in cut]
+        losses = evaluate(base, evaluated, 1, here)
+    base_loss = float(losses.sum() / sum(len(packed.targets) for packed in evaluated))
+    log.info("%d training examples; base model's validation loss %.4f", len(train), base_loss)
+    return Prepared(base, train, evaluated, base_loss, files.content_key(*map(files.md5, paths)))
+
+
+def split_files(data: Path) -> list[Path]:
+    """The files of `data` that training reads.
+
+    Raises:
+        BadInput: one of them is missing.
+    """
     paths = [data / "train.jsonl", data / "validation.jsonl"]
     for path in paths:
         if not path.is_file():
             raise BadInput(f"{path}: no such file; `perpetune curate` writes it")
-    tokenizer = base_model.load_tokenizer(settings)
-    train, validation = (_encoded(path, tokenizer, tune.max_length) for path in paths)
-    base = base_model.load_model(settings)
-    held_out = first_by_hash(validation, tune.validation_examples)
-    evaluated = [pack(part, base.device) for part in packs(held_out, tune.micro_batch_tokens)]
-    with repeatable(settings.project.seed), packed_attention(base):
-        base_loss = validation_loss(base, evaluated)
-    log.info("%d training examples; base model's validation loss %.4f", len(train), base_loss)
-    return Prepared(base, train, evaluated, base_loss)
+    return paths
+
+
+def advance(
+    prepared: Prepared,
+    jobs: Sequence[Job],
+    evaluations: int | None = None,
+    *,
+    on_step: Callable[[int, Run], None] = lambda *_: None,
+) -> None:
+    """Take runs on from where their folders say that they stand.
+
+    Several jobs share each pass through the base: their method allows it, and their settings differ
+    in rank, alpha, learning rate and target modules only.
+
+    Args:
+        prepared: of the same data, base and seed.
+        jobs: at least one.
+        evaluations: stop after so many evaluations; at the end where not given.
+        on_step: called after each step with the job's place in `jobs` and its run.
+    """
+    first = jobs[0].settings
+    plan = batches(prepared.train, first.tune, first.project.seed)
+    keys = [_key(prepared, job.settings) for job in jobs]
+    facts = {
+        "initial_validation_loss": prepared.base_loss,
+        "train_examples": len(prepared.train),
+        "validation": [
+            {"id": name, "targets": count}
+            for packed in prepared.validation
+            for name, count in zip(packed.ids, packed.counts, strict=True)
+        ],
+    }
+    with attached(prepared, jobs, len(plan)) as runs, cores(runs[0].adapted.network) as here:
+        for run, key, job in zip(runs, keys, jobs, strict=True):
+            checkpoint.load(run, key, job.out)
+        saved = time.monotonic()
+
+        def save() -> None:
+            for run, key, job in zip(runs, keys, jobs, strict=True):
+                checkpoint.save(run, key, job.out, job.settings, facts)
+
+        def stepped(run: Run) -> None:
+            nonlocal saved
+            on_step(runs.index(run), run)
+            if time.monotonic() - saved > 60 * first.tune.checkpoint_minutes:
+                save()
+                saved = time.monotonic()
+
+        due = sorted(evaluation_steps(len(plan), first.tune.evaluations))
+        end = due[-1 if evaluations is None else min(evaluations, len(due)) - 1]
+        while True:
+            alive = [run for run in runs if not run.ended and run.step < end]
+            if not alive:
+                break
+            # A process may have died between two lanes' checkpoints: who is behind catches up.
+            steps = sorted({run.step for run in alive})
+            behind = [run for run in alive if run.step == steps[0]]
+            target = steps[1] if len(steps) > 1 else end
+            loop.advance(behind, plan, prepared.validation, target, cores=here, on_step=stepped)
+        save()
+
+
+@contextmanager
+def attached(prepared: Prepared, jobs: Sequence[Job], steps: int) -> Iterator[list[Run]]:
+    """Fresh runs of these jobs on the base, which is what it was afterwards."""
+    base, tunes = prepared.base, [job.settings.tune for job in jobs]
+    tune = tunes[0]
+    method = METHODS[tune.method]
+    with ExitStack() as stack:
+        stack.enter_context(repeatable(jobs[0].settings.project.seed))
+        stack.enter_context(packed_attention(base))
+        if tune.gradient_checkpointing:
+            base.gradient_checkpointing_enable({"use_reentrant": False})
+            stack.callback(base.gradient_checkpointing_disable)
+        adapted: list[Adapted]
+        if method.shares:
+            adapted = [*stack.enter_context(lanes(base, tunes))]
+        else:
+            adapted = [stack.enter_context(method.attach(base, tune, steps))]
+        width = base.config.get_text_config().hidden_size
+        yield [
+            Run(each, tune, ranges.learning_rate(tune, width), steps)
+            for each, tune in zip(adapted, tunes, strict=True)
+        ]
 
 
 def run(
@@ -62,91 +177,98 @@ def run(
     out: Path,
     settings: Settings,
     *,
-    report: Callable[[int, float], bool] | None = None,
+    on_step: Callable[[Run], None] = lambda _: None,
 ) -> dict[str, Any]:
     """`tasks.tune.train` on data and base model that are prepared already."""
-    tune, seed, base = settings.tune, settings.project.seed, prepared.base
     (out / "metrics.json").unlink(missing_ok=True)
-    began = time.perf_counter()
-    plan = batches(prepared.train, tune, seed)
-    curve: list[dict[str, Any]] = []
-    best_loss, best = math.inf, dict[str, torch.Tensor]()
-    without_gain, state = 0, "complete"
-    try:
-        with repeatable(seed), packed_attention(base), adapted(base, tune) as model:
-            trainable, whole = model.get_nb_trainable_parameters()
-            for row in optimise(model, plan, prepared.validation, tune):
-                curve.append(row)
-                if "validation_loss" not in row:
-                    continue
-                loss = row["validation_loss"]
-                without_gain += 1
-                if loss < best_loss:
-                    best_loss, best, without_gain = loss, _weights(model), 0
-                stop = report is not None and report(row["step"], loss)
-                if len(curve) == len(plan):
-                    break  # there is nothing left to stop
-                if stop:
-                    state = "pruned"
-                    break
-                if without_gain == tune.patience:
-                    log.info("no gain in %d evaluations: stopping early", without_gain)
-                    break
-            _write_adapter(out / "best", best, model, settings)
-    finally:
-        files.write_jsonl(out / "curve.jsonl", curve)
-    seconds = time.perf_counter() - began
-    tokens = sum(row["tokens"] for row in curve)
+    tune = settings.tune
+    steps = len(batches(prepared.train, tune, settings.project.seed))
+    with tqdm(total=steps, desc=f"{tune.method}", disable=None, file=sys.stderr) as bar:
+
+        def stepped(_: int, run: Run) -> None:
+            bar.update(run.step - bar.n)
+            row = run.curve[-1]
+            if "validation_loss" in row:
+                log.info(
+                    "step %d of %d: training loss %.4f, validation loss %.4f",
+                    run.step,
+                    steps,
+                    row["train_loss"],
+                    row["validation_loss"],
+                )
+                bar.set_postfix(validation=f"{row['validation_loss']:.3f}", refresh=False)
+            on_step(run)
+
+        advance(prepared, [Job(out, settings)], on_step=stepped)
+    return finish(Job(out, settings))
+
+
+def finish(job: Job, state: str = "complete") -> dict[str, Any]:
+    """Turn a checkpoint into results: `best/`, `curve.jsonl`, `validation.jsonl`, `metrics.json`.
+
+    Args:
+        job: it stands at its end, or where it is to end.
+        state: how it ended, `complete` or `pruned`.
+
+    Raises:
+        Diverged: its loss left the finite numbers; its curve is kept.
+    """
+    out, tune = job.out, job.settings.tune
+    progress = checkpoint.read_progress(out)
+    if progress is None:
+        raise PerpetuneError(f"{out}: no checkpoint to finish from")
+    curve = progress["curve"]
+    files.write_jsonl(out / "curve.jsonl", curve)
+    if progress["failure"]:
+        checkpoint.remove(out)
+        raise Diverged(progress["failure"])
+    checkpoint.keep_best(out)
+    rows = zip(progress["validation"], progress["best_losses"], strict=True)
+    files.write_jsonl(out / "validation.jsonl", [row | {"loss": loss} for row, loss in rows])
+    seconds, tokens = progress["seconds"], sum(row["tokens"] for row in curve)
+    examples = progress["train_examples"]
     metrics = {
         "method": tune.method,
-        "params": tune.model_dump(mode="json", exclude={"method", "mix"}) | {"alpha": alpha(tune)},
+        "params": tune.model_dump(mode="json", exclude={"method", "mix", "checkpoint_minutes"})
+        | {"alpha": alpha(tune), "learning_rate": progress["rate"]},
         "state": state,
         "steps": len(curve),
-        "epochs": sum(len(batch) for batch in plan[: len(curve)]) / len(prepared.train),
-        "validation_loss": best_loss,
-        "initial_validation_loss": prepared.base_loss,
+        "epochs": min(len(curve) * tune.batch_size, math.ceil(tune.epochs * examples)) / examples,
+        "validation_loss": progress["best_loss"],
+        "initial_validation_loss": progress["initial_validation_loss"],
         "train_loss": curve[-1]["train_loss"],
         "tokens_trained": tokens,
         "tokens_per_second": tokens / seconds,
         "seconds": seconds,
-        "trainable_parameters": trainable,
-        "trainable_share": trainable / whole,
+        "trainable_parameters": progress["trainable_parameters"],
+        "trainable_share": progress["trainable_share"],
         "adapter": str(out / "best"),
     }
     files.write_json(out / "metrics.json", metrics)
+    checkpoint.remove(out)
     return metrics
 
 
+def _key(prepared: Prepared, settings: Settings) -> str:
+    """Equal keys mean equal runs: only then does one go on where another was stopped."""
+    return files.content_key(
+        prepared.data_key,
+        base_model.identity(settings),
+        settings.base.plain(),
+        settings.tune.model_dump(mode="json", exclude={"checkpoint_minutes"}),
+        settings.project.seed,
+    )
+
+
 def _encoded(path: Path, tokenizer: Any, max_length: int) -> list[Example]:
-    examples = [encode(record, tokenizer, max_length) for record in records.load([path])]
+    examples = [
+        example
+        for record in records.load([path])
+        for example in encode_all(record, tokenizer, max_length)
+    ]
     learnable = [example for example in examples if example.targets]
     if len(learnable) < len(examples):
         log.warning("%s: %d records hold nothing to learn", path, len(examples) - len(learnable))
     if not learnable:
         raise BadInput(f"{path}: no record holds anything to learn; mend the data or curate again")
     return learnable
-
-
-def _weights(model: PeftModel) -> dict[str, torch.Tensor]:
-    # Asked for "auto", PEFT looks the base model up on the hub.
-    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-
-
-def _write_adapter(
-    folder: Path, weights: dict[str, torch.Tensor], model: PeftModel, settings: Settings
-) -> None:
-    """A plain PEFT adapter folder, equal byte for byte for equal weights.
-
-    The base stands in it as `params.yaml` names it, not as a path of this machine.
-    """
-    config = model.peft_config["default"].to_dict() | {
-        "base_model_name_or_path": settings.base.model,
-        "revision": settings.base.revision,
-        "inference_mode": True,
-    }
-    # PEFT keeps the target modules as a set, whose order changes from process to process.
-    plain = {key: sorted(item) if isinstance(item, set) else item for key, item in config.items()}
-    with files.atomic_folder(folder) as building:
-        save_file(weights, building / "adapter_model.safetensors", metadata={"format": "pt"})
-        files.write_json(building / "adapter_config.json", plain)

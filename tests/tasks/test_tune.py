@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,11 +26,14 @@ from transformers import (
 from tasks import files, records
 from tasks.encoding import Example, encode
 from tasks.errors import BadInput, PerpetuneError
-from tasks.settings import Tune
+from tasks.settings import Tune, load_settings
 from tasks.tune import train
-from tasks.tune.loop import Diverged, evaluation_steps, rate_factor
-from tasks.tune.lora import fuse
-from tasks.tune.packing import pack, packed_attention, summed_loss
+from tasks.tune.loop import evaluation_steps, rate_factor
+from tasks.tune.methods.fused_lora import fuse
+from tasks.tune.packing import pack, packed_attention, summed_losses
+from tasks.tune.training import Diverged
+
+from tests.conftest import PROJECT
 
 CPU = torch.device("cpu")
 COLOURS = ["red", "green", "blue", "white", "black", "yellow"]
@@ -106,8 +113,8 @@ def test_a_pack_gives_each_sequence_the_loss_that_padding_gives_it(tiny_base: Pa
     model = load_plain(tiny_base)
     expected = padded_losses(model, examples)
     with packed_attention(model):
-        alone = torch.stack([summed_loss(model, pack([each], CPU)) for each in examples])
-        together = summed_loss(model, pack(examples, CPU))
+        alone = torch.stack([summed_losses(model, pack([each], CPU))[0] for each in examples])
+        together = summed_losses(model, pack(examples, CPU)).sum()
     torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(together, expected.sum(), rtol=1e-5, atol=1e-5)
 
@@ -120,7 +127,7 @@ def test_positions_start_anew_with_each_sequence():
     torch.nn.init.normal_(model.transformer.wpe.weight)
     examples = some_examples([12, 30, 12])
     with packed_attention(model):
-        together = summed_loss(model, pack(examples, CPU))
+        together = summed_losses(model, pack(examples, CPU)).sum()
     torch.testing.assert_close(together, padded_losses(model, examples).sum())
 
 
@@ -131,7 +138,7 @@ def test_a_pack_gives_the_gradients_that_padding_gives(tiny_base: Path):
         model = load_plain(tiny_base)
         if packed:
             with packed_attention(model):
-                summed_loss(model, pack(examples, CPU)).backward()
+                summed_losses(model, pack(examples, CPU)).backward()
         else:
             padded_losses(model, examples).sum().backward()
         gradients.append({name: each.grad for name, each in model.named_parameters()})
@@ -156,9 +163,9 @@ def test_a_sequence_beyond_a_sliding_window_is_refused():
     model = MistralForCausalLM(config).eval()
     short, long = (Example("a", "x", (5,) * n, (True,) * n) for n in (8, 9))
     with packed_attention(model):
-        assert summed_loss(model, pack([short, short], CPU)).isfinite()
+        assert summed_losses(model, pack([short, short], CPU)).isfinite()
         with pytest.raises(PerpetuneError, match=r"sliding window.*tune\.max_length"):
-            summed_loss(model, pack([short, long], CPU))
+            summed_losses(model, pack([short, long], CPU))
 
 
 # LoRA
@@ -204,6 +211,7 @@ def test_training_lowers_the_loss_and_writes_exactly_its_files(data, tmp_path, m
         "best/adapter_model.safetensors",
         "curve.jsonl",
         "metrics.json",
+        "validation.jsonl",
     ]
     assert files.read_json(out / "metrics.json") == metrics
     assert metrics["state"] == "complete"
@@ -235,29 +243,13 @@ def test_vanilla_peft_gives_the_loss_that_training_measured(
     assert abs(loss - metrics["initial_validation_loss"]) > 1e-2
 
 
-def test_vanilla_peft_gives_the_logits_of_the_model_in_memory(
-    data, tmp_path, make_settings, tiny_base, monkeypatch
-):
-    from tasks.tune import training
-
-    ids = torch.arange(500, 540).view(1, 40)
-    in_memory = []
-    write = training._write_adapter
-
-    def write_and_remember(folder, weights, model, settings):
-        base = model.get_base_model()
-        name = base.config._attn_implementation
-        base.set_attn_implementation("sdpa")
-        in_memory.append(model.eval()(input_ids=ids).logits.detach())
-        base.set_attn_implementation(name)
-        write(folder, weights, model, settings)
-
-    monkeypatch.setattr(training, "_write_adapter", write_and_remember)
-    # One evaluation, at the end: the weights in memory are those of the best checkpoint.
-    train(data, tmp_path / "out", make_settings(tune=QUICK | {"evaluations": 1}))
-    logits = load_plain(tiny_base, tmp_path / "out" / "best")(input_ids=ids).logits
-    torch.testing.assert_close(logits, in_memory[0], rtol=1e-5, atol=1e-5)
-    assert (logits - load_plain(tiny_base)(input_ids=ids).logits).abs().max() > 1e-2
+def test_the_loss_of_each_validation_example_is_kept(data, tmp_path, make_settings):
+    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK))
+    rows = files.read_jsonl(tmp_path / "out" / "validation.jsonl")
+    kept = {record.id for record in records.load([data / "validation.jsonl"])}
+    assert {row["id"] for row in rows} == kept
+    whole = sum(row["loss"] for row in rows) / sum(row["targets"] for row in rows)
+    assert whole == pytest.approx(metrics["validation_loss"], rel=1e-6)
 
 
 def test_equal_input_gives_equal_bytes(data, tmp_path, make_settings):
@@ -313,46 +305,83 @@ def test_no_gain_stops_early_and_the_best_checkpoint_is_kept(
     assert loss == pytest.approx(losses[best], abs=1e-4)
 
 
-def test_report_stops_the_run_but_not_after_its_last_step(data, tmp_path, make_settings):
-    seen = []
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tasks.settings import load_settings
+from tasks.tune import training
 
-    def report(step: int, loss: float) -> bool:
-        seen.append((step, loss))
-        return step >= 4
+data, out, params, step = *map(Path, sys.argv[1:4]), int(sys.argv[4])
+settings = load_settings(params)
 
-    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK), report=report)
-    assert metrics["state"] == "pruned"
-    assert [step for step, _ in seen] == [2, 4]
-    assert metrics["steps"] == 4
-    metrics = train(
-        data, tmp_path / "out", make_settings(tune=QUICK), report=lambda step, _: step == 6
-    )
-    assert metrics["state"] == "complete"
+def die(run):
+    if run.step == step:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+training.run(training.prepare(data, settings), out, settings, on_step=die)
+"""
 
 
-def test_a_failed_run_is_not_taken_for_a_whole_one(data, tmp_path, make_settings):
+def test_a_killed_run_goes_on_to_the_same_bytes(data, tmp_path, make_settings):
+    tune = QUICK | {"checkpoint_minutes": 1e-6, "dropout": 0.1}
+    params = tmp_path / "params.yaml"
+    files.write_json(params, make_settings(tune=tune).plain())
+    settings = load_settings(params)
+    unbroken = train(data, tmp_path / "unbroken", settings)
+
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", KILLED, str(data), str(out), str(params), "5"]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    killed = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not (out / "metrics.json").exists()
+    assert not (out / "best").exists()
+    steps = []
+    from tasks.tune import training
+
+    prepared = training.prepare(data, settings)
+    resumed = training.run(prepared, out, settings, on_step=lambda run: steps.append(run.step))
+    assert steps == [5, 6]
+    assert resumed["validation_loss"] == unbroken["validation_loss"]
+    assert curve_of(out) == curve_of(tmp_path / "unbroken")
+    assert files.file_hashes(out / "best") == files.file_hashes(tmp_path / "unbroken" / "best")
+    assert not (out / "checkpoint").exists()
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(data, tmp_path, make_settings):
+    from tasks.tune import training
+
     out = tmp_path / "out"
     train(data, out, make_settings(tune=QUICK))
     before = files.file_hashes(out / "best")
 
-    def fail(step: int, _: float) -> bool:
-        raise KeyboardInterrupt
+    def fail(run: training.Run) -> None:
+        if run.step == 3:
+            raise KeyboardInterrupt
 
+    settings = make_settings(tune=QUICK | {"rank": 2, "checkpoint_minutes": 1e-6})
+    prepared = training.prepare(data, settings)
     with pytest.raises(KeyboardInterrupt):
-        train(data, out, make_settings(tune=QUICK | {"rank": 2}), report=fail)
+        training.run(prepared, out, settings, on_step=fail)
     assert not (out / "metrics.json").exists()
     assert files.file_hashes(out / "best") == before
-    assert train(data, out, make_settings(tune=QUICK | {"rank": 2}))["params"]["rank"] == 2
+    other = train(data, out, make_settings(tune=QUICK | {"rank": 3}))
+    assert other["params"]["rank"] == 3
+    alone = train(data, tmp_path / "alone", make_settings(tune=QUICK | {"rank": 3}))
+    assert other["validation_loss"] == alone["validation_loss"]
 
 
 def test_a_loss_that_is_no_number_is_said(data, tmp_path, make_settings, monkeypatch):
     from tasks.tune import loop
 
-    monkeypatch.setattr(loop, "validation_loss", lambda *_: math.nan)
-    with pytest.raises(Diverged, match="nan at step 2"):
+    evaluate, calls = loop.evaluate, iter(range(9))
+    monkeypatch.setattr(
+        loop, "evaluate", lambda *a: evaluate(*a) * (math.nan if next(calls) else 1)
+    )
+    with pytest.raises(Diverged, match="nan at step 4"):
         train(data, tmp_path / "out", make_settings(tune=QUICK))
     assert not (tmp_path / "out" / "metrics.json").exists()
-    assert len(curve_of(tmp_path / "out")) == 1
+    assert len(curve_of(tmp_path / "out")) == 4
 
 
 def test_half_precision_bases_train_adapters_in_float32(data, tmp_path, make_settings):
@@ -367,23 +396,6 @@ def test_half_precision_bases_train_adapters_in_float32(data, tmp_path, make_set
         assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
     assert losses["bfloat16"] == pytest.approx(losses["float32"], abs=0.05)
     assert losses["float16"] == pytest.approx(losses["float32"], abs=0.05)
-
-
-@pytest.mark.parametrize("method", ["lora"])
-def test_the_base_is_what_it_was_after_an_adapter(tiny_base, method):
-    from tasks.tune.methods import adapted
-
-    base = load_plain(tiny_base)
-    names, before = dir(base), {name: each.clone() for name, each in base.state_dict().items()}
-    modules = [type(module) for module in base.modules()]
-    for _ in range(2):
-        with adapted(base, Tune(method=method, rank=4)) as model:
-            assert model.get_nb_trainable_parameters()[0] > 0
-        assert [type(module) for module in base.modules()] == modules
-        assert dir(base) == names
-        after = base.state_dict()
-        assert after.keys() == before.keys()
-        assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 @pytest.mark.parametrize(

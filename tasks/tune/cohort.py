@@ -1,0 +1,120 @@
+"""Trials trained together in one process: in lanes of one pass, or one after another.
+
+Which of the two is faster depends on the machine. On a CPU a pack of some hundred tokens keeps a
+core busy, and lanes gain nothing; on a GPU one adapter's pack leaves most of it idle. So it is
+measured, on the user's own model and data, before the first trial takes its first step.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tasks import files
+from tasks.settings import Settings
+from tasks.tune import loop, training
+from tasks.tune.batching import batches
+from tasks.tune.methods import METHODS
+from tasks.tune.training import Job, Prepared
+
+log = logging.getLogger(__name__)
+
+Watch = Callable[[Job, loop.Run], None]
+"""Told of each step of each job's run."""
+
+_GAIN = 1.03
+"""More lanes are tried as long as they are faster by so much: less is noise."""
+
+
+class Trainer:
+    """Trains jobs on one set of data in this process; the base model is loaded once.
+
+    Args:
+        data: folder with `train.jsonl` and `validation.jsonl`.
+        notes: file that keeps the measured number of lanes, so that a sweep that goes on after a
+            crash goes on with equal numbers.
+    """
+
+    def __init__(self, data: Path, notes: Path, watch: Watch = lambda *_: None) -> None:
+        self._data, self._notes, self._watch = data, notes, watch
+        self._prepared: dict[str, Prepared] = {}
+
+    def __call__(self, jobs: Sequence[Job], evaluations: int | None = None) -> None:
+        """Take jobs on to the evaluation of that number (from 1), or to their end."""
+        for group in self._groups(jobs):
+            training.advance(
+                self._prepare(group[0].settings),
+                group,
+                evaluations,
+                on_step=lambda place, run, group=group: self._watch(group[place], run),
+            )
+
+    def _prepare(self, settings: Settings) -> Prepared:
+        """Data and base for these settings, one base in memory at a time."""
+        key = files.content_key(
+            METHODS[settings.tune.method].quantised, settings.tune.max_length, settings.base.plain()
+        )
+        if key not in self._prepared:
+            self._prepared.clear()
+            self._prepared[key] = training.prepare(self._data, settings)
+        return self._prepared[key]
+
+    def _groups(self, jobs: Sequence[Job]) -> list[list[Job]]:
+        """Jobs that share passes, as many together as is fastest."""
+        alike: dict[str, list[Job]] = {}
+        for job in jobs:
+            alike.setdefault(_sharing(job), []).append(job)
+        groups: list[list[Job]] = []
+        for some in alike.values():
+            count = self._lanes(some) if METHODS[some[0].settings.tune.method].shares else 1
+            groups += [some[at : at + count] for at in range(0, len(some), count)]
+        return groups
+
+    def _lanes(self, jobs: Sequence[Job]) -> int:
+        settings = jobs[0].settings
+        if settings.tune.dropout or len(jobs) == 1:
+            return 1  # lanes would draw each other's random numbers
+        if settings.sweep.packed != "auto":
+            return settings.sweep.packed
+        noted = files.read_json(self._notes) if self._notes.is_file() else {}
+        method = settings.tune.method
+        if method not in noted:
+            noted[method] = fastest(self._prepare(settings), jobs)
+            files.write_json(self._notes, noted)
+        return int(noted[method])
+
+
+def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
+    """How many of these jobs to train in one pass, by a measurement of some seconds.
+
+    One, two, four lanes and so on are tried, each with one forward and backward pass of a batch,
+    while memory allows and while more lanes are faster.
+    """
+    tune = jobs[0].settings.tune
+    plan = batches(prepared.train, tune, jobs[0].settings.project.seed)
+    best, best_rate, lanes = 1, 0.0, 1
+    while lanes <= len(jobs):
+        with (
+            training.attached(prepared, jobs[-lanes:], len(plan)) as runs,
+            loop.cores(runs[0].adapted.network) as here,
+        ):
+            timed = []
+            for _ in range(2):  # the first pass also pays for buffers
+                began = time.perf_counter()
+                loop.backward(runs, plan[0], here)
+                timed.append(time.perf_counter() - began)
+        rate = lanes / timed[-1]
+        log.info("%d lanes: %.2f s a step of each trial", lanes, 1 / rate)
+        if rate < best_rate * _GAIN:
+            break
+        best, best_rate = lanes, rate
+        lanes *= 2
+    return best
+
+
+def _sharing(job: Job) -> str:
+    """Equal for jobs that can share passes."""
+    plain = job.settings.tune.plain()
+    own = ("rank", "alpha", "learning_rate", "target_modules")
+    shared = {name: value for name, value in plain.items() if name not in own}
+    return files.content_key(shared, job.settings.base.plain(), job.settings.project.seed)

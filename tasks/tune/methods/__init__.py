@@ -1,0 +1,68 @@
+"""The methods of adaptation: one registry, one contract (`contract.py`), one test suite.
+
+Rates are those of the sources for models of some billion parameters; `tasks.tune.ranges` scales
+them to a narrower base.
+"""
+
+from tasks.settings import Method as Name
+from tasks.tune.methods.contract import Adapted, Method
+from tasks.tune.methods.lora import alpha, lanes, lora
+from tasks.tune.methods.lora_kin import adalora, dora, ia3
+from tasks.tune.methods.weights import feature_extraction, full
+
+__all__ = ["METHODS", "Adapted", "Method", "alpha", "lanes"]
+
+METHODS: dict[Name, Method] = {
+    "full": Method(
+        name="full",
+        attach=full,
+        usual_rate=2e-5,
+        rates=(1e-5, 5e-5),
+        source="Devlin et al. 2018, https://arxiv.org/abs/1810.04805",
+    ),
+    "feature_extraction": Method(
+        name="feature_extraction",
+        attach=feature_extraction,
+        usual_rate=1e-4,
+        rates=(1e-5, 3e-4),
+        source="Kumar et al. 2022, https://arxiv.org/abs/2202.10054",
+    ),
+    "lora": Method(
+        name="lora",
+        attach=lora,
+        usual_rate=2e-4,
+        rates=(1e-4, 3e-4),
+        source="Hu et al. 2021, https://arxiv.org/abs/2106.09685",
+        shares=True,
+    ),
+    "qlora": Method(
+        name="qlora",
+        attach=lora,
+        usual_rate=2e-4,
+        rates=(1e-4, 3e-4),
+        source="Dettmers et al. 2023, https://arxiv.org/abs/2305.14314",
+        quantised=True,
+        shares=True,
+    ),
+    "dora": Method(
+        name="dora",
+        attach=dora,
+        usual_rate=2e-4,
+        rates=(1e-4, 3e-4),
+        source="Liu et al. 2024, https://arxiv.org/abs/2402.09353",
+    ),
+    "adalora": Method(
+        name="adalora",
+        attach=adalora,
+        usual_rate=1e-3,
+        rates=(5e-4, 3e-3),
+        source="Zhang et al. 2023, https://arxiv.org/abs/2303.10512",
+    ),
+    "ia3": Method(
+        name="ia3",
+        attach=ia3,
+        usual_rate=3e-3,
+        rates=(1e-3, 1e-2),
+        source="Liu et al. 2022, https://arxiv.org/abs/2205.05638",
+    ),
+}

@@ -1,0 +1,91 @@
+"""Adapters that PEFT puts into a base model's layers, and how each of them becomes a folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTuner
+from safetensors.torch import save_file
+
+from tasks import files
+from tasks.errors import BadInput
+from tasks.settings import Settings
+from tasks.tune.methods.contract import Adapted, Weights, size
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class PeftAdapted(Adapted):
+    """One adapter of a PEFT model that may hold others."""
+
+    def __init__(self, model: PeftModel, name: str = "default") -> None:
+        self.model = model
+        self.name = name
+        self.network: torch.nn.Module = model
+
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """The adapter's own parameters, its name left out of theirs."""
+        return {
+            ".".join(part for part in name.split(".") if part != self.name): parameter
+            for name, parameter in self.model.named_parameters()
+            if self.name in name.split(".") and parameter.is_floating_point()
+        }
+
+    def counts(self) -> tuple[int, int]:
+        """The adapter's parameters, and those of the base with this adapter alone."""
+        adapters = set(self.model.peft_config)
+        base = {
+            id(each): size(each)
+            for name, each in self.model.named_parameters()
+            if not adapters & set(name.split("."))
+        }
+        own = sum(each.numel() for each in self.parameters().values())
+        return own, sum(base.values()) + own
+
+    def export(self) -> dict[str, torch.Tensor]:
+        """The weights under PEFT's names."""
+        # Asked for "auto", PEFT looks the base model up on the hub.
+        weights = get_peft_model_state_dict(
+            self.model, adapter_name=self.name, save_embedding_layers=False
+        )
+        return {name: each.detach().cpu().clone() for name, each in weights.items()}
+
+    def write(self, folder: Path, weights: Weights, settings: Settings) -> None:
+        """A plain PEFT adapter folder; the base stands in it as `params.yaml` names it."""
+        config: dict[str, Any] = self.model.peft_config[self.name].to_dict() | {
+            "base_model_name_or_path": settings.base.model,
+            "revision": settings.base.revision,
+            "inference_mode": True,
+        }
+        # PEFT keeps module names as a set, whose order changes from process to process.
+        plain = {
+            key: sorted(value) if isinstance(value, set) else value for key, value in config.items()
+        }
+        with files.atomic_folder(folder) as building:
+            save_file(dict(weights), building / "adapter_model.safetensors", {"format": "pt"})
+            files.write_json(building / "adapter_config.json", plain)
+
+
+@contextmanager
+def peft_model(base: "PreTrainedModel", config: PeftConfig) -> Iterator[PeftModel]:
+    """`base` with a fresh adapter named `default`; afterwards the base is what it was.
+
+    Raises:
+        BadInput: the base has no module that the configuration names.
+    """
+    wanted = {each: each.requires_grad for each in base.parameters()}
+    try:
+        model = get_peft_model(base, config)
+    except ValueError as error:
+        raise BadInput(f"tune.target_modules: {error}") from error
+    try:
+        yield model
+    finally:
+        # Not `unload`, which IA³ refuses on quantised weights as if it were to merge.
+        BaseTuner._unload_and_optionally_merge(model.base_model, merge=False)
+        for each, was in wanted.items():
+            each.requires_grad_(was)

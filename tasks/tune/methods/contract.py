@@ -1,0 +1,112 @@
+"""What a method of adaptation is, and what it gives to training."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tasks.settings import Settings, Tune
+from tasks.tune.packing import Pack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Weights = Mapping[str, torch.Tensor]
+
+
+class Adapted(ABC):
+    """A base model with fresh weights to train on it.
+
+    It lives in the context of `Method.attach` and owns nothing beyond: the base is lent, and is
+    what it was when the context ends. What is trainable is float32, whatever the base's type.
+    Several threads may go through `network` at once; everything else is for one thread.
+    """
+
+    network: torch.nn.Module
+    """Takes `inputs(pack)` as keywords and returns an output with `logits` [1, T, vocabulary]."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """What is trained, by names that are equal for equal settings, in a fixed order."""
+
+    def inputs(self, packed: Pack) -> dict[str, Any]:
+        """Keywords for `network`; where virtual tokens are, they stand before each sequence."""
+        return packed.inputs()
+
+    def share(self, passes: "Sequence[Adapted]") -> None:
+        """Let these, and no others, be the lanes of the next passes, in this order.
+
+        Only methods of `Method.shares` can have more than themselves among them.
+        """
+        if list(passes) != [self]:
+            raise ValueError(f"{type(self).__name__} shares no pass")
+
+    def penalty(self) -> torch.Tensor | None:
+        """What the method adds to the mean loss of a step, or nothing."""
+        return None
+
+    def after_step(self, step: int) -> None:
+        """Called after the optimiser's step (counted from 1), while gradients are still there."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that a later process needs to go on, the optimiser's state excepted (copies)."""
+        return {name: each.detach().clone() for name, each in self.parameters().items()}
+
+    def load_state(self, state: Weights) -> None:
+        """Become what `state` was taken of; its names are those of `state()`."""
+        with torch.no_grad():
+            for name, parameter in self.parameters().items():
+                parameter.copy_(state[name])
+
+    @abstractmethod
+    def export(self) -> dict[str, torch.Tensor]:
+        """The weights to keep, under the names of the file that holds them (copies, on the CPU)."""
+
+    @abstractmethod
+    def write(self, folder: Path, weights: Weights, settings: Settings) -> None:
+        """A plain folder that vanilla `peft` or `transformers` loads, with `weights` of `export`.
+
+        Equal byte for byte for equal weights; nothing in it names a path of this machine beyond
+        what the settings say.
+        """
+
+    def counts(self) -> tuple[int, int]:
+        """Number of trained parameters, and of all that the adapted model has."""
+        trained = {id(each): size(each) for each in self.parameters().values()}
+        every = {id(each): size(each) for each in self.network.parameters()}
+        return sum(trained.values()), sum((every | trained).values())
+
+
+def size(parameter: torch.nn.Parameter) -> int:
+    """How many numbers `parameter` holds; in 4 bits, two are in each of its bytes."""
+    quantised = getattr(parameter, "quant_state", None)
+    return parameter.numel() if quantised is None else math.prod(quantised.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One way to adapt a base model.
+
+    Rates are peak learning rates for a base that is 4,096 wide; `ranges` scales them.
+    """
+
+    name: str
+    attach: "Callable[[PreTrainedModel, Tune, int], AbstractContextManager[Adapted]]"
+    """Base, settings and the number of optimiser steps ahead → the adapted model, as a context.
+
+    Raises `BadInput` where the base has no place for it, naming the setting to change.
+    """
+    usual_rate: float
+    rates: tuple[float, float]
+    """Sensible range of the peak learning rate."""
+    source: str
+    """Where it was published."""
+    quantised: bool = False
+    """The base is loaded in NF4."""
+    shares: bool = False
+    """Several adapters of it can share one pass through one base."""

@@ -1,0 +1,68 @@
+"""LoRA, alone or in lanes: several adapters that share each pass through one frozen base."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from peft import LoraConfig, PeftModel
+
+from tasks.settings import Tune
+from tasks.tune.methods.adapters import PeftAdapted, peft_model
+from tasks.tune.methods.contract import Adapted
+from tasks.tune.methods.fused_lora import fuse
+from tasks.tune.methods.targets import target_modules
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def config(base: "PreTrainedModel", tune: Tune) -> LoraConfig:
+    """PEFT's configuration (Hu et al. 2021, https://arxiv.org/abs/2106.09685)."""
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=tune.rank,
+        lora_alpha=alpha(tune),  # type: ignore[arg-type]
+        lora_dropout=tune.dropout,
+        target_modules=target_modules(base, tune.target_modules),
+    )
+
+
+def alpha(tune: Tune) -> int | float:
+    """LoRA's alpha as a number, where it is set by the rank."""
+    given = {"r": tune.rank, "2r": 2 * tune.rank}.get(str(tune.alpha), tune.alpha)
+    return int(given) if given == int(given) else float(given)
+
+
+@contextmanager
+def lora(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+    """One LoRA adapter."""
+    with lanes(base, [tune]) as (adapted,):
+        yield adapted
+
+
+@contextmanager
+def lanes(base: "PreTrainedModel", tunes: Sequence[Tune]) -> "Iterator[list[Lane]]":
+    """One LoRA adapter for each of `tunes` on one base; each pack goes through all of them.
+
+    The adapters begin as each would alone from the seed that PyTorch stands at.
+    """
+    seed = torch.random.get_rng_state()
+    names = ["default", *(f"lane{number}" for number in range(1, len(tunes)))]
+    with peft_model(base, config(base, tunes[0])) as model:
+        for name, tune in zip(names[1:], tunes[1:], strict=True):
+            torch.random.set_rng_state(seed)
+            model.add_adapter(name, config(base, tune))
+        fuse(model)
+        adapted = [Lane(model, name) for name in names]
+        adapted[0].share(adapted)
+        yield adapted
+
+
+class Lane(PeftAdapted):
+    """A LoRA adapter that shares passes with others of its model."""
+
+    def share(self, passes: Sequence[Adapted]) -> None:
+        """Let these adapters of one model be the lanes."""
+        names = [each.name for each in passes if isinstance(each, Lane)]
+        self.model.base_model.set_adapter(names)

@@ -1,0 +1,193 @@
+"""LoRA's relatives: on a quantised base, with magnitudes apart, with ranks allotted, and IA³."""
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import AdaLoraConfig, IA3Config, PeftModel
+from peft.utils import (
+    TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as KNOWN_FEEDFORWARD,
+)
+from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as KNOWN_TARGETS
+
+from tasks.settings import Settings, Tune
+from tasks.tune.methods.adapters import PeftAdapted, peft_model
+from tasks.tune.methods.contract import Adapted, Weights
+from tasks.tune.methods.lora import alpha
+from tasks.tune.methods.lora import config as lora_config
+from tasks.tune.methods.targets import target_modules
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@contextmanager
+def dora(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+    """DoRA: LoRA gives the direction, a vector beside it each output's magnitude.
+
+    Liu et al. 2024, https://arxiv.org/abs/2402.09353
+    """
+    config = lora_config(base, tune)
+    config.use_dora = True
+    with peft_model(base, config) as model:
+        yield PeftAdapted(model)
+
+
+@contextmanager
+def adalora(base: "PreTrainedModel", tune: Tune, steps: int) -> Iterator[Adapted]:
+    """AdaLoRA: every layer begins with a rank of 1.5 r, and the least important ranks are taken
+    away until r is left on average.
+
+    Ranks are all kept for the first tenth of the steps and stay as they are for the last three
+    tenths. Zhang et al. 2023, https://arxiv.org/abs/2303.10512
+    """
+    # Below two steps there is no importance to go by, and PEFT's allocator fails.
+    total = max(steps, 2)
+    config = AdaLoraConfig(
+        task_type="CAUSAL_LM",
+        init_r=math.ceil(1.5 * tune.rank),
+        target_r=tune.rank,
+        tinit=total // 10,
+        tfinal=3 * total // 10,
+        deltaT=max(1, total // 100),
+        total_step=total,
+        lora_alpha=alpha(tune),  # type: ignore[arg-type]
+        lora_dropout=tune.dropout,
+        target_modules=target_modules(base, tune.target_modules),
+    )
+    with peft_model(base, config) as model:
+        yield AllottedRanks(model)
+
+
+_AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
+
+
+class AllottedRanks(PeftAdapted):
+    """An AdaLoRA adapter: matrices A and B, and between them a vector E whose zeros are the ranks
+    that were taken away."""
+
+    def __init__(self, model: PeftModel) -> None:
+        super().__init__(model)
+        self._tuner: Any = model.base_model
+        self._config: Any = model.peft_config[self.name]
+        self._allocator: Any = self._tuner.rankallocator
+        for name, each in model.named_parameters():
+            if ".ranknum." in name:
+                each.requires_grad_(False)  # PEFT lets it be trained on a half-precision base
+
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """Without the first rank of each layer, which PEFT keeps as a parameter to divide by."""
+        return {name: each for name, each in super().parameters().items() if each.requires_grad}
+
+    def penalty(self) -> torch.Tensor:
+        """How far A and B are from orthogonal, the mean over all of them, as PEFT weighs it."""
+        distances = []
+        for name, each in self.parameters().items():
+            if not name.endswith("lora_E"):
+                square = each @ each.T if name.endswith("lora_A") else each.T @ each
+                distances.append(torch.linalg.norm(square - torch.eye(len(square)).to(square)))
+        return self._config.orth_reg_weight * torch.stack(distances).mean()
+
+    def after_step(self, step: int) -> None:
+        """Take note of what mattered, and take ranks away."""
+        self._tuner.update_and_allocate(step)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """With how much each number has mattered so far; which ranks are left is seen from E."""
+        averages = {
+            f"{average}:{name}": each.clone()
+            for average in _AVERAGES
+            for name, each in getattr(self._allocator, average).items()
+        }
+        return super().state() | averages
+
+    def load_state(self, state: Weights) -> None:
+        """As `Adapted.load_state`."""
+        super().load_state(state)
+        for average in _AVERAGES:
+            found = {
+                name.removeprefix(f"{average}:"): each.clone()
+                for name, each in state.items()
+                if name.startswith(f"{average}:")
+            }
+            setattr(self._allocator, average, found)
+            # The latest value, of which the allocator asks only whether there was one.
+            self._allocator.ipt = dict(found)
+        self._config.rank_pattern = {
+            name: (each != 0).flatten().tolist()
+            for name, each in self._tuner.model.named_parameters()
+            if name.endswith(f"lora_E.{self.name}")
+        }
+
+    def export(self) -> dict[str, torch.Tensor]:
+        """The weights with all ranks, those taken away being zeros in E."""
+        return {name: each.detach().cpu().clone() for name, each in self.parameters().items()}
+
+    def write(self, folder: Path, weights: Weights, settings: Settings) -> None:
+        """A plain PEFT folder with the ranks that are left."""
+        kept = {
+            name.removesuffix("lora_E"): each.flatten() != 0
+            for name, each in weights.items()
+            if name.endswith("lora_E")
+        }
+        left = {}
+        for name, each in weights.items():
+            layer, _, part = name.rpartition(".")
+            rows = kept[f"{layer}."]
+            left[name] = each[:, rows].contiguous() if part == "lora_B" else each[rows]
+        now = self._config.rank_pattern
+        self._config.rank_pattern = {
+            f"{layer.removeprefix('base_model.model.')}lora_E": rows.tolist()
+            for layer, rows in kept.items()
+        }
+        try:
+            super().write(folder, left, settings)
+        finally:
+            self._config.rank_pattern = now
+
+
+@contextmanager
+def ia3(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+    """IA³: a factor for each key, each value, and each number inside the feedforward block.
+
+    The modules are PEFT's own choice for the architecture, or found by names; only a list of names
+    in `tune.target_modules` goes before them. Liu et al. 2022, https://arxiv.org/abs/2205.05638
+
+    Raises:
+        BadInput: the base has no modules of these or known names.
+    """
+    named = isinstance(tune.target_modules, list)
+    kind = base.config.model_type
+    if not named and kind in KNOWN_TARGETS and kind in KNOWN_FEEDFORWARD:
+        targets, feedforward = KNOWN_TARGETS[kind], KNOWN_FEEDFORWARD[kind]
+    else:
+        inside = feedforward_outputs(base)
+        attention = target_modules(base, tune.target_modules if named else "qv")
+        targets = list(attention) if named else [*attention, *inside]
+        feedforward = [
+            name for name in targets if any(f".{each}".endswith(f".{name}") for each in inside)
+        ]
+    config = IA3Config(
+        task_type="CAUSAL_LM", target_modules=targets, feedforward_modules=feedforward
+    )
+    with peft_model(base, config) as model:
+        yield PeftAdapted(model)
+
+
+def feedforward_outputs(base: "PreTrainedModel") -> list[str]:
+    """The linear layers that lead out of the feedforward blocks, by the last two parts of their
+    names: in numbered layers, outside attention, as wide as the model."""
+    return sorted(
+        {
+            ".".join(name.split(".")[-2:])
+            for name, module in base.named_modules()
+            if isinstance(module, torch.nn.Linear)
+            and module.out_features == base.config.get_text_config().hidden_size
+            and re.search(r"\.\d+\.", name)
+            and not re.search(r"attn|attention", name, re.IGNORECASE)
+        }
+    )

@@ -1,0 +1,180 @@
+"""Virtual tokens before each sequence: prompt tuning, P-tuning, and prefixes in every layer.
+
+PEFT holds the weights and computes the prompts from them. Its own forward would put a prompt before
+a row once, but a pack has many sequences in a row, and each gets its prompt.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import (
+    PeftModel,
+    PrefixTuningConfig,
+    PromptEncoderConfig,
+    PromptLearningConfig,
+    PromptTuningConfig,
+    get_peft_model,
+)
+from peft.tuners.cartridge.utils import prompt_embeddings_from_past_key_values
+
+from tasks.encoding import Example
+from tasks.errors import BadInput
+from tasks.settings import Tune
+from tasks.tune.methods.adapters import PeftAdapted
+from tasks.tune.methods.contract import Adapted
+from tasks.tune.packing import Layout, Pack, pack, packed_attention
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Of the network that a prefix is learned through (Li & Liang 2021, for GPT-2).
+_PREFIX_HIDDEN = 512
+
+
+class _Virtual(PeftAdapted):
+    def __init__(self, model: PeftModel) -> None:
+        super().__init__(model)
+        self.network: PreTrainedModel = model.get_base_model()  # type: ignore[assignment]
+        self.config: Any = model.active_peft_config
+        self.encoder: Any = model.prompt_encoder[self.name]
+
+
+class Prompted(_Virtual):
+    """Virtual embeddings before those of each sequence."""
+
+    def inputs(self, packed: Pack) -> dict[str, Any]:
+        """The pack's row with the prompt before each sequence."""
+        words = self.network.get_input_embeddings()(packed.input_ids)[0]
+        prompt = self.model.get_prompt(1)[0].to(words.dtype)
+        device, count = words.device, len(prompt)
+        lengths = [count + length for length in packed.lengths]
+        row = [part for own in words.split(packed.lengths) for part in (prompt, own)]
+        positions = torch.cat([torch.arange(length) for length in lengths])
+        ends = torch.tensor(packed.lengths).cumsum(0).to(device)
+        prompts_before = torch.bucketize(packed.asked, ends, right=True) + 1
+        return {
+            "inputs_embeds": torch.cat(row)[None],
+            "position_ids": positions[None].to(device),
+            "logits_to_keep": packed.asked + count * prompts_before,
+            "layout": Layout.of(lengths, 1, device),
+        }
+
+
+class Prefixed(_Virtual):
+    """Keys and values in each layer that each sequence sees before its own."""
+
+    def inputs(self, packed: Pack) -> dict[str, Any]:
+        """The pack's own, with the prefix; positions begin after it."""
+        cache: Any = self.model.get_prompt(1)
+        return packed.inputs() | {
+            "position_ids": packed.position_ids + self.config.num_virtual_tokens,
+            "prefix": [(layer.keys[0], layer.values[0]) for layer in cache.layers],
+        }
+
+
+@contextmanager
+def prompt(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+    """Prompt tuning, begun with words drawn from the vocabulary.
+
+    Lester et al. 2021, https://arxiv.org/abs/2104.08691
+    """
+    config = PromptTuningConfig(
+        task_type="CAUSAL_LM",
+        num_virtual_tokens=tune.virtual_tokens,
+        prompt_tuning_init="SAMPLE_VOCAB",
+    )
+    with _peft_model(base, config) as model:
+        yield Prompted(model)
+
+
+@contextmanager
+def ptuning(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+    """P-tuning: v1, a prompt learned through a small network, or v2, a prefix in each layer.
+
+    Liu et al. 2021, https://arxiv.org/abs/2103.10385 and https://arxiv.org/abs/2110.07602
+    """
+    if tune.ptuning_version == "v1":
+        config = PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
+        with _peft_model(base, config) as model:
+            yield Prompted(model)
+        return
+    deep = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
+    with _peft_model(base, deep) as model:
+        prefixed = Prefixed(model)
+        _begin_with_words(prefixed)
+        yield prefixed
+
+
+@contextmanager
+def prefix(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+    """Prefix tuning: keys and values learned through a network that only training needs.
+
+    Li & Liang 2021, https://arxiv.org/abs/2101.00190
+    """
+    config = PrefixTuningConfig(
+        task_type="CAUSAL_LM",
+        num_virtual_tokens=tune.virtual_tokens,
+        prefix_projection=True,
+        encoder_hidden_size=max(_PREFIX_HIDDEN, tune.virtual_tokens),
+    )
+    with _peft_model(base, config) as model:
+        prefixed = Prefixed(model)
+        _begin_with_words(prefixed)
+        yield prefixed
+
+
+@torch.no_grad()
+def _begin_with_words(prefixed: "Prefixed") -> None:
+    """Let the prefix be the keys and values of words drawn from the vocabulary.
+
+    Li & Liang 2021 (section 7.4) found real words, whichever they are, the better beginning. Under
+    PEFT's random numbers the base model first loses what it knows.
+
+    Raises:
+        BadInput: the base's layers do not each keep keys and values of the same shape.
+    """
+    base, config = prefixed.network, prefixed.config
+    words = torch.randint(base.config.get_text_config().vocab_size, (config.num_virtual_tokens,))
+    row = pack([Example("", "", tuple(words.tolist()), (False,) * len(words))], base.device)
+    with packed_attention(base):
+        output = base(**row.inputs() | {"logits_to_keep": 1}, use_cache=True)
+    try:
+        wanted = prompt_embeddings_from_past_key_values(
+            output.past_key_values, num_virtual_tokens=len(words)
+        ).float()
+        if not config.prefix_projection:
+            prefixed.encoder.load_prompt_embeddings(wanted)
+            return
+        *before, last = prefixed.encoder.transform
+        hidden = torch.nn.Sequential(*before)(prefixed.encoder.embedding.weight)
+        # With no fewer hidden units than tokens, the last layer can give exactly what is wanted.
+        last.weight.copy_((torch.linalg.pinv(hidden) @ (wanted - last.bias)).T)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"tune.method: {type(base).__name__} takes no prefix of keys and values ({error}); "
+            "choose another method, as lora"
+        ) from error
+
+
+@contextmanager
+def _peft_model(base: "PreTrainedModel", config: PromptLearningConfig) -> Iterator[PeftModel]:
+    """PEFT's model with these weights, which leaves the base alone but for freezing it."""
+    frozen = {each: each.requires_grad for each in base.parameters()}
+    # PEFT refuses prefixes where a cache would carry them past a checkpoint; ours are arguments.
+    checkpointed = [
+        module for module in base.modules() if getattr(module, "gradient_checkpointing", False)
+    ]
+    for module in checkpointed:
+        module.gradient_checkpointing = False  # type: ignore[assignment]
+    try:
+        model = get_peft_model(base, config)
+    finally:
+        for module in checkpointed:
+            module.gradient_checkpointing = True  # type: ignore[assignment]
+    try:
+        yield model
+    finally:
+        for each, wanted in frozen.items():
+            each.requires_grad_(wanted)

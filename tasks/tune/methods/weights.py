@@ -1,0 +1,190 @@
+"""Methods that train the base's own weights: all of them, or those of some modules.
+
+A trained weight is a float32 master while the model is attached. On a bfloat16 or float16 base each
+use of it casts it to the base's type, so that the network computes exactly what the weights that
+are written, in the base's type, will compute; steps too small for that type still add up in the
+master. (Autocast would keep activations in float32 between layers: another model than the written
+one.) What is not trained stays as it is.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.utils import parametrize
+
+from tasks import base_model, files
+from tasks.errors import BadInput
+from tasks.settings import Settings, Tune
+from tasks.tune.methods.contract import Adapted, Weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_Modules = dict[str, torch.nn.Module]
+_Parameters = dict[str, torch.nn.Parameter]
+
+
+class OwnWeights(Adapted):
+    """Parameters of the base itself, trained in place of the originals."""
+
+    def __init__(self, base: "PreTrainedModel", modules: _Modules) -> None:
+        self.network: PreTrainedModel = base
+        self._modules = {name: each for name, each in modules.items() if each._parameters}
+        self._originals = {name: dict(each._parameters) for name, each in self._modules.items()}
+        # Weights that are tied among themselves have one master, under the first of their names.
+        self._named: dict[torch.nn.Parameter, str] = {}
+        for name, part, original in self._places():
+            self._named.setdefault(original, f"{name}.{part}".removeprefix("."))
+        self._masters = {
+            name: torch.nn.Parameter(original.detach().to(torch.float32, copy=True))
+            for original, name in self._named.items()
+        }
+
+    def parameters(self) -> _Parameters:
+        """The masters, under the names of the base's own parameters."""
+        return dict(self._masters)
+
+    def export(self) -> dict[str, torch.Tensor]:
+        """The trained weights in the base's type; what is not trained comes in with `write`."""
+        return {
+            name: self._masters[name].detach().to("cpu", original.dtype, copy=True)
+            for original, name in self._named.items()
+        }
+
+    def write(self, folder: Path, weights: Weights, settings: Settings) -> None:
+        """A model folder with its tokenizer, usable alone."""
+        base = self.network
+        configs = {id(each): each for each in (base.config, base.config.get_text_config())}
+        before = {number: dict(vars(each)) for number, each in configs.items()}
+        with files.atomic_folder(folder) as building:
+            self.release(weights)
+            try:
+                head = base.get_output_embeddings()
+                if head is not None and head.weight is not base.get_input_embeddings().weight:
+                    for config in configs.values():
+                        config.tie_word_embeddings = False
+                base.save_pretrained(building)
+            finally:
+                for number, config in configs.items():
+                    vars(config).clear()
+                    vars(config).update(before[number])
+                self.take()
+            base_model.load_tokenizer(settings).save_pretrained(building)
+
+    def take(self) -> None:
+        """Put the masters in the place of the originals."""
+        for name, part, original in self._places():
+            module = self._modules[name]
+            module._parameters[part] = self._masters[self._named[original]]
+            if original.dtype != torch.float32:
+                parametrize.register_parametrization(
+                    module, part, _Cast(original.dtype), unsafe=True
+                )
+
+    def release(self, weights: Weights | None = None) -> None:
+        """Put `weights` of `export` where the masters are, or the originals again."""
+        given = {name: torch.nn.Parameter(each, False) for name, each in (weights or {}).items()}
+        for name, module in self._modules.items():
+            for part in self._originals[name]:
+                if parametrize.is_parametrized(module, part):
+                    parametrize.remove_parametrizations(module, part, leave_parametrized=False)
+            module._parameters.clear()  # refilled whole, for the order of the names
+            module._parameters.update(
+                {
+                    part: original and given.get(self._named[original], original)
+                    for part, original in self._originals[name].items()
+                }
+            )
+
+    def _places(self) -> Iterator[tuple[str, str, torch.nn.Parameter]]:
+        for name, parameters in self._originals.items():
+            for part, original in parameters.items():
+                if original is not None:
+                    yield name, part, original
+
+
+class _Cast(torch.nn.Module):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, master: torch.Tensor) -> torch.Tensor:
+        return master.to(self.dtype)
+
+
+@contextmanager
+def full(base: "PreTrainedModel", _tune: Tune, _steps: int) -> Iterator[Adapted]:
+    """All of the base's weights.
+
+    Raises:
+        BadInput: the base is quantised.
+    """
+    if _quantised(base.modules()):
+        raise BadInput(
+            "tune.method: full trains every weight, and the base is kept in 4 bits; "
+            "set base.quantisation to null, or tune.method to qlora"
+        )
+    with _trained(base, dict(base.named_modules())) as adapted:
+        yield adapted
+
+
+@contextmanager
+def feature_extraction(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+    """The output head, or the modules that `tune.trained_modules` names, on a frozen base.
+
+    A head that is tied to the input embeddings is untied from them, unless both are trained.
+
+    Raises:
+        BadInput: the base has no such module, or it is quantised.
+    """
+    named: _Modules = dict(base.named_modules())
+    chosen: _Modules = {}
+    for ending in tune.trained_modules:
+        found = {name for name in named if f".{name}".endswith(f".{ending}")}
+        if ending == "lm_head" and not found:  # the head's name in many architectures, not in all
+            found = {name for name, each in named.items() if each is base.get_output_embeddings()}
+        inside = {
+            name: each
+            for name, each in named.items()
+            if any(f"{name}.".startswith(f"{outer}.") for outer in found)
+        }
+        if not any(each._parameters for each in inside.values()):
+            known = {name.rpartition(".")[2] for name, each in named.items() if each._parameters}
+            raise BadInput(
+                f"tune.trained_modules: no module with weights of {type(base).__name__} ends with "
+                f"{ending!r}; it has {', '.join(sorted(known))}"
+            )
+        chosen |= inside
+    if _quantised(chosen.values()):
+        raise BadInput(
+            f"tune.trained_modules: {', '.join(tune.trained_modules)} are kept in 4 bits; "
+            "set base.quantisation to null, or train lm_head"
+        )
+    # In the base's order, whatever the order of the settings.
+    with _trained(base, {name: each for name, each in named.items() if name in chosen}) as adapted:
+        yield adapted
+
+
+@contextmanager
+def _trained(base: "PreTrainedModel", modules: _Modules) -> Iterator[Adapted]:
+    wanted = {each: each.requires_grad for each in base.parameters()}
+    adapted = OwnWeights(base, modules)
+    base.requires_grad_(False)
+    adapted.take()
+    try:
+        yield adapted
+    finally:
+        adapted.release()
+        for each, was in wanted.items():
+            each.requires_grad_(was)
+
+
+def _quantised(modules: Iterable[torch.nn.Module]) -> bool:
+    return any(
+        each is not None and not each.is_floating_point()
+        for module in modules
+        for each in module._parameters.values()
+    )

@@ -1,0 +1,263 @@
+"""Facts of model, data and machine, and what follows from them for each method."""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from transformers import AutoConfig
+
+from tasks import base_model
+from tasks.encoding import Example
+from tasks.errors import BadInput
+from tasks.settings import Settings, Tune
+from tasks.tune import loop, memory, training
+from tasks.tune.batching import batches, first_by_hash
+from tasks.tune.memory import Memory, Pass
+from tasks.tune.methods import METHODS
+from tasks.tune.plan.advice import Facts, advise
+
+log = logging.getLogger(__name__)
+
+_LOSS_EXAMPLES = 64
+# A measured step may take so long; else a shorter one has to do.
+_SECONDS = 5.0
+
+_NOTES = {
+    "full": "a whole model for each task; forgets most",
+    "feature_extraction": "changes how answers are chosen, not what is understood",
+    "qlora": "decoding 4 bits takes time that operations do not show",
+    "dora": "norms of whole weight matrices take time that operations do not show",
+    "adalora": "spreads its ranks over the steps: needs some hundred of them",
+    "bottleneck": "cannot be merged into the base: stays slower when served",
+    "prefix": "takes from the context; cannot be merged into the base",
+    "prompt": "takes from the context; weak on small models",
+    "ptuning": "takes from the context; cannot be merged into the base",
+    "ia3": "trains so little that it wants a high learning rate",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What was found out by running the base model."""
+
+    loss: float | None
+    flops_per_second: float | None
+
+
+def plan(data: Path, settings: Settings) -> dict[str, Any]:
+    """Predict what every method would take for the run that `settings.tune` describes.
+
+    Nothing is kept: two short training steps of LoRA are timed, and the base model reads some
+    validation examples. The base is not loaded where it would not fit into memory.
+
+    Args:
+        data: folder with `train.jsonl` and `validation.jsonl`, as `curate` writes them.
+        settings: `base`, `tune`, `plan` and the project's seed matter.
+
+    Returns:
+        `model`, `data` and `machine` (facts), `methods` (for each: trained parameters, memory with
+        its parts and arithmetic, whether it fits, seconds and cost, notes; null where it cannot be
+        said), `advice` (`method`, `reasons`, `instead`), and the `seconds` that all this took.
+
+    Raises:
+        BadInput: a file of `data` is missing, empty or damaged, or holds nothing to learn.
+    """
+    began = time.perf_counter()
+    tune, device = settings.tune, base_model.device()
+    tokenizer = base_model.load_tokenizer(settings)
+    examples, validation = (
+        training._encoded(path, tokenizer, tune.max_length) for path in training.split_files(data)
+    )
+    config = AutoConfig.from_pretrained(
+        base_model.locate(settings), trust_remote_code=settings.base.trust_remote_code
+    )
+    process = memory.runtime() if device.type == "cpu" else 0
+    available, total = _memory(device, process)
+    budget = settings.plan.memory_gb * 1e9 if settings.plan.memory_gb else available
+    side_by_side = memory.side_by_side(device.type)
+    largest, most = memory.largest_pack(examples, settings, side_by_side)
+
+    passes: dict[str, Pass] = {}
+    memories: dict[str, Memory] = {}
+    refused: dict[str, str] = {}
+    for name in METHODS:
+        try:
+            passes[name] = memory.trace(
+                config,
+                tune.model_copy(update={"method": name}),
+                largest,
+                dtype=base_model.compute_dtype(settings.base),
+                quantised=settings.base.quantisation == "nf4",
+                device_type=device.type,
+                trust_remote_code=settings.base.trust_remote_code,
+            )
+        except BadInput as error:
+            refused[name] = str(error)
+            continue
+        memories[name] = memory.predict(
+            passes[name],
+            packs=most,
+            packs_at_once=min(side_by_side, torch.get_num_threads()),
+            runtime=process,
+            device_type=device.type,
+        )
+    fits = {name: each.total <= budget for name, each in memories.items()}
+    measured = _measure(data, examples, settings, passes, memories, available)
+
+    tokens = _tokens_of_run(examples, validation, tune, settings.project.seed)
+    methods = []
+    for name in METHODS:
+        row: dict[str, Any] = {"method": name}
+        notes = [_NOTES[name]] if name in _NOTES else []
+        if name in refused:
+            row |= dict.fromkeys(_COLUMNS) | {"fits": False, "notes": [refused[name], *notes]}
+        else:
+            one, needs = passes[name], memories[name]
+            seconds = None
+            if measured.flops_per_second:
+                flops = sum(
+                    count * each / one.tokens
+                    for count, each in zip(tokens, (one.flops, one.forward_flops), strict=True)
+                )
+                seconds = flops / measured.flops_per_second
+            row |= {
+                "trainable_parameters": one.trained,
+                "trainable_share": one.trained / one.parameters,
+                "memory_bytes": needs.total,
+                "memory_parts": needs.parts,
+                "memory_arithmetic": list(needs.arithmetic),
+                "fits": fits[name],
+                "seconds": seconds,
+                "cost": seconds and seconds / 3600 * settings.plan.price_per_hour,
+                "notes": notes,
+            }
+        methods.append(row)
+    parameters = max((each.base_parameters for each in passes.values()), default=0)
+    facts = Facts(
+        examples=len(examples),
+        targets=sum(each.targets for each in examples),
+        loss=measured.loss,
+        parameters=max(1, parameters),
+        adapters=settings.plan.adapters,
+        trained={name: each.trained for name, each in passes.items()},
+        fits=fits,
+    )
+    everything = sum(len(each.input_ids) for each in examples)
+    return {
+        "model": {
+            "name": settings.base.model,
+            "architecture": config.model_type,
+            "parameters": parameters,
+            "loss": measured.loss,
+            "usual_loss": facts.usual_loss,
+        },
+        "data": {
+            "examples": facts.examples,
+            "tokens": everything,
+            "targets": facts.targets,
+            "longest": max(len(each.input_ids) for each in examples),
+            "targets_per_trained_parameter": {
+                name: facts.targets / count for name, count in facts.trained.items() if count
+            },
+            "steps": len(batches(examples, tune, settings.project.seed)),
+            "tokens_trained": tokens[0],
+        },
+        "machine": {
+            "cores": os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count(),
+            "accelerator": None if device.type == "cpu" else str(device),
+            "memory_bytes": total,
+            "memory_available_bytes": available,
+            "memory_budget_bytes": int(budget),
+            "dtype": str(base_model.compute_dtype(settings.base)).removeprefix("torch."),
+            "flops_per_second": measured.flops_per_second,
+            "price_per_hour": settings.plan.price_per_hour,
+        },
+        "methods": methods,
+        "advice": advise(facts),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+_COLUMNS = (
+    "trainable_parameters",
+    "trainable_share",
+    "memory_bytes",
+    "memory_parts",
+    "memory_arithmetic",
+    "seconds",
+    "cost",
+)
+
+
+def _measure(
+    data: Path,
+    examples: Sequence[Example],
+    settings: Settings,
+    passes: dict[str, Pass],
+    memories: dict[str, Memory],
+    available: int,
+) -> _Measured:
+    """The base model's loss, and the speed of a training step."""
+    # Loading in 4 bits reads the whole base, too, and takes minutes where memory is short.
+    if "lora" not in passes or memories["lora"].total > available:
+        log.warning("the base model does not fit into memory: its loss and speed stay unknown")
+        return _Measured(None, None)
+    tune = settings.tune.model_copy(
+        update={"method": "lora", "validation_examples": _LOSS_EXAMPLES}
+    )
+    settings = settings.model_copy(update={"tune": tune})
+    prepared = training.prepare(data, settings)
+    whole = batches(examples, tune, settings.project.seed)[0]
+    few = sorted(whole, key=lambda each: len(each.input_ids))[-2:]
+    job = training.Job(Path(), settings)
+    with (
+        training.attached(prepared, [job], tune.max_steps) as (run,),
+        loop.cores(run.adapted.network) as here,
+    ):
+
+        def tokens_per_second(batch: Sequence[Example]) -> float:
+            began = time.perf_counter()
+            losses, gradients = loop.backward([run], batch, here)
+            run.take_step(gradients[0], losses[0], _tokens(batch))
+            return _tokens(batch) / (time.perf_counter() - began)
+
+        tokens_per_second(few)  # builds kernels and buffers
+        speed = tokens_per_second(few)
+        if _tokens(whole) < speed * _SECONDS:
+            speed = tokens_per_second(whole)
+    return _Measured(prepared.base_loss, speed * passes["lora"].flops / passes["lora"].tokens)
+
+
+def _tokens_of_run(
+    examples: Sequence[Example], validation: Sequence[Example], tune: Tune, seed: int
+) -> tuple[int, int]:
+    """Tokens that a run trains on, and those that its evaluations read."""
+    trained = sum(_tokens(batch) for batch in batches(examples, tune, seed))
+    held_out = first_by_hash(validation, tune.validation_examples)
+    return trained, tune.evaluations * _tokens(held_out)
+
+
+def _tokens(examples: Sequence[Example]) -> int:
+    return sum(len(each.input_ids) for each in examples)
+
+
+def _memory(device: torch.device, process: int) -> tuple[int, int]:
+    """Bytes that training could take, and that there are."""
+    if device.type != "cpu":
+        free, total = torch.accelerator.get_memory_info(device)
+        return int(free), int(total)
+    seen = psutil.virtual_memory()
+    available, total = seen.available + process, seen.total
+    try:
+        # A container's bound (cgroup v2).
+        bound = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return available, total
+    return min(available, bound - used + process), min(total, bound)
