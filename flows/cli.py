@@ -237,7 +237,23 @@ def sweep(context: Context, data: Path, out: Path) -> Outcome:
     """Search rank × learning rate; OUT/best is the winner, a plain PEFT adapter."""
     from tasks.tune import sweep as run
 
-    return Outcome(run(data, out, context.settings), terminal.show_sweep)
+    elsewhere = None
+    if context.settings.sweep.engine != "native":
+        from flows.workers import workers
+
+        elsewhere = workers(context.settings)
+    with terminal.live_trials() as show:
+        result = run(data, out, context.settings, on_progress=show, workers=elsewhere)
+    return Outcome(result, terminal.show_sweep)
+
+
+@command("plan")
+@click.option("--data", type=_path, required=True, help="Folder with train and validation.jsonl.")
+def plan(context: Context, data: Path) -> Outcome:
+    """Predict memory, time and cost of every method, and advise one."""
+    from tasks.tune.plan import plan as run
+
+    return Outcome(run(data, context.settings), terminal.show_plan)
 
 
 @command("evaluate")

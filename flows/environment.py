@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tasks.errors import PerpetuneError
 from tasks.settings import Settings
@@ -63,7 +63,7 @@ def platform_file(settings: Settings) -> Path:
 
 def log_to_stderr() -> None:
     """Show what flows and tasks say, and spare the reader tracebacks of errors that are clear."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     for name in ("flows", "tasks"):
         logger = logging.getLogger(name)
@@ -76,6 +76,18 @@ def log_to_stderr() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_known_traceback)
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what is `sys.stderr` at the moment: a live table stands in for it at times."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        pass
 
 
 def _without_known_traceback(record: logging.LogRecord) -> bool:

@@ -23,6 +23,8 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.data import CuratedData, curated_data
 from flows.leftovers import clear_leftovers
+from flows.terminal import live_trials
+from flows.workers import workers
 from tasks import base_model, files
 from tasks.errors import PerpetuneError
 from tasks.judge import judge, model_card
@@ -117,7 +119,15 @@ def sweep_step(settings: Settings, data: CuratedData, out: Path, run_id: str) ->
     def log_trial(trial: dict[str, Any], folder: Path) -> None:
         registry.log_trial(run_id, trial, folder, datasets)
 
-    return sweep(data.folder, out, settings, on_trial=log_trial)
+    with live_trials() as show:
+        return sweep(
+            data.folder,
+            out,
+            settings,
+            on_trial=log_trial,
+            on_progress=show,
+            workers=workers(settings),
+        )
 
 
 @task(name="judge", task_run_name="judge")

@@ -2,11 +2,13 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
@@ -48,11 +50,52 @@ def show_curated(report: dict[str, Any]) -> None:
         _console.print(f"[yellow]advice[/] {escape(str(advice))}")
 
 
+@contextmanager
+def live_trials() -> Iterator[Callable[[list[dict[str, Any]]], None]]:
+    """A table of all trials that follows a sweep; where nobody watches, nothing."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield lambda trials: live.update(_standing(trials))
+
+
+def _standing(trials: list[dict[str, Any]]) -> Table:
+    left = sum(trial.get("seconds_left", 0) for trial in trials if trial["state"] == "running")
+    title = f"Trials (at most {left / 60:.0f} min left)" if left else "Trials"
+    names = _varied(trials)
+    rows = [
+        (
+            trial["number"],
+            *(_number(trial["params"][name]) for name in names),
+            trial["state"],
+            trial["steps"],
+            "-" if trial["validation_loss"] is None else f"{trial['validation_loss']:.4f}",
+            f"{trial['learning_rate']:.2g}" if "learning_rate" in trial else "-",
+            f"{trial['seconds']:.0f}",
+            f"{trial['seconds_left']:.0f}"
+            if "seconds_left" in trial and trial["state"] == "running"
+            else "-",
+        )
+        for trial in trials
+    ]
+    return _made_table(
+        title,
+        ["trial", *names, "state", "step", "loss", "rate now", "seconds", "left at most"],
+        rows,
+    )
+
+
+def _varied(trials: list[dict[str, Any]]) -> list[str]:
+    """What a person looks for first, then whatever else was varied."""
+    found = trials[0]["params"] if trials else {}
+    return sorted(found, key=lambda name: (name != "rank", name != "learning_rate", name))
+
+
 def show_sweep(result: dict[str, Any]) -> None:
     """Every trial, the best one marked."""
-    found = result["trials"][0]["params"] if result["trials"] else {}
-    # What a person looks for first, then whatever else was varied.
-    names = sorted(found, key=lambda name: (name != "rank", name != "learning_rate", name))
+    names = _varied(result["trials"])
     best = result["best"]["number"] if result.get("best") else None
     rows = [
         (
@@ -68,6 +111,57 @@ def show_sweep(result: dict[str, Any]) -> None:
     ]
     columns = ["trial", *names, "state", "steps", "validation loss", "seconds", ""]
     _table("Trials", columns, rows)
+    selection = result.get("selection")
+    if selection:
+        _console.print(
+            f"The best of {selection['trials']} flatters itself by about "
+            f"{selection['optimism']:.3f}: expect {selection['corrected_loss']:.3f} on other data."
+        )
+    for spread in result.get("seeds", []):
+        losses = ", ".join(
+            "failed" if loss is None else f"{loss:.4f}" for loss in spread["validation_losses"]
+        )
+        _console.print(
+            f"trial {spread['number']} from {len(spread['validation_losses'])} seeds: {losses}"
+        )
+
+
+def show_plan(result: dict[str, Any]) -> None:
+    """What each method would take, the advised one marked, and why."""
+    advised = result["advice"]["method"]
+    paid = result["machine"]["price_per_hour"] > 0
+    rows = [
+        (
+            method["method"],
+            _unless_none(method["trainable_parameters"], "{:,}"),
+            _unless_none(method["trainable_share"], "{:.2%}"),
+            _unless_none(method["memory_bytes"] and method["memory_bytes"] / 1e9, "{:.2f} GB"),
+            "yes" if method["fits"] else "no",
+            _unless_none(method["seconds"], "{:,.0f} s"),
+            *([_unless_none(method["cost"], "{:.2f}")] if paid else []),
+            "advised" if method["method"] == advised else "",
+        )
+        for method in result["methods"]
+    ]
+    columns = ["method", "trained", "share", "memory", "fits", "time", *(["cost"] if paid else [])]
+    model, data, machine = result["model"], result["data"], result["machine"]
+    _table(f"Plan for {model['name']}", [*columns, ""], rows)
+    _console.print(
+        f"{data['examples']:,} examples of {data['tokens']:,} tokens, {data['targets']:,} of them "
+        f"learned; {data['steps']:,} steps; {machine['memory_budget_bytes'] / 1e9:.1f} GB to use, "
+        f"{machine['cores']} cores, {escape(machine['accelerator'] or 'no accelerator')}, "
+        f"{machine['dtype']}"
+    )
+    _console.print(f"\n[bold]Advice: {escape(advised or 'none of them')}[/]")
+    for reason in result["advice"]["reasons"]:
+        _console.print(f"  because {escape(reason)}")
+    for other in result["advice"]["instead"]:
+        _console.print(f"  or      {escape(other)}")
+    for method in result["methods"]:
+        if method["memory_bytes"] is None or method["method"] == advised:
+            for line in method["notes"] + (method["memory_arithmetic"] or []):
+                _console.print(f"[dim]{escape(method['method'])}  {escape(line)}[/]")
+    _console.print(f"[dim]{result['seconds']:.0f} s; every part of every method: --json[/]")
 
 
 def show_evaluation(result: dict[str, Any]) -> None:
@@ -186,12 +280,16 @@ def show_platform(platform: dict[str, Any]) -> None:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    _console.print(_made_table(title, columns, rows))
+
+
+def _made_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
-    _console.print(table)
+    return table
 
 
 def _interval(value: dict[str, float] | None) -> str:
@@ -202,6 +300,10 @@ def _interval(value: dict[str, float] | None) -> str:
 
 def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _unless_none(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
 
 
 def _share(count: int, total: int) -> str:

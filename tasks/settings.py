@@ -327,7 +327,14 @@ class Sweep(Section):
     """Trials of a cohort that share one forward and backward pass; `auto`: as many as fit into
     memory and a short measurement finds fastest."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
-    """Processes that share the trials of a cohort; the result does not depend on it."""
+    """Processes on this machine that share a cohort's trials, each with its own base (and GPU, as
+    far as there are some)."""
+    engine: Literal["native", "ray"] = "native"
+    """Where trials are trained: here, or as Prefect tasks on Ray (the cluster of RAY_ADDRESS)."""
+    trial_cpus: Annotated[float, Field(ge=0)] = 1
+    """On Ray: CPUs that a trial takes."""
+    trial_gpus: Annotated[float, Field(ge=0)] = 0
+    """On Ray: GPUs that a trial takes."""
     seeds: Annotated[int, Field(ge=0, le=100)] = 0
     """Train the best configurations again from so many other seeds, to report their spread."""
     seeds_top: Annotated[int, Field(ge=1)] = 2

@@ -42,12 +42,8 @@ class Trainer:
     def __call__(self, jobs: Sequence[Job], evaluations: int | None = None) -> None:
         """Take jobs on to the evaluation of that number (from 1), or to their end."""
         for group in self._groups(jobs):
-            training.advance(
-                self._prepare(group[0].settings),
-                group,
-                evaluations,
-                on_step=lambda place, run, group=group: self._watch(group[place], run),
-            )
+            prepared = self._prepare(group[0].settings)
+            training.advance(prepared, group, evaluations, on_step=self._watch)
 
     def _prepare(self, settings: Settings) -> Prepared:
         """Data and base for these settings, one base in memory at a time."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
@@ -147,6 +148,7 @@ def advance(
         for run in alive:
             run.seconds += (time.perf_counter() - began) / len(alive)
             run.curve[-1]["seconds"] = run.seconds
+        for run in alive:
             on_step(run)
         alive = [run for run in alive if not run.ended]
 
@@ -182,10 +184,8 @@ def backward(
             total[number] += penalty.detach()
             torch._foreach_add_(summed, _gradients(_scaled([run], penalty[None]), every))
     losses = total.tolist()
-    ends = [0]
-    for run in runs:
-        ends.append(ends[-1] + len(run.parameters))
-    return losses, [summed[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    each = iter(summed)
+    return losses, [list(islice(each, len(run.parameters))) for run in runs]
 
 
 def _scaled(runs: Sequence[Run], losses: torch.Tensor) -> torch.Tensor:

@@ -195,7 +195,7 @@ def _key(data: Path, settings: Settings) -> str:
         settings.tune.model_dump(
             mode="json", exclude={"rank", "learning_rate", "checkpoint_minutes"}
         ),
-        settings.sweep.model_dump(mode="json", exclude={"workers", "packed"}),
+        settings.sweep.model_dump(mode="json", exclude={"packed", "workers", "engine", "trial_cpus", "trial_gpus"}),
         settings.project.seed,
     )
 
@@ -393,7 +393,8 @@ def _other_seeds(
     jobs: dict[tuple[int, int], Job] = {}
     for trial in best[: sweep.seeds_top] if sweep.seeds else []:
         for seed in range(project.seed + 1, project.seed + 1 + sweep.seeds):
-            tune = settings.tune.model_copy(update=trial["params"])
+            params = trial["params"] | {"alpha": float(trial["params"]["alpha"])}
+            tune = settings.tune.model_copy(update=params)
             own = {"tune": tune, "project": project.model_copy(update={"seed": seed})}
             folder = out / "seeds" / key / f"{trial['number']}-{seed}"
             jobs[trial["number"], seed] = Job(folder, settings.model_copy(update=own))
@@ -445,7 +446,8 @@ def _write_result(
     pictures.draw_heatmap(trials, best["number"], out / "heatmap.png")
     validation = {
         trial["number"]: files.read_jsonl(_folder(out, trial["number"]) / "validation.jsonl")
-        for trial in complete
+        for trial in trials
+        if trial["state"] != "failed"
     }
     tokens = sum(trial["tokens"] for trial in trials)
     metrics = files.read_json(folder / "metrics.json")

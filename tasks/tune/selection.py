@@ -24,7 +24,8 @@ def expected_optimism(
     cross-validation, https://doi.org/10.1007/s10994-018-5714-4).
 
     Args:
-        losses: number of each trial → summed loss of each validation example [E], in one order.
+        losses: number of each trial → summed loss of each validation example [E], in one order; of
+            trials that were stopped early, those at their end.
         targets: learned tokens of each example [E].
         seed: of the resamples.
         resamples: how many.

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+
     from tasks.tune.cohort import Trainer
     from tasks.tune.training import Job
 
@@ -32,6 +34,12 @@ class Assignment:
     out: Path
     settings: Settings
     evaluations: int | None
+
+    @property
+    def name(self) -> str:
+        """For people who watch."""
+        rung = "to its end" if self.evaluations is None else f"to evaluation {self.evaluations}"
+        return f"trial {self.out.name} {rung}"
 
 
 def work(assignment: Assignment) -> None:
@@ -53,8 +61,14 @@ def assignments(data: Path, jobs: Sequence["Job"], evaluations: int | None) -> l
 @contextmanager
 def processes(data: Path, count: int) -> Iterator[Advance]:
     """`count` processes on this machine, which share its cores."""
-    threads = max(1, (os.cpu_count() or 1) // count)
-    with ProcessPoolExecutor(count, get_context("spawn"), _begin, (threads,)) as pool:
+    import torch
+
+    context = get_context("spawn")
+    gpus, threads = torch.cuda.device_count(), max(1, (os.cpu_count() or 1) // count)
+    places = context.Queue()
+    for number in range(count):
+        places.put(str(number % gpus) if gpus else None)
+    with ProcessPoolExecutor(count, context, _begin, (threads, places)) as pool:
 
         def advance(jobs: Sequence["Job"], evaluations: int | None = None) -> None:
             for _ in pool.map(work, assignments(data, jobs, evaluations)):
@@ -63,7 +77,11 @@ def processes(data: Path, count: int) -> Iterator[Advance]:
         yield advance
 
 
-def _begin(threads: int) -> None:
+def _begin(threads: int, places: "Queue[str | None]") -> None:
+    """Take a GPU, where there are some, and a share of the cores."""
+    gpu = places.get()
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     import torch
 
     torch.set_num_threads(threads)

@@ -93,7 +93,7 @@ def advance(
     jobs: Sequence[Job],
     evaluations: int | None = None,
     *,
-    on_step: Callable[[int, Run], None] = lambda *_: None,
+    on_step: Callable[[Job, Run], None] = lambda *_: None,
 ) -> None:
     """Take runs on from where their folders say that they stand.
 
@@ -104,7 +104,7 @@ def advance(
         prepared: of the same data, base and seed.
         jobs: at least one.
         evaluations: stop after so many evaluations; at the end where not given.
-        on_step: called after each step with the job's place in `jobs` and its run.
+        on_step: called after each step of a job with its run.
     """
     first = jobs[0].settings
     plan = batches(prepared.train, first.tune, first.project.seed)
@@ -129,7 +129,7 @@ def advance(
 
         def stepped(run: Run) -> None:
             nonlocal saved
-            on_step(runs.index(run), run)
+            on_step(jobs[runs.index(run)], run)
             if time.monotonic() - saved > 60 * first.tune.checkpoint_minutes:
                 save()
                 saved = time.monotonic()
@@ -185,7 +185,7 @@ def run(
     steps = len(batches(prepared.train, tune, settings.project.seed))
     with tqdm(total=steps, desc=f"{tune.method}", disable=None, file=sys.stderr) as bar:
 
-        def stepped(_: int, run: Run) -> None:
+        def stepped(_: Job, run: Run) -> None:
             bar.update(run.step - bar.n)
             row = run.curve[-1]
             if "validation_loss" in row:

@@ -4,16 +4,25 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tasks import files
 from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import load_settings
 from tasks.tune import sweep
+from tasks.tune.halving import promoted, rungs
+from tasks.tune.selection import expected_optimism
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
 
@@ -40,7 +49,7 @@ def test_a_sweep_keeps_the_best_and_stops_the_weak(data, tmp_path, make_settings
     result = sweep(data, out, settings, on_trial=lambda trial, folder: seen.append((trial, folder)))
     assert files.read_json(out / "sweep.json") == result
     trials = result["trials"]
-    assert [trial for trial, _ in seen] == trials
+    assert sorted((trial for trial, _ in seen), key=lambda trial: trial["number"]) == trials
     assert [trial["number"] for trial in trials] == list(range(6))
     tried = {(trial["params"]["rank"], trial["params"]["learning_rate"]) for trial in trials}
     assert tried == {(rank, rate) for rank in GRID["rank"] for rate in GRID["learning_rate"]}
@@ -58,6 +67,7 @@ def test_a_sweep_keeps_the_best_and_stops_the_weak(data, tmp_path, make_settings
         assert metrics["validation_loss"] == trial["validation_loss"]
         assert metrics["tokens_trained"] == trial["tokens"]
         assert trial["params"].items() <= metrics["params"].items()
+        assert len(files.read_jsonl(folder / "curve.jsonl")) == trial["steps"]
         assert trial["params"]["alpha"] == 2 * trial["params"]["rank"]
 
     best = result["best"]
@@ -71,13 +81,16 @@ def test_a_sweep_keeps_the_best_and_stops_the_weak(data, tmp_path, make_settings
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     assert result["tokens_trained"] == sum(trial["tokens"] for trial in trials)
     assert result["seconds"] >= sum(trial["seconds"] for trial in trials)
+    # One of two goes on past each rung: all six, then three, then one of those.
+    assert sorted(trial["steps"] for trial in trials) == [1, 1, 1, 2, 2, 4]
+    assert not [*out.rglob("checkpoint")]
 
 
 def test_trials_in_one_process_equal_trials_alone(data, tmp_path, make_settings):
     from tasks.tune import train
 
-    settings = make_settings(tune=TUNE, sweep=GRID | {"trials": 2, "prune": False})
-    result = sweep(data, tmp_path / "out", settings)
+    search = GRID | {"trials": 2, "prune": False, "packed": 1}
+    result = sweep(data, tmp_path / "out", make_settings(tune=TUNE, sweep=search))
     second = result["trials"][1]
     alone = make_settings(tune=TUNE | second["params"])
     assert train(data, tmp_path / "alone", alone)["validation_loss"] == second["validation_loss"]
@@ -109,13 +122,13 @@ class Interrupted(Exception):
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
 def test_a_resumed_sweep_proposes_what_an_unbroken_one_does(data, tmp_path, make_settings, sampler):
-    search = GRID | {"sampler": sampler, "trials": 3}
+    search = GRID | {"sampler": sampler, "trials": 5, "cohort": 2, "packed": 1}
     settings = make_settings(tune=TUNE | {"max_steps": 2}, sweep=search)
     unbroken = sweep(data, tmp_path / "unbroken", settings)
-    assert len({str(trial["params"]) for trial in unbroken["trials"]}) == 3
+    assert len({str(trial["params"]) for trial in unbroken["trials"]}) == 5
 
     def interrupt(trial: dict, _: Path) -> None:
-        if trial["number"] == 1:
+        if trial["number"] == 2:
             raise Interrupted
 
     with pytest.raises(Interrupted):
@@ -129,52 +142,60 @@ def test_a_resumed_sweep_proposes_what_an_unbroken_one_does(data, tmp_path, make
         on_trial=lambda trial, _: numbers.append(trial["number"]),
     )
     assert outcome(resumed) == outcome(unbroken)
-    assert numbers == [0, 1, 2]
+    assert sorted(numbers) == [0, 1, 2, 3, 4]
 
 
-# Killed within its third trial, at the first evaluation.
+# Killed after so many steps of all trials together.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tasks.settings import load_settings
-from tasks.tune import loop, sweep
+from tasks.tune import sweep
 
-data, out, params = map(Path, sys.argv[1:])
-finished = []
-evaluate = loop.validation_loss
+data, out, params, steps = *map(Path, sys.argv[1:4]), int(sys.argv[4])
+taken = []
 
-def evaluate_or_die(*args):
-    loss = evaluate(*args)
-    if len(finished) == 2:
+def die(trials):
+    taken.append(trials)
+    if len(taken) == steps:
         os.kill(os.getpid(), signal.SIGKILL)
-    return loss
 
-loop.validation_loss = evaluate_or_die
-sweep(data, out, load_settings(params), on_trial=lambda trial, _: finished.append(trial))
+sweep(data, out, load_settings(params), on_progress=die)
 """
 
 
-def test_a_killed_sweep_goes_on_without_repeating_a_trial(data, tmp_path, make_settings):
+@pytest.mark.parametrize(("steps", "ended"), [(3, []), (8, ["0", "1"])])
+def test_a_killed_sweep_goes_on_without_repeating_anything(
+    data, tmp_path, make_settings, steps, ended
+):
     params = tmp_path / "params.yaml"
-    files.write_json(params, make_settings(tune=TUNE, sweep=GRID | {"trials": 4}).plain())
+    search = GRID | {"trials": 4, "packed": 2}
+    tune = TUNE | {"checkpoint_minutes": 1e-6}
+    files.write_json(params, make_settings(tune=tune, sweep=search).plain())
     settings = load_settings(params)
     unbroken = sweep(data, tmp_path / "unbroken", settings)
 
     out = tmp_path / "broken"
-    command = [sys.executable, "-c", KILLED, str(data), str(out), str(params)]
+    command = [sys.executable, "-c", KILLED, *map(str, (data, out, params, steps))]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     killed = subprocess.run(command, env=environment, capture_output=True, timeout=300)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not (out / "sweep.json").exists()
-    finished = [path.parent.name for path in out.glob("trials/*/metrics.json")]
-    assert sorted(finished) == ["0", "1"]
+    finished = sorted(path.parent.name for path in out.glob("trials/*/metrics.json"))
+    assert len(finished) == len(ended)
     written = {n: (out / "trials" / n / "metrics.json").stat().st_mtime_ns for n in finished}
 
-    resumed = sweep(data, out, settings)
+    taken = []
+
+    def watch(trials: list[dict]) -> None:
+        taken.append(sum(trial["steps"] for trial in trials))
+
+    resumed = sweep(data, out, settings, on_progress=watch)
     assert outcome(resumed) == outcome(unbroken)
     for n in finished:
         assert (out / "trials" / n / "metrics.json").stat().st_mtime_ns == written[n]
     assert files.file_hashes(out / "best") == files.file_hashes(tmp_path / "unbroken" / "best")
+    assert min(taken) >= steps - 2  # a step of two lanes may be lost, no more
 
 
 def test_a_sweep_whose_folders_are_gone_starts_over(data, tmp_path, make_settings):
@@ -191,18 +212,24 @@ def test_a_diverged_trial_is_failed_and_the_others_go_on(
 ):
     from tasks.tune import loop
 
-    evaluate, calls = loop.validation_loss, iter(range(100))
-    monkeypatch.setattr(
-        loop, "validation_loss", lambda *a: float("nan") if next(calls) == 1 else evaluate(*a)
-    )
-    settings = make_settings(tune=TUNE, sweep=GRID | {"trials": 2})
+    evaluate = loop.evaluate
+
+    def first_lane_diverges(network, validation, lanes, *rest):
+        losses = evaluate(network, validation, lanes, *rest)
+        if lanes == 2:
+            losses[0] = float("nan")
+        return losses
+
+    monkeypatch.setattr(loop, "evaluate", first_lane_diverges)
+    settings = make_settings(tune=TUNE, sweep=GRID | {"trials": 2, "packed": 2})
     result = sweep(data, tmp_path / "out", settings)
     assert [trial["state"] for trial in result["trials"]] == ["failed", "complete"]
     assert result["trials"][0]["validation_loss"] is None
     assert result["trials"][0]["steps"] == 1
     assert result["best"]["number"] == 1
+    assert result["trials"][1]["steps"] == 4
 
-    monkeypatch.setattr(loop, "validation_loss", lambda *a: float("nan"))
+    monkeypatch.setattr(loop, "evaluate", lambda *given: evaluate(*given) * float("nan"))
     with pytest.raises(PerpetuneError, match="all 2 trials failed"):
         sweep(data, tmp_path / "other", settings)
 
@@ -215,6 +242,153 @@ def test_two_processes_do_not_run_one_sweep(data, tmp_path, make_settings):
             sweep(data, tmp_path / "out", settings)
 
     sweep(data, tmp_path / "out", settings, on_trial=again)
+
+
+# Lanes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, dtype):
+    """Losses and final weights, for different ranks, rates and targets in one pass."""
+    from tasks.tune import training
+
+    configurations = [
+        {"rank": 2, "learning_rate": 1e-3},
+        {"rank": 8, "learning_rate": 3e-2, "alpha": "r"},
+        {"rank": 4, "learning_rate": 1e-2, "target_modules": "qv"},
+    ]
+    settings = [make_settings(tune=TUNE | each, base={"dtype": dtype}) for each in configurations]
+    prepared = training.prepare(data, settings[0])
+    together = [training.Job(tmp_path / f"lane{n}", each) for n, each in enumerate(settings)]
+    training.advance(prepared, together)
+    within = 1e-5 if dtype == "float32" else 2e-2
+    for number, (job, each) in enumerate(zip(together, settings, strict=True)):
+        alone = training.Job(tmp_path / f"alone{number}", each)
+        training.advance(prepared, [alone])
+        found = [training.finish(which) for which in (job, alone)]
+        assert found[0]["steps"] == found[1]["steps"] == 4
+        curves = [files.read_jsonl(which.out / "curve.jsonl") for which in (job, alone)]
+        for mine, its in zip(*curves, strict=True):
+            assert mine["train_loss"] == pytest.approx(its["train_loss"], abs=within)
+            assert mine["validation_loss"] == pytest.approx(its["validation_loss"], abs=within)
+        weights = [
+            load_file(which.out / "best" / "adapter_model.safetensors") for which in (job, alone)
+        ]
+        assert weights[0].keys() == weights[1].keys()
+        for name, tensor in weights[1].items():
+            if dtype == "float32":
+                torch.testing.assert_close(weights[0][name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_packed_and_unpacked_sweeps_agree(data, tmp_path, make_settings):
+    results = []
+    for packed in (1, 3):
+        search = GRID | {"packed": packed}
+        results.append(sweep(data, tmp_path / str(packed), make_settings(tune=TUNE, sweep=search)))
+    one, three = ([*each["trials"]] for each in results)
+    for mine, its in zip(one, three, strict=True):
+        assert mine["steps"] == its["steps"]
+        assert mine["state"] == its["state"]
+        assert mine["validation_loss"] == pytest.approx(its["validation_loss"], abs=1e-5)
+
+
+def test_the_number_of_lanes_is_measured_and_kept(data, tmp_path, make_settings, monkeypatch):
+    from tasks.tune import cohort
+
+    counted = []
+
+    def pretend(runs, batch, cores):
+        counted.append(len(runs))
+        time.sleep({1: 0.02, 2: 0.02, 4: 0.2}[len(runs)])
+
+    jobs_seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(cohort.loop, "backward", pretend)
+        from tasks.tune import training
+
+        settings = make_settings(tune=TUNE, sweep=GRID)
+        prepared = training.prepare(data, settings)
+        jobs_seen = [training.Job(tmp_path / str(n), settings) for n in range(5)]
+        assert cohort.fastest(prepared, jobs_seen) == 2
+    assert sorted(set(counted)) == [1, 2, 4]
+    sweep(data, tmp_path / "out", settings)
+    assert files.read_json(tmp_path / "out" / "lanes.json")["lora"] >= 1
+
+
+# Elsewhere
+
+
+def test_workers_give_the_bytes_of_one_process(data, tmp_path, make_settings):
+    hashes = []
+    for workers in (1, 2):
+        search = GRID | {"trials": 3, "packed": 1, "workers": workers}
+        result = sweep(data, tmp_path / str(workers), make_settings(tune=TUNE, sweep=search))
+        hashes.append((outcome(result), files.file_hashes(tmp_path / str(workers) / "best")))
+    assert hashes[0] == hashes[1]
+
+
+# Choosing
+
+
+def test_other_seeds_of_the_best_are_trained_when_asked_for(data, tmp_path, make_settings):
+    search = GRID | {"trials": 3, "seeds": 2, "seeds_top": 1}
+    settings = make_settings(tune=TUNE | {"max_steps": 2}, sweep=search)
+    result = sweep(data, tmp_path / "out", settings)
+    (spread,) = result["seeds"]
+    assert spread["number"] == result["best"]["number"]
+    assert spread["validation_losses"][0] == result["best"]["validation_loss"]
+    assert len(set(spread["validation_losses"])) == 3
+    assert spread["standard_deviation"] > 0
+    assert len(result["trials"]) == 3
+
+
+def test_choosing_among_equal_trials_flatters_and_the_sweep_says_by_how_much():
+    generator = np.random.default_rng(0)
+    targets = generator.integers(5, 30, 40)
+    # Twelve trials of one true loss, whose losses on these examples differ by chance alone.
+    noise = {n: targets * generator.normal(2.0, 0.3, 40) for n in range(12)}
+    found = expected_optimism(noise, targets, seed=0)
+    best = min(losses.sum() for losses in noise.values()) / targets.sum()
+    assert found["optimism"] > 0.02
+    assert abs(found["corrected_loss"] - 2.0) < abs(best - 2.0)
+    clear = noise | {99: targets * 0.5}
+    assert abs(expected_optimism(clear, targets, seed=0)["optimism"]) < 0.01
+    assert expected_optimism({1: noise[1]}, targets, seed=0) is None
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(
+    losses=st.lists(st.floats(0, 10), min_size=1, max_size=20),
+    earlier=st.lists(st.floats(0, 10), max_size=20),
+    factor=st.integers(2, 5),
+)
+def test_the_best_at_a_rung_go_on_and_never_all_unless_equal(losses, earlier, factor):
+    candidates = dict(enumerate(losses))
+    on = promoted(candidates, earlier, factor)
+    every = sorted([*losses, *earlier])
+    allowed = max(1, len(every) // factor)
+    worst = max((candidates[number] for number in on), default=-1)
+    assert all(candidates[number] > worst for number in candidates.keys() - on)
+    assert sum(loss < worst for loss in every) < allowed
+    if min(losses) <= min(every):
+        assert on
+
+
+def test_rungs_are_powers_of_the_factor_before_the_last_evaluation():
+    assert rungs(4, 2) == [1, 2]
+    assert rungs(9, 3) == [1, 3]
+    assert rungs(1, 2) == []
+
+
+def test_what_else_is_varied_stands_in_each_trial(data, tmp_path, make_settings):
+    search = {
+        "rank": [2], "learning_rate": [1e-3], "alpha": ["r", 7.0],
+        "target_modules": ["qv", ["up_proj"]], "packed": 2,
+    }  # fmt: skip
+    settings = make_settings(tune=TUNE | {"max_steps": 1}, sweep=search)
+    trials = sweep(data, tmp_path / "out", settings)["trials"]
+    tried = {(t["params"]["alpha"], str(t["params"]["target_modules"])) for t in trials}
+    assert tried == {(a, m) for a in (2, 7) for m in ("qv", "['up_proj']")}
 
 
 def test_missing_data_is_named(tmp_path, make_settings):

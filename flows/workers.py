@@ -1,0 +1,67 @@
+"""Where a sweep's trials are trained when not in this process: tasks on Ray, one for each trial."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import flow, task
+
+from tasks.errors import BadInput
+from tasks.settings import Settings
+from tasks.tune.spread import Advance, Assignment, assignments, work
+
+if TYPE_CHECKING:
+    from tasks.tune.training import Job
+
+
+def workers(settings: Settings) -> Callable[[Path], AbstractContextManager[Advance]] | None:
+    """What `tasks.tune.sweep` takes as `workers`: nothing where it trains by itself."""
+    return partial(_ray, settings) if settings.sweep.engine == "ray" else None
+
+
+@contextmanager
+def _ray(settings: Settings, data: Path) -> Iterator[Advance]:
+    """The Ray cluster of RAY_ADDRESS, or one on this machine; a rung is a flow, a trial a task.
+
+    Raises:
+        BadInput: Ray is not installed.
+    """
+    try:
+        import ray
+        from prefect_ray import RayTaskRunner
+        from prefect_ray.context import remote_options
+    except ImportError:
+        raise BadInput(
+            "sweep.engine: Ray is not installed; pip install 'perpetune[ray]', or native"
+        ) from None
+    sweep = settings.sweep
+    # Without an address, Ray would join whatever cluster somebody left running here.
+    ray.init(
+        address=os.environ.get("RAY_ADDRESS", "local"),
+        namespace="prefect",
+        include_dashboard=False,
+        log_to_driver=False,
+    )
+    resources = {"num_cpus": sweep.trial_cpus, "num_gpus": sweep.trial_gpus}
+
+    @flow(name="rung", task_runner=RayTaskRunner(), validate_parameters=False)
+    def rung(given: list[Assignment]) -> None:
+        with remote_options(**resources):
+            train_trial.map(given).result()
+
+    def advance(jobs: "Sequence[Job]", evaluations: int | None = None) -> None:
+        rung(assignments(data, jobs, evaluations))
+
+    try:
+        yield advance
+    finally:
+        ray.shutdown()
+
+
+@task(name="trial", task_run_name="{assignment.name}")
+def train_trial(assignment: Assignment) -> None:
+    """Take one trial to its next rung."""
+    work(assignment)
