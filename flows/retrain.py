@@ -266,7 +266,14 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _winner(trials: dict[str, Any]) -> dict[str, str]:
     best = trials["best"]
-    return {"trials": str(len(trials["trials"]))} | {k: str(v) for k, v in best["params"].items()}
+    facts = {"trials": str(len(trials["trials"]))} | {k: str(v) for k, v in best["params"].items()}
+    selection = trials.get("selection")
+    if selection:
+        facts["optimism of the best of them"] = (
+            f"its validation loss of {best['validation_loss']:.3f} is about "
+            f"{selection['optimism']:.3f} too low for having been chosen"
+        )
+    return facts
 
 
 def _losses(verdict: dict[str, Any]) -> dict[str, float]:

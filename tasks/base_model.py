@@ -3,7 +3,7 @@
 import importlib.metadata
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tasks import files
 from tasks.errors import BadInput, PerpetuneError
@@ -116,7 +116,7 @@ def load_model(
     whole = tuned is not None and (tuned / "config.json").is_file()
     folder = tuned if tuned is not None and whole else locate(settings)
     dtype = compute_dtype(settings.base)
-    nf4 = {}
+    nf4: dict[str, Any] = {}
     if quantised or settings.base.quantisation == "nf4":
         from transformers import BitsAndBytesConfig
 
@@ -146,7 +146,7 @@ def load_model(
         # On some CPUs, evaluation would repack the weights in place for a kernel that has no
         # backward pass: training after it would fail.
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            cast(Any, module).support_avx512bf16_for_cpu = False
     return model.eval()
 
 

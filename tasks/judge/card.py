@@ -24,8 +24,6 @@ def model_card(verdict: Mapping[str, Any], settings: Settings, facts: Mapping[st
     models = [name for name in MODELS if name in verdict["models"]]
     tune = settings.tune.model_dump(mode="json", exclude={"mix"})
     training = {name: facts.get(name, value) for name, value in tune.items()}
-    if training["alpha"] is None:
-        training["alpha"] = "2 × rank"
     return pages.render(
         "card.md.j2",
         name=settings.project.name,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tasks import files
 from tasks.settings import Settings
-from tasks.tune import loop, training
+from tasks.tune import loop, memory, training
 from tasks.tune.batching import batches
 from tasks.tune.methods import METHODS
 from tasks.tune.training import Job, Prepared
@@ -89,7 +89,15 @@ def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
     tune = jobs[0].settings.tune
     plan = batches(prepared.train, tune, jobs[0].settings.project.seed)
     best, best_rate, lanes = 1, 0.0, 1
+    bound = jobs[0].settings.plan.memory_gb
+    room = bound * 1e9 if bound else memory.machine(prepared.base.device)[0]
+    widest = max(jobs, key=lambda job: job.settings.tune.rank).settings
     while lanes <= len(jobs):
+        if lanes > 1:
+            needed = memory.of_run(prepared.base, prepared.train, widest, lanes).total
+            if needed > room:
+                log.info("%d lanes would take %.1f GB: too much", lanes, needed / 1e9)
+                break
         with (
             training.attached(prepared, jobs[-lanes:], len(plan)) as runs,
             loop.cores(runs[0].adapted.network) as here,

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from tasks.encoding import Example
-from tasks.errors import BadInput
 from tasks.settings import Settings, Tune
 from tasks.tune.batching import batches, packs
 from tasks.tune.methods import METHODS
@@ -48,6 +48,12 @@ _FLOAT32 = 4
 # NF4 with double quantisation: 4 bits, an 8-bit constant for 64 weights, a float32 one for 256
 # of those.
 _NF4_BYTES = 4 / 8 + 1 / 64 + 4 / (64 * 256)
+# Schedules of many steps begin without decisions that need values.
+_STEPS = 1000
+# What a CPU's allocator holds beyond what passes use. glibc's cannot put an aligned block into a
+# hole of just its size, gives each thread heaps of its own, and packs differ from step to step;
+# measured, not derived: benchmarks/tuning/memory.md.
+_HOLES = 0.25
 _FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 _ATTENTION_FLOPS = {
@@ -95,6 +101,7 @@ class Memory:
     optimiser: int
     activations: int
     intermediate: int
+    allocator: int
     best: int
     runtime: int
     arithmetic: tuple[str, ...]
@@ -145,6 +152,8 @@ def predict(
     kept = max(0, activations - gradients)
     best = lanes * one.best if device_type == "cpu" else 0
     intermediate = at_once * lanes * one.intermediate
+    passing = sets * gradients + at_once * kept + intermediate
+    allocator = int(_HOLES * passing) if device_type == "cpu" else 0
     moments = 2 * _FLOAT32 * trained
     each = f"{activations // one.tokens:,} B a token"
     lines = (
@@ -159,6 +168,8 @@ def predict(
         f"the gradients whose place they leave = {_mb(at_once * kept)}",
         f"intermediate: logits of {one.targets:,} targets and the like, gone after use = "
         f"{_mb(intermediate)}",
+        f"allocator: holes between what comes and goes, measured, {_HOLES:.0%} of "
+        f"{_mb(passing)} on a CPU = {_mb(allocator)}",
         f"best: a copy of what is trained, as the best evaluation had it = {_mb(best)}",
         f"runtime: the process without the model, measured = {_mb(runtime)}",
     )
@@ -169,6 +180,7 @@ def predict(
         optimiser=moments,
         activations=at_once * kept,
         intermediate=intermediate,
+        allocator=allocator,
         best=best,
         runtime=runtime,
         arithmetic=lines,
@@ -209,7 +221,7 @@ def trace(
         return _follow(base, tune, examples, quantised, device_type == "cpu")
 
     count = config.get_text_config().num_hidden_layers
-    named = [*tune.trained_modules, *tune.target_modules] if tune.method else []
+    named = [*tune.trained_modules, *tune.target_modules]
     if count <= 3 or any(re.search(r"\.\d+(\.|$)", name) for name in named):
         return follow(None)
     with _META:
@@ -297,7 +309,7 @@ def _follow(
                     "context_fn": lambda: (nullcontext(), _OnMeta(on_cpu)),
                 }
             )
-        adapted = stack.enter_context(METHODS[tune.method].attach(base, tune, tune.max_steps))
+        adapted = stack.enter_context(METHODS[tune.method].attach(base, tune, _STEPS))
         added = held.now
         adapted.network.train()
         parameters = list(adapted.parameters().values())
@@ -311,6 +323,10 @@ def _follow(
             torch.autograd.backward(loss, inputs=parameters)
         peak, both = held.peak - before, flops.get_total_flops()
         best = sum(each.nbytes for each in adapted.export().values())
+        # AdaLoRA keeps its estimates of importance from the first step on.
+        before = held.now
+        adapted.after_step(1)
+        added += held.now - before
     on_top = peak - max(activations, _FLOAT32 * trained)
     return Pass(
         parameters=whole,
@@ -414,8 +430,8 @@ def _quantise(base: PreTrainedModel) -> tuple[int, int]:
             )
         packed.weight = Params4bit(weight.data, quant_type="nf4", module=packed)
         packed.bias = bias
-        packed.forward = lambda x, weight=weight.detach(), bias=bias: functional.linear(
-            x, weight, bias
+        packed.forward = partial(  # type: ignore[method-assign]
+            functional.linear, weight=weight.detach(), bias=bias
         )
         base.set_submodule(name, packed)
         size = weight.nbytes
@@ -512,6 +528,23 @@ def runtime(base: PreTrainedModel | None = None) -> int:
     if base.device.type != "cpu":
         return 0
     return max(0, resident() - base.get_memory_footprint())
+
+
+def machine(device: torch.device) -> tuple[int, int]:
+    """Bytes of memory that training could take (what this process holds already counted in), and
+    that there are."""
+    if device.type != "cpu":
+        free, whole = torch.accelerator.get_memory_info(device)
+        return int(free) + torch.accelerator.memory_allocated(device), int(whole)
+    seen, held = psutil.virtual_memory(), resident()
+    available, total = seen.available + held, seen.total
+    try:
+        # A container's bound (cgroup v2).
+        bound = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return available, total
+    return min(available, bound - used + held), min(total, bound)
 
 
 def resident() -> int:

@@ -195,7 +195,9 @@ def _key(data: Path, settings: Settings) -> str:
         settings.tune.model_dump(
             mode="json", exclude={"rank", "learning_rate", "checkpoint_minutes"}
         ),
-        settings.sweep.model_dump(mode="json", exclude={"packed", "workers", "engine", "trial_cpus", "trial_gpus"}),
+        settings.sweep.model_dump(
+            mode="json", exclude={"packed", "workers", "engine", "trial_cpus", "trial_gpus"}
+        ),
         settings.project.seed,
     )
 
@@ -299,15 +301,15 @@ def _row(trial: FrozenTrial, out: Path, settings: Settings) -> Trial:
     folder = _folder(out, trial.number)
     tune = _tune(trial.params, settings)
     progress = checkpoint.read_progress(folder)
+    known: dict[str, Any] | None
     if progress is not None:
-        curve, seconds, loss = progress["curve"], progress["seconds"], progress["best_loss"]
-    elif (folder / "metrics.json").is_file():
-        metrics = files.read_json(folder / "metrics.json")
-        curve, seconds = files.read_jsonl(folder / "curve.jsonl"), metrics["seconds"]
-        loss = metrics["validation_loss"]
+        known, curve, loss = progress, progress["curve"], progress["best_loss"]
     else:
-        curve = files.read_jsonl(folder / "curve.jsonl") if folder.is_dir() else []
-        seconds, loss = sum(row.get("seconds", 0.0) for row in curve), None
+        done, kept = folder / "metrics.json", folder / "curve.jsonl"
+        known = files.read_json(done) if done.is_file() else None
+        curve = files.read_jsonl(kept) if kept.is_file() else []
+        loss = known["validation_loss"] if known else None
+    seconds = curve[-1]["seconds"] if curve else 0.0
     varied = {name: getattr(tune, name) for name in trial.params}
     return {
         "number": trial.number,
@@ -317,6 +319,7 @@ def _row(trial: FrozenTrial, out: Path, settings: Settings) -> Trial:
         "validation_loss": None if trial.state == TrialState.FAIL else loss,
         "tokens": sum(row["tokens"] for row in curve),
         "seconds": seconds,
+        "memory": None if known is None else known["memory"],
     }
 
 

@@ -22,7 +22,7 @@ from tasks import base_model, files, records
 from tasks.encoding import Example, encode_all
 from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import Settings
-from tasks.tune import checkpoint, loop, ranges
+from tasks.tune import checkpoint, loop, memory, ranges
 from tasks.tune.batching import batches, first_by_hash, packs
 from tasks.tune.loop import Run, cores, evaluate, evaluation_steps, repeatable
 from tasks.tune.methods import METHODS, Adapted, alpha, lanes
@@ -63,7 +63,7 @@ def prepare(data: Path, settings: Settings) -> Prepared:
     tune = settings.tune
     paths = split_files(data)
     tokenizer = base_model.load_tokenizer(settings)
-    train, validation = (_encoded(path, tokenizer, tune.max_length) for path in paths)
+    train, validation = (encoded(path, tokenizer, tune.max_length) for path in paths)
     base = base_model.load_model(settings, quantised=METHODS[tune.method].quantised)
     held_out = first_by_hash(validation, tune.validation_examples)
     with repeatable(settings.project.seed), packed_attention(base), cores(base) as here:
@@ -109,7 +109,9 @@ def advance(
     first = jobs[0].settings
     plan = batches(prepared.train, first.tune, first.project.seed)
     keys = [_key(prepared, job.settings) for job in jobs]
+    taken = _memory(prepared, jobs, keys)
     facts = {
+        "memory": taken,
         "initial_validation_loss": prepared.base_loss,
         "train_examples": len(prepared.train),
         "validation": [
@@ -136,15 +138,15 @@ def advance(
 
         due = sorted(evaluation_steps(len(plan), first.tune.evaluations))
         end = due[-1 if evaluations is None else min(evaluations, len(due)) - 1]
-        while True:
-            alive = [run for run in runs if not run.ended and run.step < end]
-            if not alive:
-                break
-            # A process may have died between two lanes' checkpoints: who is behind catches up.
-            steps = sorted({run.step for run in alive})
-            behind = [run for run in alive if run.step == steps[0]]
-            target = steps[1] if len(steps) > 1 else end
-            loop.advance(behind, plan, prepared.validation, target, cores=here, on_step=stepped)
+        with memory.measured_peak(prepared.base.device) as peak:
+            while alive := [run for run in runs if not run.ended and run.step < end]:
+                # A process may have died between two lanes' checkpoints: who is behind catches up.
+                steps = sorted({run.step for run in alive})
+                behind = [run for run in alive if run.step == steps[0]]
+                target = steps[1] if len(steps) > 1 else end
+                loop.advance(behind, plan, prepared.validation, target, cores=here, on_step=stepped)
+        before = taken.get("measured_bytes", 0)
+        taken["measured_bytes"] = max(before, peak.measured_bytes or 0)
         save()
 
 
@@ -182,6 +184,8 @@ def run(
     """`tasks.tune.train` on data and base model that are prepared already."""
     (out / "metrics.json").unlink(missing_ok=True)
     tune = settings.tune
+    for warning in ranges.warnings(tune, prepared.base.config.get_text_config().hidden_size):
+        log.warning("%s", warning)
     steps = len(batches(prepared.train, tune, settings.project.seed))
     with tqdm(total=steps, desc=f"{tune.method}", disable=None, file=sys.stderr) as bar:
 
@@ -242,11 +246,22 @@ def finish(job: Job, state: str = "complete") -> dict[str, Any]:
         "seconds": seconds,
         "trainable_parameters": progress["trainable_parameters"],
         "trainable_share": progress["trainable_share"],
+        "memory": progress["memory"],
         "adapter": str(out / "best"),
     }
     files.write_json(out / "metrics.json", metrics)
     checkpoint.remove(out)
     return metrics
+
+
+def _memory(prepared: Prepared, jobs: Sequence[Job], keys: Sequence[str]) -> dict[str, Any]:
+    """Peak memory as predicted; as measured so far where the run goes on from a checkpoint."""
+    progress = checkpoint.read_progress(jobs[0].out)
+    if progress is not None and progress["key"] == keys[0]:
+        return dict(progress["memory"])
+    largest = max(jobs, key=lambda job: job.settings.tune.rank)
+    predicted = memory.of_run(prepared.base, prepared.train, largest.settings, len(jobs))
+    return {"predicted_bytes": predicted.total, "parts": predicted.parts}
 
 
 def _key(prepared: Prepared, settings: Settings) -> str:
@@ -260,7 +275,12 @@ def _key(prepared: Prepared, settings: Settings) -> str:
     )
 
 
-def _encoded(path: Path, tokenizer: Any, max_length: int) -> list[Example]:
+def encoded(path: Path, tokenizer: Any, max_length: int) -> list[Example]:
+    """The examples of a split that hold something to learn.
+
+    Raises:
+        BadInput: there are none, or the file is damaged.
+    """
     examples = [
         example
         for record in records.load([path])

@@ -32,7 +32,6 @@ from tasks.tune.loop import evaluation_steps, rate_factor
 from tasks.tune.methods.fused_lora import fuse
 from tasks.tune.packing import pack, packed_attention, summed_losses
 from tasks.tune.training import Diverged
-
 from tests.conftest import PROJECT
 
 CPU = torch.device("cpu")

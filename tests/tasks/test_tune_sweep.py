@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def outcome(result: dict) -> list[dict]:
     """The trials without what differs from run to run."""
     return [
-        {key: value for key, value in trial.items() if key != "seconds"}
+        {key: value for key, value in trial.items() if key not in ("seconds", "memory")}
         for trial in result["trials"]
     ]
 
@@ -67,6 +67,8 @@ def test_a_sweep_keeps_the_best_and_stops_the_weak(data, tmp_path, make_settings
         assert metrics["validation_loss"] == trial["validation_loss"]
         assert metrics["tokens_trained"] == trial["tokens"]
         assert trial["params"].items() <= metrics["params"].items()
+        assert trial["memory"]["predicted_bytes"] > 0
+        assert trial["memory"]["measured_bytes"] > 0
         assert len(files.read_jsonl(folder / "curve.jsonl")) == trial["steps"]
         assert trial["params"]["alpha"] == 2 * trial["params"]["rank"]
 

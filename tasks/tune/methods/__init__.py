@@ -5,9 +5,11 @@ them to a narrower base.
 """
 
 from tasks.settings import Method as Name
+from tasks.tune.methods.bottleneck import bottleneck
 from tasks.tune.methods.contract import Adapted, Method
 from tasks.tune.methods.lora import alpha, lanes, lora
 from tasks.tune.methods.lora_kin import adalora, dora, ia3
+from tasks.tune.methods.prompts import prefix, prompt, ptuning
 from tasks.tune.methods.weights import feature_extraction, full
 
 __all__ = ["METHODS", "Adapted", "Method", "alpha", "lanes"]
@@ -64,5 +66,33 @@ METHODS: dict[Name, Method] = {
         usual_rate=3e-3,
         rates=(1e-3, 1e-2),
         source="Liu et al. 2022, https://arxiv.org/abs/2205.05638",
+    ),
+    "bottleneck": Method(
+        name="bottleneck",
+        attach=bottleneck,
+        usual_rate=2e-4,
+        rates=(1e-4, 3e-4),
+        source="Houlsby et al. 2019, https://arxiv.org/abs/1902.00751",
+    ),
+    "prefix": Method(
+        name="prefix",
+        attach=prefix,
+        usual_rate=1e-3,
+        rates=(5e-5, 1e-2),
+        source="Li & Liang 2021, https://arxiv.org/abs/2101.00190",
+    ),
+    "prompt": Method(
+        name="prompt",
+        attach=prompt,
+        usual_rate=1e-2,
+        rates=(1e-3, 3e-1),
+        source="Lester et al. 2021, https://arxiv.org/abs/2104.08691",
+    ),
+    "ptuning": Method(
+        name="ptuning",
+        attach=ptuning,
+        usual_rate=5e-3,
+        rates=(1e-4, 1e-2),
+        source="Liu et al. 2021, https://arxiv.org/abs/2103.10385 and 2110.07602",
     ),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
@@ -86,6 +86,7 @@ def peft_model(base: "PreTrainedModel", config: PeftConfig) -> Iterator[PeftMode
         yield model
     finally:
         # Not `unload`, which IA³ refuses on quantised weights as if it were to merge.
-        BaseTuner._unload_and_optionally_merge(model.base_model, merge=False)
+        tuner = cast(BaseTuner, model.base_model)
+        BaseTuner._unload_and_optionally_merge(tuner, merge=False)
         for each, was in wanted.items():
             each.requires_grad_(was)

@@ -50,8 +50,9 @@ class Adapted(ABC):
         """What the method adds to the mean loss of a step, or nothing."""
         return None
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, step: int) -> None:  # noqa: ARG002 (for those that need it)
         """Called after the optimiser's step (counted from 1), while gradients are still there."""
+        return None
 
     def state(self) -> dict[str, torch.Tensor]:
         """All that a later process needs to go on, the optimiser's state excepted (copies)."""

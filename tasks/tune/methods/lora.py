@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTuner
 
 from tasks.settings import Tune
 from tasks.tune.methods.adapters import PeftAdapted, peft_model
@@ -65,4 +66,4 @@ class Lane(PeftAdapted):
     def share(self, passes: Sequence[Adapted]) -> None:
         """Let these adapters of one model be the lanes."""
         names = [each.name for each in passes if isinstance(each, Lane)]
-        self.model.base_model.set_adapter(names)
+        cast(BaseTuner, self.model.base_model).set_adapter(names)

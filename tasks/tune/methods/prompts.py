@@ -99,12 +99,10 @@ def ptuning(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapte
         config = PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
         with _peft_model(base, config) as model:
             yield Prompted(model)
-        return
-    deep = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
-    with _peft_model(base, deep) as model:
-        prefixed = Prefixed(model)
-        _begin_with_words(prefixed)
-        yield prefixed
+    else:
+        deep = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
+        with _peft_model(base, deep) as model:
+            yield Prefixed(model)
 
 
 @contextmanager
@@ -117,64 +115,88 @@ def prefix(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted
         task_type="CAUSAL_LM",
         num_virtual_tokens=tune.virtual_tokens,
         prefix_projection=True,
-        encoder_hidden_size=max(_PREFIX_HIDDEN, tune.virtual_tokens),
+        encoder_hidden_size=_PREFIX_HIDDEN,
     )
     with _peft_model(base, config) as model:
-        prefixed = Prefixed(model)
-        _begin_with_words(prefixed)
-        yield prefixed
-
-
-@torch.no_grad()
-def _begin_with_words(prefixed: "Prefixed") -> None:
-    """Let the prefix be the keys and values of words drawn from the vocabulary.
-
-    Li & Liang 2021 (section 7.4) found real words, whichever they are, the better beginning. Under
-    PEFT's random numbers the base model first loses what it knows.
-
-    Raises:
-        BadInput: the base's layers do not each keep keys and values of the same shape.
-    """
-    base, config = prefixed.network, prefixed.config
-    words = torch.randint(base.config.get_text_config().vocab_size, (config.num_virtual_tokens,))
-    row = pack([Example("", "", tuple(words.tolist()), (False,) * len(words))], base.device)
-    with packed_attention(base):
-        output = base(**row.inputs() | {"logits_to_keep": 1}, use_cache=True)
-    try:
-        wanted = prompt_embeddings_from_past_key_values(
-            output.past_key_values, num_virtual_tokens=len(words)
-        ).float()
-        if not config.prefix_projection:
-            prefixed.encoder.load_prompt_embeddings(wanted)
-            return
-        *before, last = prefixed.encoder.transform
-        hidden = torch.nn.Sequential(*before)(prefixed.encoder.embedding.weight)
-        # With no fewer hidden units than tokens, the last layer can give exactly what is wanted.
-        last.weight.copy_((torch.linalg.pinv(hidden) @ (wanted - last.bias)).T)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise BadInput(
-            f"tune.method: {type(base).__name__} takes no prefix of keys and values ({error}); "
-            "choose another method, as lora"
-        ) from error
+        yield Prefixed(model)
 
 
 @contextmanager
 def _peft_model(base: "PreTrainedModel", config: PromptLearningConfig) -> Iterator[PeftModel]:
     """PEFT's model with these weights, which leaves the base alone but for freezing it."""
-    frozen = {each: each.requires_grad for each in base.parameters()}
-    # PEFT refuses prefixes where a cache would carry them past a checkpoint; ours are arguments.
-    checkpointed = [
-        module for module in base.modules() if getattr(module, "gradient_checkpointing", False)
-    ]
-    for module in checkpointed:
-        module.gradient_checkpointing = False  # type: ignore[assignment]
-    try:
+    trainable = {each: each.requires_grad for each in base.parameters()}
+    with _at_rest(base):
         model = get_peft_model(base, config)
-    finally:
-        for module in checkpointed:
-            module.gradient_checkpointing = True  # type: ignore[assignment]
+        try:
+            _begin_with_words(base, model)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise BadInput(
+                f"tune.method: {type(base).__name__} takes no prefix of keys and values ({error}); "
+                "choose another method, as lora"
+            ) from error
     try:
         yield model
     finally:
-        for each, wanted in frozen.items():
-            each.requires_grad_(wanted)
+        for each, was in trainable.items():
+            each.requires_grad_(was)
+
+
+@contextmanager
+def _at_rest(base: "PreTrainedModel") -> Iterator[None]:
+    """No dropout, and no checkpointing, under which PEFT refuses prefixes and there is no cache.
+
+    Training can have both: there the prefixes are arguments, not a cache.
+    """
+    training = base.training
+    modules = [each for each in base.modules() if getattr(each, "gradient_checkpointing", False)]
+    for each in modules:
+        each.gradient_checkpointing = False  # type: ignore[assignment]
+    base.eval()
+    try:
+        yield
+    finally:
+        base.train(training)
+        for each in modules:
+            each.gradient_checkpointing = True  # type: ignore[assignment]
+
+
+@torch.no_grad()
+def _begin_with_words(base: "PreTrainedModel", model: PeftModel) -> None:
+    """Let the prompt be words drawn from the vocabulary, as the base embeds or reads them.
+
+    Li & Liang 2021 (section 7.4) found real words, whichever they are, the better beginning. Under
+    PEFT's random numbers the base first loses what it knows.
+    """
+    config: Any = model.active_peft_config
+    encoder: Any = model.prompt_encoder[model.active_adapter]
+    if isinstance(config, PromptTuningConfig):
+        return  # PEFT itself does so
+    embeddings: Any = base.get_input_embeddings()
+    words = torch.randint(embeddings.num_embeddings, (config.num_virtual_tokens,))
+    if isinstance(config, PromptEncoderConfig):
+        wanted = embeddings(words.to(base.device)).float()
+        network = encoder.mlp_head
+    else:
+        wanted = _keys_and_values(base, words.tolist())
+        if not config.prefix_projection:
+            encoder.load_prompt_embeddings(wanted)
+            return
+        network = encoder.transform
+    *before, last = network
+    hidden = torch.nn.Sequential(*before)(encoder.embedding.weight)
+    # With no fewer hidden units than tokens, the last layer can give exactly what is wanted.
+    last.weight.copy_((torch.linalg.pinv(hidden) @ (wanted - last.bias)).T)
+
+
+def _keys_and_values(base: "PreTrainedModel", words: list[int]) -> torch.Tensor:
+    """What each layer keeps of `words`, as PEFT lays out a prefix: [V, layers * 2 * heads * size].
+
+    Raises:
+        TypeError, ValueError: the layers do not each keep keys and values of the same shape.
+    """
+    row = pack([Example("", "", tuple(words), (False,) * len(words))], base.device)
+    with packed_attention(base):
+        output = base(**row.inputs() | {"logits_to_keep": 1}, use_cache=True)
+    return prompt_embeddings_from_past_key_values(
+        output.past_key_values, num_virtual_tokens=len(words)
+    ).float()

@@ -26,7 +26,7 @@ def target_modules(base: "PreTrainedModel", targets: Targets) -> str | list[str]
         BadInput: the base's attention has no such projections under a known name.
     """
     if targets not in ("qv", "qkvo"):
-        return targets  # type: ignore[return-value]
+        return targets
     inside = {
         name.rpartition(".")[2]
         for name, _ in base.named_modules()

@@ -94,8 +94,8 @@ class OwnWeights(Adapted):
             module._parameters.clear()  # refilled whole, for the order of the names
             module._parameters.update(
                 {
-                    part: original and given.get(self._named[original], original)
-                    for part, original in self._originals[name].items()
+                    part: None if each is None else given.get(self._named[each], each)
+                    for part, each in self._originals[name].items()
                 }
             )
 

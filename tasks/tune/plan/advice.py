@@ -67,6 +67,13 @@ class Rule:
 
 _ADAPTERS = ("lora", "qlora", "ia3", "prefix", "prompt")
 
+_FOUR_BITS = Rule(
+    lambda facts: facts.fits.get("qlora", False) and not facts.fits.get("lora", False),
+    ("qlora",),
+    "the base does not fit into memory in 16 bits or more, and in 4 bits it does",
+    "Dettmers et al. 2023, https://arxiv.org/abs/2305.14314",
+)
+
 # The first rule that applies and of whose methods one fits decides.
 _METHODS = (
     Rule(
@@ -75,12 +82,7 @@ _METHODS = (
         "{examples:,} examples are few: a method that trains little can memorise little",
         "Liu et al. 2022, https://arxiv.org/abs/2205.05638",
     ),
-    Rule(
-        lambda facts: facts.fits.get("qlora", False) and not facts.fits.get("lora", False),
-        ("qlora",),
-        "the base does not fit into memory in 16 bits or more, and in 4 bits it does",
-        "Dettmers et al. 2023, https://arxiv.org/abs/2305.14314",
-    ),
+    _FOUR_BITS,
     Rule(
         lambda facts: facts.adapters > 1,
         _ADAPTERS,
@@ -91,16 +93,29 @@ _METHODS = (
     Rule(
         lambda facts: facts.bits > facts.capacity and facts.distance >= _FAR,
         ("full", "lora", "qlora"),
-        "much to learn, far from what the base knows: {bits:.2g} bits of surprise, and LoRA of "
-        "this rank holds some {capacity:.2g}",
+        "much to learn, far from what the base knows: some {bits} bits, and LoRA of this rank "
+        "holds some {capacity}",
         "Biderman et al. 2024, https://arxiv.org/abs/2405.09673",
     ),
     Rule(
-        lambda facts: True,
-        (*_ADAPTERS, "full", "feature_extraction"),
-        "on {bits:.2g} bits to learn, LoRA in all linear layers, which holds some {capacity:.2g}, "
-        "is as good as training every weight, for less memory, and forgets less",
+        lambda facts: facts.bits > facts.capacity,
+        ("lora", "qlora"),
+        "there are some {bits} bits to learn, more than the {capacity} that LoRA holds, but close "
+        "to what the base knows: raise tune.rank before you train every weight",
         "Schulman et al. 2025, https://thinkingmachines.ai/blog/lora/",
+    ),
+    Rule(
+        lambda _: True,
+        ("lora", "qlora"),
+        "there are some {bits} bits to learn, and LoRA holds some {capacity}: it learns as well as "
+        "training every weight would, for less memory, and forgets less",
+        "Schulman et al. 2025, https://thinkingmachines.ai/blog/lora/",
+    ),
+    Rule(
+        lambda _: True,
+        ("ia3", "prefix", "ptuning", "prompt", "feature_extraction"),
+        "LoRA does not fit into memory; this trains, and learns, less",
+        "the prediction above",
     ),
 )
 
@@ -120,7 +135,7 @@ _INSTEAD = (
         "its loss on your validation data, measured here",
     ),
     Rule(
-        lambda facts: True,
+        lambda _: True,
         ("retrieve",),
         "facts that change, or that an answer has to cite, belong into the prompt by retrieval: "
         "tuning teaches form better than facts",
@@ -137,12 +152,11 @@ def advise(facts: Facts) -> dict[str, Any]:
         if chosen is not None or not rule.applies(facts):
             continue
         chosen = next((name for name in rule.methods if facts.fits.get(name)), None)
-        if chosen is not None or rule.methods == ("full",):
+        if chosen is not None:
             reasons.append(_told(rule, facts))
-    # A reason that led to the same method, or narrowed the choice, is told as well.
-    memory = _METHODS[1]
-    if chosen == "qlora" and memory.applies(facts) and _told(memory, facts) not in reasons:
-        reasons.append(_told(memory, facts))
+    if chosen == "qlora" and _FOUR_BITS.applies(facts):
+        # It may have narrowed another rule's choice.
+        reasons = list(dict.fromkeys([*reasons, _told(_FOUR_BITS, facts)]))
     if chosen is None:
         reasons.append(
             "no method fits into this memory: lower tune.micro_batch_tokens or tune.max_length, "
@@ -156,8 +170,14 @@ def advise(facts: Facts) -> dict[str, Any]:
 
 
 def _told(rule: Rule, facts: Facts) -> str:
-    names = ("examples", "adapters", "loss", "bits", "capacity")
-    return f"{rule.reason.format(**{name: getattr(facts, name) for name in names})} ({rule.source})"
+    reason = rule.reason.format(
+        examples=facts.examples,
+        adapters=facts.adapters,
+        loss=facts.loss,
+        bits=f"{float(f'{facts.bits:.1e}'):,.0f}",
+        capacity=f"{float(f'{facts.capacity:.1e}'):,.0f}",
+    )
+    return f"{reason} ({rule.source})"
 
 
 def _distance(facts: Facts) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from transformers import AutoConfig
 
@@ -72,13 +71,13 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
     tune, device = settings.tune, base_model.device()
     tokenizer = base_model.load_tokenizer(settings)
     examples, validation = (
-        training._encoded(path, tokenizer, tune.max_length) for path in training.split_files(data)
+        training.encoded(path, tokenizer, tune.max_length) for path in training.split_files(data)
     )
     config = AutoConfig.from_pretrained(
         base_model.locate(settings), trust_remote_code=settings.base.trust_remote_code
     )
     process = memory.runtime() if device.type == "cpu" else 0
-    available, total = _memory(device, process)
+    available, total = memory.machine(device)
     budget = settings.plan.memory_gb * 1e9 if settings.plan.memory_gb else available
     side_by_side = memory.side_by_side(device.type)
     largest, most = memory.largest_pack(examples, settings, side_by_side)
@@ -245,19 +244,3 @@ def _tokens_of_run(
 
 def _tokens(examples: Sequence[Example]) -> int:
     return sum(len(each.input_ids) for each in examples)
-
-
-def _memory(device: torch.device, process: int) -> tuple[int, int]:
-    """Bytes that training could take, and that there are."""
-    if device.type != "cpu":
-        free, total = torch.accelerator.get_memory_info(device)
-        return int(free), int(total)
-    seen = psutil.virtual_memory()
-    available, total = seen.available + process, seen.total
-    try:
-        # A container's bound (cgroup v2).
-        bound = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):
-        return available, total
-    return min(available, bound - used + process), min(total, bound)

@@ -1,0 +1,1 @@
+"""Tuning measured: speed and memory of training, the sweep and generation, beside their peers."""

@@ -1,0 +1,23 @@
+"""One training run of ours through `tasks.tune.train`, in a process of its own."""
+
+from pathlib import Path
+
+from benchmarks.tuning.process import Result, answer, rate, watched
+
+
+def run(job: Result) -> Result:
+    """Train as the job's `settings` say, from its `data` into its folder `out`."""
+    from tasks import files
+    from tasks.settings import Settings
+    from tasks.tune import train
+
+    data, out, settings = Path(job["data"]), Path(job["out"]), job["settings"]
+    result = watched(lambda: train(data, out, Settings.model_validate(settings)), job)
+    metrics, rows = files.read_json(out / "metrics.json"), files.read_jsonl(out / "curve.jsonl")
+    result["loss"] = sum(row["train_loss"] for row in rows) / len(rows)
+    result["validation_loss"] = metrics["validation_loss"]
+    return result | rate(result["moments"], [row["tokens"] for row in rows])
+
+
+if __name__ == "__main__":
+    answer(run)

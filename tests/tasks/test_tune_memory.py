@@ -1,0 +1,155 @@
+"""What memory arithmetic promises: parts that add up, growth in the right direction, counts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
+
+from tasks.encoding import Example
+from tasks.settings import Settings, Tune
+from tasks.tune import memory
+from tasks.tune.methods import METHODS
+from tasks.tune.packing import pack, packed_attention, summed_losses
+
+
+def some_examples(*lengths: int) -> list[Example]:
+    return [
+        Example(str(n), "x", tuple(range(10, 10 + n)), tuple(at >= n // 2 for at in range(n)))
+        for n in lengths
+    ]
+
+
+def trace(base: Path, *lengths: int, method: str = "lora", **settings: Any) -> memory.Pass:
+    return memory.trace(
+        AutoConfig.from_pretrained(base),
+        Tune(method=method, **settings),
+        some_examples(*lengths),
+        dtype=torch.float32,
+    )
+
+
+def total(base: Path, *lengths: int, lanes: int = 1, **settings: Any) -> int:
+    return memory.predict(trace(base, *lengths, **settings), lanes=lanes).total
+
+
+def load(base: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_trained_parameters_are_those_that_attach_trains(method: str, tiny_base: Path) -> None:
+    found = trace(tiny_base, 12, 9, method=method)
+    # NF4 packs two weights into a byte, so that only what is trained can be compared by counting.
+    with METHODS[method].attach(load(tiny_base), Tune(method=method), 20) as adapted:
+        trained, whole = adapted.counts()
+    assert (found.trained, found.parameters) == (trained, whole)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if not METHODS[name].quantised])
+def test_activations_are_what_autograd_keeps(method: str, tiny_base: Path) -> None:
+    tune, base = Tune(method=method), load(tiny_base)
+    kept: dict[int, int] = {}
+    with packed_attention(base), METHODS[method].attach(base, tune, tune.max_steps) as adapted:
+        adapted.network.train()
+        own = [*base.parameters(), *base.buffers(), *adapted.parameters().values()]
+        known = {each.untyped_storage().data_ptr() for each in own}
+        packed = pack(some_examples(12, 9), base.device)
+        living = []
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in known:
+                kept[storage.data_ptr()] = storage.nbytes()
+                living.append(tensor)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = summed_losses(adapted.network, packed, adapted.inputs(packed)).sum()
+        assert loss.requires_grad
+    found = trace(tiny_base, 12, 9, method=method).activations
+    # Tables of positions are alive, too; and some kernels keep more on one device than another.
+    assert found == pytest.approx(sum(kept.values()), rel=0.1)
+
+
+def test_layers_that_are_not_run_count_as_those_that_are(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = AutoConfig.from_pretrained(tiny_base)
+    config.num_hidden_layers = 7
+    known = {"dtype": torch.bfloat16, "tune": Tune(), "examples": some_examples(20, 14)}
+    quick = memory.trace(config, **known)
+    monkeypatch.setattr(memory, "_layers_are_alike", lambda *_: False)
+    assert quick == memory.trace(config, **known)
+
+
+def test_parts_add_up_and_each_has_its_arithmetic(tiny_base: Path) -> None:
+    found = memory.predict(trace(tiny_base, 12, 9), packs=3, packs_at_once=2, runtime=1000)
+    assert found.total == sum(found.parts.values())
+    assert found.runtime == 1000
+    assert [line.partition(":")[0] for line in found.arithmetic] == list(found.parts)
+
+
+def test_more_takes_more(tiny_base: Path) -> None:
+    least = total(tiny_base, 12, 9)
+    assert total(tiny_base, 12, 9, rank=32) > least
+    assert total(tiny_base, 40, 39) > least
+    assert total(tiny_base, 12, 9, lanes=2) > least
+    assert total(tiny_base, 12, 9, lanes=2) < 2 * least  # the base is there once
+    assert total(tiny_base, 12, 9, method="full") > least
+    one = trace(tiny_base, 12, 9)
+    assert memory.predict(one, packs=2, packs_at_once=2).total > memory.predict(one).total
+    assert memory.predict(one, device_type="cuda").total < memory.predict(one).total
+
+
+def test_checkpointing_keeps_less_and_computes_more(tiny_base: Path) -> None:
+    plain, less = (
+        trace(tiny_base, 40, 39, gradient_checkpointing=wanted) for wanted in (False, True)
+    )
+    assert less.activations < plain.activations
+    assert less.flops > plain.flops
+    assert less.forward_flops == plain.forward_flops
+
+
+def test_training_every_weight_costs_three_forwards_and_lora_about_two(tiny_base: Path) -> None:
+    full, lora = (trace(tiny_base, 40, 39, method=name, rank=1) for name in ("full", "lora"))
+    assert full.flops / full.forward_flops == pytest.approx(3, rel=0.05)
+    assert lora.flops / lora.forward_flops == pytest.approx(2, rel=0.1)
+
+
+def test_four_bits_take_less_than_sixteen(tiny_base: Path) -> None:
+    config = AutoConfig.from_pretrained(tiny_base)
+    known = {"dtype": torch.bfloat16, "examples": some_examples(12, 9)}
+    lora, qlora = (memory.trace(config, Tune(method=name), **known) for name in ("lora", "qlora"))
+    embeddings = config.vocab_size * config.hidden_size
+    linear = lora.base_parameters - embeddings
+    # All but embeddings and norms at 4.127 bits.
+    assert lora.weights - qlora.weights == pytest.approx(linear * (2 - 4.127 / 8), rel=0.01)
+
+
+def test_another_architecture_is_followed_as_well() -> None:
+    config = GPT2Config(n_embd=64, n_layer=5, n_head=4, vocab_size=500)
+    found = memory.trace(config, Tune(), some_examples(12, 9), dtype=torch.float32)
+    assert found.trained > 0
+    assert found.activations > 0
+
+
+def test_the_peak_of_what_runs_inside_is_measured() -> None:
+    with memory.measured_peak(torch.device("cpu")) as before:
+        pass
+    with memory.measured_peak(torch.device("cpu")) as peak:
+        torch.ones(50_000_000).sum()
+    with memory.measured_peak(torch.device("cpu")) as after:
+        pass
+    assert before.measured_bytes and peak.measured_bytes and after.measured_bytes
+    assert peak.measured_bytes - before.measured_bytes > 180e6
+    assert after.measured_bytes < peak.measured_bytes
+
+
+def test_a_loaded_model_is_predicted_with_its_process(
+    tiny_base: Path, make_settings: Callable[..., Settings]
+) -> None:
+    found = memory.of_run(load(tiny_base), some_examples(*range(5, 30)), make_settings())
+    assert 100e6 < found.runtime < memory.resident()
