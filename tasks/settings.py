@@ -301,7 +301,7 @@ class Tune(Section):
 class Sweep(Section):
     """The search over configurations; what it does not vary comes from `tune`."""
 
-    rank: Annotated[list[Rank], Field(min_length=1)] = [8, 32]
+    rank: Annotated[list[Rank], Field(min_length=1)] = [4, 16, 64]
     """Ranks to try."""
     learning_rate: Annotated[list[Rate], Field(min_length=1)] = [3e-4, 1e-3, 3e-3]
     """Learning rates to try (`grid`), or at least two whose ends bound the search."""
@@ -315,9 +315,9 @@ class Sweep(Section):
     """Dropouts to try."""
     sampler: Literal["grid", "random", "tpe"] = "grid"
     """How the next configuration is chosen."""
-    trials: Annotated[int, Field(ge=1)] = 6
+    trials: Annotated[int, Field(ge=1)] = 9
     """Number of configurations; a grid ends earlier when it is exhausted."""
-    reduction_factor: Annotated[int, Field(ge=2)] = 2
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
     """Successive halving: one of so many trials goes on past a rung (Jamieson & Talwalkar 2016)."""
     prune: bool = True
     """Stop weak trials early."""

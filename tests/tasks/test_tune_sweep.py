@@ -27,7 +27,7 @@ from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
 
 TUNE = {"batch_size": 4, "max_steps": 4, "evaluations": 4, "patience": 4}
-GRID = {"rank": [2, 4], "learning_rate": [1e-4, 1e-3, 3e-2]}
+GRID = {"rank": [2, 4], "learning_rate": [1e-4, 1e-3, 3e-2], "reduction_factor": 2}
 
 
 @pytest.fixture(scope="module")
