@@ -216,7 +216,7 @@ def curate(
 @click.option("--out", type=_path, required=True)
 @click.option("--plots", type=_path, metavar="DIR", help="Also write the curves for DVC's plots.")
 def train(context: Context, data: Path, out: Path, plots: Path | None) -> Outcome:
-    """Train the one configuration of params.yaml; OUT/best is a plain PEFT adapter."""
+    """Train the one configuration of params.yaml; OUT/best is a plain PEFT adapter or model."""
     from tasks import files
     from tasks.tune import train as run
 
@@ -234,7 +234,7 @@ def train(context: Context, data: Path, out: Path, plots: Path | None) -> Outcom
 @click.option("--data", type=_path, required=True, help="Folder with train and validation.jsonl.")
 @click.option("--out", type=_path, required=True)
 def sweep(context: Context, data: Path, out: Path) -> Outcome:
-    """Search rank × learning rate; OUT/best is the winner, a plain PEFT adapter."""
+    """Search rank × learning rate; OUT/best is the winner, a plain PEFT adapter or model."""
     from tasks.tune import sweep as run
 
     elsewhere = None
@@ -251,7 +251,7 @@ def sweep(context: Context, data: Path, out: Path) -> Outcome:
 @click.option("--data", type=_path, required=True, help="Folder with train and validation.jsonl.")
 def plan(context: Context, data: Path) -> Outcome:
     """Predict memory, time and cost of every method, and advise one."""
-    from tasks.tune.plan import plan as run
+    from tasks.tune import plan as run
 
     return Outcome(run(data, context.settings), terminal.show_plan)
 
@@ -261,7 +261,7 @@ def plan(context: Context, data: Path) -> Outcome:
 @click.option("--data", type=_path, multiple=True, required=True, help="Held-out data; repeatable.")
 @click.option("--out", type=_path, help="Folder for the figures of every example.")
 def evaluate(context: Context, model: str, data: tuple[Path, ...], out: Path | None) -> Outcome:
-    """Measure MODEL: an adapter folder, models:/name@alias, or base."""
+    """Measure MODEL: a folder that training wrote, models:/name@alias, or base."""
     from tasks.files import content_key
     from tasks.judge import evaluate as run
 

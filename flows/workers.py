@@ -5,16 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prefect import flow, task
 
 from tasks.errors import BadInput
 from tasks.settings import Settings
-from tasks.tune.spread import Advance, Assignment, assignments, work
-
-if TYPE_CHECKING:
-    from tasks.tune.training import Job
+from tasks.tune import Advance, Assignment, Job, assignments, work
 
 
 def workers(settings: Settings) -> Callable[[Path], AbstractContextManager[Advance]] | None:
@@ -52,7 +48,7 @@ def _ray(settings: Settings, data: Path) -> Iterator[Advance]:
         with remote_options(**resources):
             train_trial.map(given).result()
 
-    def advance(jobs: "Sequence[Job]", evaluations: int | None = None) -> None:
+    def advance(jobs: Sequence[Job], evaluations: int | None = None) -> None:
         rung(assignments(data, jobs, evaluations))
 
     try:

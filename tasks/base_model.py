@@ -164,6 +164,8 @@ def load_adapter(model: Any, adapter: Path) -> Any:
     if not (adapter / "adapter_model.safetensors").is_file():
         raise BadInput(f"{adapter}: no adapter_model.safetensors; pickled weights are refused")
     try:
+        if files.read_json(adapter / "adapter_config.json").get("peft_type") == "BOTTLENECK":
+            import tasks.bottleneck  # noqa: F401 makes it known to PEFT
         return PeftModel.from_pretrained(model, str(adapter))
     except SafetensorError as error:
         raise BadInput(f"{adapter}: the weights are damaged: {error}") from error

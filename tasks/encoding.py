@@ -1,7 +1,7 @@
 """Records as token ids: what the model reads, and which of it is learned."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from tasks.errors import BadInput
 from tasks.records import Record
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tasks.tokens import Tokenizer
 
-    AnyTokenizer = PreTrainedTokenizerBase | Tokenizer
+    AnyTokenizer: TypeAlias = PreTrainedTokenizerBase | Tokenizer
 
 
 TEMPLATE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

@@ -301,7 +301,7 @@ class Tune(Section):
 class Sweep(Section):
     """The search over configurations; what it does not vary comes from `tune`."""
 
-    rank: Annotated[list[Rank], Field(min_length=1)] = [4, 16, 64]
+    rank: Annotated[list[Rank], Field(min_length=1)] = [8, 32, 128]
     """Ranks to try."""
     learning_rate: Annotated[list[Rate], Field(min_length=1)] = [3e-4, 1e-3, 3e-3]
     """Learning rates to try (`grid`), or at least two whose ends bound the search."""

@@ -8,6 +8,9 @@ from tasks.judge.comparison import MODELS
 from tasks.judge.review import figures
 from tasks.settings import Settings
 
+# Methods that give a whole model instead of an adapter.
+_WHOLE = ("full", "feature_extraction")
+
 
 def model_card(verdict: Mapping[str, Any], settings: Settings, facts: Mapping[str, str]) -> str:
     """Describe a candidate in Markdown, in the spirit of Mitchell et al. 2019, "Model Cards".
@@ -32,6 +35,8 @@ def model_card(verdict: Mapping[str, Any], settings: Settings, facts: Mapping[st
         base_path=repr(settings.base.model.replace("package:", "path/to/")),
         base_is_package=settings.base.model.startswith("package:"),
         loading=_loading(settings),
+        trust=_trust(settings),
+        whole=training["method"] in _WHOLE,
         verdict=verdict,
         confidence=f"{100 * settings.judge.confidence:g}%",
         models=models,
@@ -46,6 +51,8 @@ def _loading(settings: Settings) -> str:
     arguments = ""
     if settings.base.revision:
         arguments += f", revision={settings.base.revision!r}"
-    if settings.base.trust_remote_code:
-        arguments += ", trust_remote_code=True"
-    return arguments
+    return arguments + _trust(settings)
+
+
+def _trust(settings: Settings) -> str:
+    return ", trust_remote_code=True" if settings.base.trust_remote_code else ""

@@ -44,13 +44,13 @@ class Benchmark:
 def evaluate(
     adapter: Path | None, benchmarks: list[Path], out: Path, settings: Settings
 ) -> dict[str, Any]:
-    """Measure the base model, with `adapter` on it if given, on each file of `benchmarks`.
+    """Measure the base model, or what training made of it, on each file of `benchmarks`.
 
     Writes `out/examples.jsonl` (a line for each example: benchmark, id, group, nll, tokens, and
     for those answered prompt, reference, answer, rouge_l, exact) and, last, `out/metrics.json`.
 
     Args:
-        adapter: a plain PEFT adapter folder, or None for the base model alone.
+        adapter: a plain PEFT adapter folder or a whole model's, or None for the base model alone.
         benchmarks: files and folders; each file is one benchmark, named by its stem.
         out: folder for the results; made where missing.
         settings: `base` and `judge`.
@@ -197,7 +197,7 @@ def measure_once(
         [base_model.identity(settings), base_model.locate(settings).name],
         [str(base_model.compute_dtype(settings.base)), base_model.device().type],
         tokenizer.chat_template,
-        adapter and {path.name: files.md5(path) for path in sorted(adapter.glob("adapter_*"))},
+        adapter and files.file_hashes(adapter),
         [[each.name, each.hash, len(each.examples), len(each.prompts)] for each in benchmarks],
         [settings.judge.max_new_tokens, settings.judge.batch_size],
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from peft import PeftModel
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
@@ -38,9 +39,11 @@ def answer(
     # PyTorch multiplies a batch by a weight at once only if that weight might need a gradient;
     # otherwise, as under an adapter, it copies the whole head for every prompt of the batch.
     head.requires_grad_(head.is_floating_point())
-    shipped = model.generation_config
+    # The one that generates, of which a PEFT model takes the settings.
+    inner: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    shipped = inner.generation_config
     # What the model ships (temperatures, penalties) would change or warn about a greedy answer.
-    model.generation_config = _greedy(shipped, tokenizer, max_new_tokens)
+    inner.generation_config = greedy = _greedy(shipped, tokenizer, max_new_tokens)
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
     try:
         with tqdm(
@@ -49,7 +52,7 @@ def answer(
             for start in range(0, len(order), batch_size):
                 batch = order[start : start + batch_size]
                 width = max(len(prompts[at]) for at in batch)
-                ids = torch.full((len(batch), width), model.generation_config.pad_token_id)
+                ids = torch.full((len(batch), width), greedy.pad_token_id)
                 mask = torch.zeros_like(ids)
                 for row, at in enumerate(batch):
                     ids[row, width - len(prompts[at]) :] = torch.tensor(prompts[at])
@@ -60,7 +63,7 @@ def answer(
                     answers[at] = text.strip()
                 bar.update(len(batch))
     finally:
-        model.generation_config = shipped
+        inner.generation_config = shipped
         head.requires_grad_(not frozen)
     return answers
 

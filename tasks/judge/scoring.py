@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -31,6 +32,7 @@ def negative_log_likelihoods(
     no number counts as `WORST_LOSS` for its token.
     """
     device = next(model.parameters()).device
+    prompt = _prompt_length(model)
     sums = [0.0] * len(examples)
     broken = 0
     with tqdm(total=len(examples), desc=label, unit="ex", disable=None, file=sys.stderr) as bar:
@@ -40,7 +42,8 @@ def negative_log_likelihoods(
             # The logits at position i predict token i + 1.
             predicts = _padded([row.learned[1:] for row in rows], width=ids.shape[1]).bool()
             predicts = predicts.to(device)
-            logits = model(input_ids=ids, logits_to_keep=predicts, use_cache=False).logits
+            kept = functional.pad(predicts, (prompt, 0))
+            logits = model(input_ids=ids, logits_to_keep=kept, use_cache=False).logits
             losses = _token_losses(logits, ids.roll(-1, dims=1)[predicts])
             finite = losses.isfinite()
             broken += int((~finite).sum())
@@ -52,6 +55,15 @@ def negative_log_likelihoods(
     if broken:
         log.warning("%s: no finite loss on %d tokens; the adapter may be damaged", label, broken)
     return sums
+
+
+def _prompt_length(model: Any) -> int:
+    """How many virtual tokens the model puts before each row, where it gives logits for them."""
+    if not isinstance(model, PeftModel):
+        return 0
+    config: Any = model.active_peft_config
+    embedded = config.is_prompt_learning and config.peft_type != "PREFIX_TUNING"
+    return config.num_virtual_tokens if embedded else 0
 
 
 def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

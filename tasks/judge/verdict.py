@@ -26,8 +26,8 @@ def judge(candidate: Path, champion: Path | None, out: Path, settings: Settings)
     `review.html`, `review.md` and, last, `verdict.json`.
 
     Args:
-        candidate: adapter folder.
-        champion: adapter folder of the model in use; None: the base model is in use.
+        candidate: adapter folder, or a whole model's.
+        champion: the same of the model in use; None: the base model is in use.
         out: folder for the results; made where missing.
         settings: `judge` names the data and the thresholds.
 

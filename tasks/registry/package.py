@@ -1,4 +1,4 @@
-"""An adapter as an MLflow model: its files, the code that serves it, and how to find its base."""
+"""What was trained as an MLflow model: its files, the code that serves it, and its base."""
 
 import importlib.metadata
 import shutil
@@ -21,18 +21,20 @@ _NEEDED = ("mlflow", "torch", "transformers", "peft", "safetensors", "accelerate
 def save(adapter: Path, folder: Path, model: "LoggedModel", settings: Settings) -> Path:
     """Write the MLflow model of `adapter` into a new folder inside `folder`, and return that.
 
-    The base model's weights stay out: the model names its base, by the settings that find it and
-    by the identity that it must have.
+    Under an adapter the base model's weights stay out: the model names its base, by the settings
+    that find it and by the identity that it must have. A whole model's folder needs no base.
 
     Raises:
-        BadInput: `adapter` is no plain PEFT adapter folder.
+        BadInput: `adapter` is neither a plain PEFT adapter folder nor a whole model's.
     """
     from mlflow.models import Model
     from mlflow.pyfunc import save_model
 
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (adapter / name).is_file():
-            raise BadInput(f"{adapter}: no {name}; name a PEFT adapter folder")
+    whole = (adapter / "config.json").is_file()
+    needed = ("*.safetensors",) if whole else ("adapter_config.json", "adapter_model.safetensors")
+    for name in needed:
+        if not any(adapter.glob(name)):
+            raise BadInput(f"{adapter}: no {name}; name a folder that training wrote")
     # MLflow keeps an artifact under the name of its folder.
     copy = Path(shutil.copytree(adapter, folder / ADAPTER))
     target = folder / "model"

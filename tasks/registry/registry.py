@@ -200,14 +200,14 @@ class Registry:
         Args:
             round_run_id: from `open_round`.
             key: the round's key.
-            adapter: plain PEFT adapter folder; base weights are not stored.
+            adapter: plain PEFT adapter folder, whose base is not stored, or a whole model's.
             verdict: what the judge found; `passed` must be true for a pass.
             card: Markdown that describes the version; kept whole as `card.md` with the run.
             artifacts: files and folders, kept under their names with the run (see `artifact`).
             tags: further tags of the version.
 
         Raises:
-            BadInput: the folder is no adapter, or a file is missing.
+            BadInput: the folder is neither of these, or a file is missing.
         """
         _check_key(key)
         with self._round(key) as client:
@@ -227,7 +227,7 @@ class Registry:
             return next((v for v in versions.values() if "champion" in v.aliases), None)
 
     def adapter(self, reference: str, into: Path | None = None) -> Path:
-        """The plain PEFT adapter folder of a registered version.
+        """The plain PEFT adapter folder, or a whole model's, of a registered version.
 
         Args:
             reference: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
@@ -452,7 +452,7 @@ class Registry:
 
     def _about(self) -> str:
         return (
-            f"Adapters of {self._settings.base.model}, one version for each retraining round that "
+            f"{self._settings.base.model}, tuned: one version for each retraining round that "
             "came to an end.\n\n"
             "- `champion`: in use, approved by a person\n"
             "- `challenger`: passed its verdict, waits for a person\n"

@@ -1,6 +1,7 @@
-"""The model that MLflow serves: the base model of this machine under one registered adapter.
+"""The model that MLflow serves: the base model of this machine under one registered adapter, or a
+registered whole model.
 
-MLflow stores this file beside the adapter and runs it to load the model, so it stands alone here
+MLflow stores this file beside the weights and runs it to load the model, so it stands alone here
 and is not imported. It needs Perpetune to be installed, which finds and reads the base model.
 """
 
@@ -18,7 +19,7 @@ class ServedAdapter(PythonModel):
     """Answers prompts, greedily, as the judge had it answer."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the base model named in `model_config` and put the adapter on it.
+        """Load the base model named in `model_config` and put the adapter on it, or a whole model.
 
         Raises:
             BadInput: the base model is not there, or is not the one that the adapter was made for.
@@ -28,17 +29,20 @@ class ServedAdapter(PythonModel):
         from tasks.settings import Settings
 
         config = dict(context.model_config)
+        tuned = Path(context.artifacts["adapter"])
+        whole = (tuned / "config.json").is_file()
+        base = config["base"] | ({"model": str(tuned)} if whole else {})
         project = {"state_dir": config["state_dir"]}
-        settings = Settings.model_validate({"base": config["base"], "project": project})
-        found = base_model.identity(settings)
-        if found != config["base_identity"]:
+        settings = Settings.model_validate({"base": base, "project": project})
+        found = None if whole else base_model.identity(settings)
+        if not whole and found != config["base_identity"]:
             raise BadInput(
                 f"base.model: this is {found}, the adapter was trained on "
                 f"{config['base_identity']}; provide that one"
             )
         self._max_new_tokens = config["max_new_tokens"]
         self._tokenizer = base_model.load_tokenizer(settings)
-        self._model = base_model.load_model(settings, Path(context.artifacts["adapter"]))
+        self._model = base_model.load_model(settings, None if whole else tuned)
 
     def predict(
         self,

@@ -1,21 +1,39 @@
 """Adapt the base model to the curated records.
 
-`train` fits one configuration, `sweep` searches rank × learning rate and keeps the best; both write
-plain PEFT adapter folders, chosen by validation loss. No token is padding, logits are computed only
-where something is learned, and equal input gives equal weights on one machine.
+`plan` says what that would take, `train` fits one configuration, `sweep` searches rank × learning
+rate and keeps the best. Both write plain folders that vanilla PEFT or transformers loads, chosen by
+validation loss. No token is padding, logits are computed only where something is learned, and equal
+input gives equal weights on one machine.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.settings import Settings
+from tasks.tune.spread import Advance, Assignment, Job, assignments, work
 
-if TYPE_CHECKING:
-    from tasks.tune.spread import Advance
+__all__ = ["Advance", "Assignment", "Job", "assignments", "plan", "sweep", "train", "work"]
 
-__all__ = ["sweep", "train"]
+
+def plan(data: Path, settings: Settings) -> dict[str, Any]:
+    """What each method would take here, and which one is advised, before anything is trained.
+
+    Args:
+        data: folder with `train.jsonl` and `validation.jsonl`.
+        settings: `plan`, `tune`, `base` and the project's seed matter.
+
+    Returns:
+        `model`, `data`, `machine`; `methods`, for each its trained parameters, predicted memory
+        with its arithmetic, whether it fits, seconds and cost; `advice` with its reasons.
+
+    Raises:
+        BadInput: as `train`.
+    """
+    from tasks.tune import planning
+
+    return planning.plan(data, settings)
 
 
 def train(
@@ -56,7 +74,7 @@ def sweep(
     *,
     on_trial: Callable[[dict[str, Any], Path], None] = lambda *_: None,
     on_progress: Callable[[list[dict[str, Any]]], None] = lambda _: None,
-    workers: "Callable[[Path], AbstractContextManager[Advance]] | None" = None,
+    workers: Callable[[Path], AbstractContextManager[Advance]] | None = None,
 ) -> dict[str, Any]:
     """Search the configurations in `settings.sweep`; what they do not vary comes from `tune`.
 

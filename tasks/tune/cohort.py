@@ -15,7 +15,8 @@ from tasks.settings import Settings
 from tasks.tune import loop, memory, training
 from tasks.tune.batching import batches
 from tasks.tune.methods import METHODS
-from tasks.tune.training import Job, Prepared
+from tasks.tune.spread import Job
+from tasks.tune.training import Prepared
 
 log = logging.getLogger(__name__)
 

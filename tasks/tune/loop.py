@@ -32,17 +32,26 @@ evaluation was due, `validation_loss`."""
 
 
 class Run:
-    """One configuration in training: weights, optimiser, and what it has come to so far."""
+    """One configuration in training: weights, optimiser, and what it has come to so far.
 
-    def __init__(self, adapted: Adapted, tune: Tune, rate: float, steps: int) -> None:
+    Args:
+        adapted: what is trained.
+        tune: the configuration.
+        rate: peak learning rate.
+        steps: optimiser steps of the whole run.
+        scaled: scale losses, as float16 bases need it.
+    """
+
+    def __init__(
+        self, adapted: Adapted, tune: Tune, rate: float, steps: int, *, scaled: bool = False
+    ) -> None:
         self.adapted, self.tune, self.rate, self.steps = adapted, tune, rate, steps
         self.parameters = list(adapted.parameters().values())
         device = self.parameters[0].device
         self.optimizer = torch.optim.AdamW(
             self.parameters, weight_decay=tune.weight_decay, fused=device.type in ("cpu", "cuda")
         )
-        half = next(adapted.network.parameters()).dtype == torch.float16
-        self.scaler = torch.amp.GradScaler(device.type, enabled=half)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.curve: list[Row] = []
         self.best_loss = math.inf
         self.best: dict[str, torch.Tensor] | None = None

@@ -31,8 +31,8 @@ from tasks.tune import checkpoint, halving, pictures, selection, training
 from tasks.tune.cohort import Trainer
 from tasks.tune.loop import Run
 from tasks.tune.methods import alpha
-from tasks.tune.spread import Advance, processes
-from tasks.tune.training import Diverged, Job
+from tasks.tune.spread import Advance, Job, processes
+from tasks.tune.training import Diverged
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     from multiprocessing.queues import Queue
 
     from tasks.tune.cohort import Trainer
-    from tasks.tune.training import Job
 
-Advance = Callable[[Sequence["Job"], int | None], None]
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A configuration and the folder of its run."""
+
+    out: Path
+    settings: Settings
+
+
+Advance = Callable[[Sequence[Job], int | None], None]
 """Takes jobs to an evaluation (from 1) or to their end, wherever; returns when all are there."""
 
 
@@ -44,13 +52,11 @@ class Assignment:
 
 def work(assignment: Assignment) -> None:
     """Carry out an assignment in this process, which keeps the base model for the next one."""
-    from tasks.tune.training import Job
-
     trainer = _trainer(assignment.data)
     trainer([Job(assignment.out, assignment.settings)], assignment.evaluations)
 
 
-def assignments(data: Path, jobs: Sequence["Job"], evaluations: int | None) -> list[Assignment]:
+def assignments(data: Path, jobs: Sequence[Job], evaluations: int | None) -> list[Assignment]:
     """One for each job, with absolute paths: a worker may stand elsewhere."""
     return [
         Assignment(data.absolute(), job.out.absolute(), _absolute(job.settings), evaluations)
@@ -70,7 +76,7 @@ def processes(data: Path, count: int) -> Iterator[Advance]:
         places.put(str(number % gpus) if gpus else None)
     with ProcessPoolExecutor(count, context, _begin, (threads, places)) as pool:
 
-        def advance(jobs: Sequence["Job"], evaluations: int | None = None) -> None:
+        def advance(jobs: Sequence[Job], evaluations: int | None = None) -> None:
             for _ in pool.map(work, assignments(data, jobs, evaluations)):
                 pass
 

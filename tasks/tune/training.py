@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
@@ -27,6 +28,7 @@ from tasks.tune.batching import batches, first_by_hash, packs
 from tasks.tune.loop import Run, cores, evaluate, evaluation_steps, repeatable
 from tasks.tune.methods import METHODS, Adapted, alpha, lanes
 from tasks.tune.packing import Pack, pack, packed_attention
+from tasks.tune.spread import Job
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +46,6 @@ class Prepared:
     validation: list[Pack]
     base_loss: float
     data_key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A configuration and the folder of its run."""
-
-    out: Path
-    settings: Settings
 
 
 def prepare(data: Path, settings: Settings) -> Prepared:
@@ -155,7 +149,7 @@ def attached(prepared: Prepared, jobs: Sequence[Job], steps: int) -> Iterator[li
     """Fresh runs of these jobs on the base, which is what it was afterwards."""
     base, tunes = prepared.base, [job.settings.tune for job in jobs]
     tune = tunes[0]
-    method = METHODS[tune.method]
+    method, scaled = METHODS[tune.method], base.dtype == torch.float16
     with ExitStack() as stack:
         stack.enter_context(repeatable(jobs[0].settings.project.seed))
         stack.enter_context(packed_attention(base))
@@ -169,7 +163,7 @@ def attached(prepared: Prepared, jobs: Sequence[Job], steps: int) -> Iterator[li
             adapted = [stack.enter_context(method.attach(base, tune, steps))]
         width = base.config.get_text_config().hidden_size
         yield [
-            Run(each, tune, ranges.learning_rate(tune, width), steps)
+            Run(each, tune, ranges.learning_rate(tune, width), steps, scaled=scaled)
             for each, tune in zip(adapted, tunes, strict=True)
         ]
 

@@ -1,12 +1,14 @@
 """The registry on a real MLflow: rounds, trials, versions, decisions, and what it refuses."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -556,6 +558,43 @@ def test_global_state_and_the_working_folder_stay_as_they_were(
 # The served model
 
 
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "And you?"}]
+
+
+def serve(registry: Registry, folder: Path) -> list[str]:
+    """What the champion answers where nothing but its name in MLflow is given."""
+    script = folder / "serve.py"
+    script.write_text(
+        "import json, sys, mlflow\n"
+        "mlflow.set_tracking_uri(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model('models:/tiny.model@champion')\n"
+        "assert model.metadata.signature is not None\n"
+        "print(json.dumps(model.predict(json.loads(sys.argv[2]))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), registry.tracking_uri, json.dumps(["Hello there", CHAT])],
+        cwd=folder,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def plain_answers(model: Any, tokenizer: Any) -> list[str]:
+    """The same by the public libraries alone."""
+    answers = []
+    for messages in ([{"role": "user", "content": "Hello there"}], CHAT):
+        ids = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        said = model.eval().generate(**ids, max_new_tokens=8, do_sample=False)
+        answer = said[0, ids["input_ids"].shape[1] :]
+        answers.append(tokenizer.decode(answer, skip_special_tokens=True).strip())
+    return answers
+
+
 def test_the_champion_is_served_from_a_fresh_process_like_vanilla_peft(
     new_project: Callable[..., Settings], tiny_base: Path, tmp_path: Path
 ) -> None:
@@ -576,37 +615,11 @@ def test_the_champion_is_served_from_a_fresh_process_like_vanilla_peft(
     registry.register(run, "k", adapter, {"passed": True}, "card")
     registry.approve(1, "ann")
 
-    script = tmp_path / "serve.py"
-    script.write_text(
-        "import json, sys, mlflow\n"
-        "mlflow.set_tracking_uri(sys.argv[1])\n"
-        "model = mlflow.pyfunc.load_model('models:/tiny.model@champion')\n"
-        "assert model.metadata.signature is not None\n"
-        "print(json.dumps(model.predict(json.loads(sys.argv[2]))))\n"
-    )
-    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "And you?"}]
-    done = subprocess.run(
-        [sys.executable, str(script), registry.tracking_uri, json.dumps(["Hello there", chat])],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-
+    served = serve(registry, tmp_path)
     plain = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
     model = PeftModel.from_pretrained(plain, str(registry.adapter("models:/tiny.model@champion")))
-    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
-    expected = []
-    for messages in ([{"role": "user", "content": "Hello there"}], chat):
-        ids = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
-        said = model.eval().generate(**ids, max_new_tokens=8, do_sample=False)
-        answer = said[0, ids["input_ids"].shape[1] :]
-        expected.append(tokenizer.decode(answer, skip_special_tokens=True).strip())
-    assert json.loads(done.stdout.splitlines()[-1]) == expected
-    assert expected[0] != expected[1]
+    assert served == plain_answers(model, AutoTokenizer.from_pretrained(tiny_base))
+    assert served[0] != served[1]
 
     stored = sum(
         path.stat().st_size
@@ -616,3 +629,47 @@ def test_the_champion_is_served_from_a_fresh_process_like_vanilla_peft(
     weights = (tiny_base / "model.safetensors").stat().st_size
     given = sum(path.stat().st_size for path in adapter.iterdir())
     assert stored < given + 20_000 < weights, "the base model's weights are not stored again"
+
+
+def test_a_whole_model_is_registered_and_served_without_its_base(
+    new_project: Callable[..., Settings], tiny_base: Path, tmp_path: Path
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tasks.judge.evaluation import load_benchmark, measure_once
+
+    base, whole = tmp_path / "base", tmp_path / "whole"
+    shutil.copytree(tiny_base, base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for each in model.parameters():
+            each.add_(0.1 * torch.randn_like(each))
+    model.save_pretrained(whole)
+    settings = new_project(
+        base={"model": str(base), "dtype": "float32"}, judge={"max_new_tokens": 8}
+    )
+    registry = Registry(settings)
+    run = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
+    with pytest.raises(BadInput, match=r"\*\.safetensors"):
+        pickled = tmp_path / "pickled"
+        files.write_json(pickled / "config.json", {})
+        registry.register(run, "k", pickled, {"passed": True}, "card")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.save_pretrained(whole)
+    registry.register(run, "k", whole, {"passed": True}, "card")
+    registry.approve(1, "ann")
+
+    champion = registry.adapter("models:/tiny.model@champion")
+    assert files.file_hashes(champion) == files.file_hashes(whole)
+    question = {"messages": [*CHAT, {"role": "assistant", "content": "Fine."}]}
+    files.write_jsonl(tmp_path / "asked.jsonl", [question] * 12)
+    benchmark = load_benchmark(tmp_path / "asked.jsonl", "asked", tokenizer, settings)
+    before, after = (
+        measure_once(each, [benchmark], tokenizer, settings)[0]["nll"] for each in (base, champion)
+    )
+    assert before != after
+
+    shutil.rmtree(base)
+    assert serve(registry, tmp_path) == plain_answers(model, tokenizer)

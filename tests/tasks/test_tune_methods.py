@@ -247,7 +247,7 @@ ids = torch.nn.utils.rnn.pad_sequence(given, batch_first=True)
 mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(each) for each in given], True)
 for folder in map(Path, sys.argv[4:]):
     if folder.name == "bottleneck":
-        import tasks.tune.methods.bottleneck
+        import tasks.bottleneck
     if (folder / "config.json").is_file():
         model = AutoModelForCausalLM.from_pretrained(folder)
         AutoTokenizer.from_pretrained(folder)
@@ -560,6 +560,13 @@ def test_half_precision_computes_what_is_written_and_masters_keep_small_steps(ti
 
 
 # LoRA's relatives
+
+
+def test_dora_learns_magnitudes(trained):
+    result = trained("dora")
+    assert json.loads((result.folder / "adapter_config.json").read_text())["use_dora"]
+    magnitudes = [name for name in result.parameters if "lora_magnitude_vector" in name]
+    assert len(magnitudes) == 14  # one for each linear layer
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 6, 20])

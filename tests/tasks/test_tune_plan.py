@@ -13,7 +13,7 @@ from flows import terminal
 from flows.cli import main
 from tasks import files
 from tasks.tune.methods import METHODS
-from tasks.tune.plan.advice import Facts, advise
+from tasks.tune.planning.advice import Facts, advise
 
 NAMES = ("full", "lora", "qlora", "ia3", "prompt")
 FACTS = Facts(

@@ -19,7 +19,7 @@ from tasks.tune import loop, memory, training
 from tasks.tune.batching import batches, first_by_hash
 from tasks.tune.memory import Memory, Pass
 from tasks.tune.methods import METHODS
-from tasks.tune.plan.advice import Facts, advise
+from tasks.tune.planning.advice import Facts, advise
 
 log = logging.getLogger(__name__)
 
