@@ -217,6 +217,8 @@ def _attention(
         rest: what else the layer passes; refused where it changes attention.
     """
     longest = max(table.shape[1] for table in layout.tables)
+    if prefix is not None:
+        longest += prefix[0][0].shape[1]
     unknown = [name for name in ("softcap", "s_aux", "position_bias") if rest.get(name) is not None]
     if sliding_window is not None and longest > sliding_window:
         unknown.append(f"a sliding window below {longest} tokens")
