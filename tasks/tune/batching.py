@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tasks.encoding import Example
 from tasks.settings import Tune
+from tasks.tune import prefix_tree
 
 
 def batches(examples: Sequence[Example], tune: Tune, seed: int) -> list[list[Example]]:
@@ -54,7 +55,9 @@ def draw(
     return drawn
 
 
-def packs(examples: Sequence[Example], tokens: int, side_by_side: int = 1) -> list[list[Example]]:
+def packs(
+    examples: Sequence[Example], tokens: int, side_by_side: int = 1, *, shared: bool = False
+) -> list[list[Example]]:
     """Cut examples into packs of at most `tokens` tokens and of about equal size.
 
     An example that is longer than `tokens` is a pack of its own.
@@ -64,23 +67,36 @@ def packs(examples: Sequence[Example], tokens: int, side_by_side: int = 1) -> li
         tokens: bound of a pack.
         side_by_side: packs that are computed at once: their number is a multiple of it, as far as
             there are examples.
+        shared: what all examples begin with is laid down, and counts, once a pack.
     """
+    once = _beginning(examples) if shared else 0
     by_length = sorted(examples, key=lambda each: (-len(each.input_ids), each.id))
     alone = [[each] for each in by_length if len(each.input_ids) > tokens]
     rest = by_length[len(alone) :]
-    count = len(alone) + math.ceil(sum(len(each.input_ids) for each in rest) / tokens)
+    own = [len(each.input_ids) - once for each in rest]
+    count = len(alone) + math.ceil(sum(own) / (tokens - once)) if rest else len(alone)
     while True:
         count = min(math.ceil(count / side_by_side) * side_by_side, len(by_length))
         cut: list[list[Example]] = [[] for _ in range(count - len(alone))]
-        sizes = [0] * len(cut)
+        sizes = [once] * len(cut)
         # Longest first, each into the emptiest pack (Graham 1969).
-        for example in rest:
+        for example, size in zip(rest, own, strict=True):
             emptiest = sizes.index(min(sizes))
             cut[emptiest].append(example)
-            sizes[emptiest] += len(example.input_ids)
+            sizes[emptiest] += size
         if not rest or max(sizes) <= tokens:
             return [pack for pack in alone + cut if pack]
         count += 1
+
+
+def row_length(examples: Sequence[Example], *, shared: bool) -> int:
+    """Tokens of a pack of these examples, as `packs` counts them."""
+    once = _beginning(examples) if shared else 0
+    return once + sum(len(each.input_ids) - once for each in examples)
+
+
+def _beginning(examples: Sequence[Example]) -> int:
+    return prefix_tree.common([each.input_ids for each in examples])
 
 
 def first_by_hash(examples: Sequence[Example], count: int) -> list[Example]:

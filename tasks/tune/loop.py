@@ -174,11 +174,12 @@ def backward(
     targets = sum(example.targets for example in batch)
 
     def one(examples: Sequence[Example]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        packed = pack(examples, device).in_lanes(len(runs))
+        packed = pack(examples, device, shared=not cores.random).in_lanes(len(runs))
         losses = summed_losses(first.network, packed, first.inputs(packed)) / targets
         return losses.detach(), _gradients(_scaled(runs, losses), every)
 
-    cut = packs(batch, runs[0].tune.micro_batch_tokens, cores.side_by_side)
+    tokens = runs[0].tune.micro_batch_tokens
+    cut = packs(batch, tokens, cores.side_by_side, shared=not cores.random)
     total = torch.zeros(len(runs), device=device)
     summed: list[torch.Tensor] = []
     for losses, gradients in cores.map(one, cut):
@@ -236,9 +237,13 @@ class Cores:
     The cut of a batch does not depend on the number of cores, so neither do the results.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor | None, side_by_side: int) -> None:
+    def __init__(
+        self, pool: ThreadPoolExecutor | None, side_by_side: int, *, random: bool = False
+    ) -> None:
         self._pool = pool
         self.side_by_side = side_by_side
+        self.random = random
+        """A pass in training draws random numbers."""
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """The function's results, in the order of the items."""
@@ -248,13 +253,14 @@ class Cores:
 @contextmanager
 def cores(network: torch.nn.Module) -> Iterator[Cores]:
     """What the device of `network` has for it."""
+    random = draws_randomly(network)
     if next(network.parameters()).device.type != "cpu":
-        yield Cores(None, 1)
+        yield Cores(None, 1, random=random)
         return
     threads = torch.get_num_threads()
-    if threads < 2 or _draws_randomly(network):
+    if threads < 2 or random:
         # Threads would draw from one generator in no certain order.
-        yield Cores(None, 2)
+        yield Cores(None, 2, random=random)
         return
     with ThreadPoolExecutor(2, "pack", torch.set_num_threads, (threads // 2,)) as pool:
         try:
@@ -263,7 +269,7 @@ def cores(network: torch.nn.Module) -> Iterator[Cores]:
             torch.set_num_threads(threads)
 
 
-def _draws_randomly(network: torch.nn.Module) -> bool:
+def draws_randomly(network: torch.nn.Module) -> bool:
     """Whether a pass in training draws random numbers."""
     return any(
         (isinstance(module, torch.nn.Dropout) and module.p > 0)

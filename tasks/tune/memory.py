@@ -37,7 +37,8 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from tasks.encoding import Example
 from tasks.settings import Settings, Tune
-from tasks.tune.batching import batches, packs
+from tasks.tune.batching import batches, packs, row_length
+from tasks.tune.loop import draws_randomly
 from tasks.tune.methods import METHODS
 from tasks.tune.packing import pack, packed_attention, summed_losses
 
@@ -87,7 +88,7 @@ class Pass:
     """Floating-point operations of the forward; of both in `flops`."""
     flops: int
     tokens: int
-    """Tokens of the pack, virtual ones left out; so for `targets`."""
+    """Tokens of the examples, what they share counted for each; so for `targets`."""
     targets: int
 
 
@@ -282,12 +283,13 @@ def largest_pack(
 ) -> tuple[list[Example], int]:
     """The pack with the most tokens of a whole run, and the most packs that a step has."""
     tune = settings.tune
+    shared = not tune.dropout
     cut = [
-        packs(batch, tune.micro_batch_tokens, side_by_side)
+        packs(batch, tune.micro_batch_tokens, side_by_side, shared=shared)
         for batch in batches(examples, tune, settings.project.seed)
     ]
     every = [each for step in cut for each in step]
-    largest = max(every, key=lambda pack: sum(len(each.input_ids) for each in pack))
+    largest = max(every, key=lambda pack: row_length(pack, shared=shared))
     return largest, max(map(len, cut))
 
 
@@ -298,15 +300,15 @@ def _follow(
     base_parameters = sum(each.numel() for each in base.parameters())
     weights, largest = _quantise(base) if nf4 else (_bytes(base), 0)
     with ExitStack() as stack:
-        stack.enter_context(_OnMeta(on_cpu))
+        stack.enter_context(_OnMeta())
         held = stack.enter_context(_Live(base))
-        stack.enter_context(packed_attention(base))
+        stack.enter_context(packed_attention(base, "cpu" if on_cpu else "cuda"))
         if tune.gradient_checkpointing:
             # What is computed again is computed inside the backward, where no mode reaches.
             base.gradient_checkpointing_enable(
                 {
                     "use_reentrant": False,
-                    "context_fn": lambda: (nullcontext(), _OnMeta(on_cpu)),
+                    "context_fn": lambda: (nullcontext(), _OnMeta()),
                 }
             )
         adapted = stack.enter_context(METHODS[tune.method].attach(base, tune, _STEPS))
@@ -314,7 +316,7 @@ def _follow(
         adapted.network.train()
         parameters = list(adapted.parameters().values())
         trained, whole = adapted.counts()
-        packed = pack(examples, parameters[0].device)
+        packed = pack(examples, parameters[0].device, shared=not draws_randomly(adapted.network))
         before = held.now
         with FlopCounterMode(display=False, custom_mapping=_ATTENTION_FLOPS) as flops:
             held.peak = 0
@@ -339,7 +341,7 @@ def _follow(
         best=best,
         forward_flops=forward,
         flops=both,
-        tokens=packed.input_ids.shape[1],
+        tokens=sum(len(example.input_ids) for example in examples),
         targets=len(packed.targets),
     )
 
@@ -383,10 +385,6 @@ class _OnMeta(TorchFunctionMode):
     which keeps a table of all scores), and what is copied to the CPU stays.
     """
 
-    def __init__(self, in_float32: bool) -> None:
-        super().__init__()
-        self.in_float32 = in_float32
-
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -397,11 +395,10 @@ class _OnMeta(TorchFunctionMode):
             args = (args[0], _META, *args[2:])
         if func is not functional.scaled_dot_product_attention:
             return func(*args, **given)
-        tables = [each.float() for each in args] if self.in_float32 else args
         mask = given.get("attn_mask")
         if mask is not None:
-            mask = mask.to(tables[0].dtype)
-        return _FLASH(*tables, 0.0, mask is None, attn_mask=mask, scale=given.get("scale"))[0]
+            mask = mask.to(args[0].dtype)
+        return _FLASH(*args, 0.0, mask is None, attn_mask=mask, scale=given.get("scale"))[0]
 
 
 def _quantise(base: PreTrainedModel) -> tuple[int, int]:

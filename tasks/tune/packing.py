@@ -1,14 +1,17 @@
 """Several sequences in one row without padding, and how a model reads them.
 
-The sequences of a pack stand one after another in a row [1, N]; positions start anew with each, and
-none sees another. Everything in a decoder but attention works token by token and needs no change.
-For attention, sequences of similar length are laid side by side, filled up on the right: what fills
-is later than every real token, so that causal attention never sees it, and needs no mask.
+The sequences of a pack stand one after another in a row [1, N], beginnings that are equal only once
+(`prefix_tree`); positions start anew with each, and none sees what is not its own. Everything in a
+decoder but attention works token by token and needs no change. For attention, sequences of similar
+length are laid side by side, whole, and filled up on the right: what fills is later than every real
+token, so that causal attention never sees it, and needs no mask.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -17,12 +20,13 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from tasks.encoding import Example
 from tasks.errors import PerpetuneError
-
-_NAME = "perpetune_packed"
-
+from tasks.tune import prefix_tree
 
 # Sequences of which the shortest has this share of the longest's tokens are computed together.
 _SIMILAR = 0.6
+
+# Up to so many tokens, two products and their softmax take a CPU half of the fused kernel's time.
+_SHORT = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +35,60 @@ class Layout:
 
     `tables` hold positions in the row, one table [sequences, longest] for those of similar length;
     a sequence's last position fills up. `order` [N] says where in all tables, read one after
-    another, each position of the row is found.
+    another, each position of the row is found; for what several sequences share, where the first
+    has it. `copies` are pairs: positions of the row [P], and where the others have them [n, P].
     """
 
     tables: tuple[torch.Tensor, ...]
     order: torch.Tensor
+    copies: tuple[tuple[torch.Tensor, torch.Tensor], ...]
 
     @classmethod
-    def of(cls, lengths: Sequence[int], lanes: int, device: torch.device) -> "Layout":
-        """The layout of a row with `lanes` times the sequences of these lengths."""
-        row = sum(lengths)
-        starts = torch.tensor([0, *lengths]).cumsum(0)[:-1]
-        by_length = sorted(range(len(lengths)), key=lambda number: lengths[number])
+    def of(cls, paths: Sequence[prefix_tree.Path], lanes: int, device: torch.device) -> "Layout":
+        """The layout of a row in which sequences take these paths, `lanes` times."""
+        row = max(path[-1].stop for path in paths)
+        wholes = [
+            torch.cat([torch.arange(each.start, each.stop) for each in path]) for path in paths
+        ]
         groups: list[list[int]] = []
-        for number in reversed(by_length):
-            if not groups or lengths[number] < _SIMILAR * lengths[groups[-1][0]]:
+        for number in sorted(range(len(paths)), key=lambda number: -len(wholes[number])):
+            if not groups or len(wholes[number]) < _SIMILAR * len(wholes[groups[-1][0]]):
                 groups.append([])
             groups[-1].append(number)
         tables, order, before = [], torch.empty(lanes, row, dtype=torch.long), 0
+        starts = torch.arange(lanes)[:, None] * row
+        copies: dict[range, list[torch.Tensor]] = {}
         for group in groups:
-            own = torch.tensor([lengths[number] for number in group])
-            steps = torch.arange(int(own.max()))
-            table = starts[group][:, None] + torch.minimum(steps, own[:, None] - 1)
-            table = torch.arange(lanes)[:, None, None] * row + table
+            steps = torch.arange(len(wholes[group[0]]))
+            own = torch.stack(
+                [wholes[number][steps.clamp(max=len(wholes[number]) - 1)] for number in group]
+            )
+            table = starts[:, :, None] + own
             places = before + torch.arange(table.numel()).view_as(table)
-            real = (steps < own[:, None]).expand_as(table)
-            order.view(-1)[table[real]] = places[real]
+            for number, place in zip(group, places.unbind(1), strict=True):
+                at = 0
+                for each in paths[number]:
+                    found = place[:, at : at + len(each)]
+                    at += len(each)
+                    if each in copies:
+                        copies[each].append(found.flatten())
+                    else:
+                        copies[each] = []
+                        order[:, each.start : each.stop] = found
             tables.append(table.flatten(0, 1).to(device))
             before += table.numel()
-        return cls(tuple(tables), order.flatten().to(device))
+        return cls(
+            tuple(tables),
+            order.flatten().to(device),
+            tuple(
+                (
+                    (starts + torch.arange(each.start, each.stop)).flatten().to(device),
+                    torch.stack(others).to(device),
+                )
+                for each, others in copies.items()
+                if others
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +96,15 @@ class Pack:
     """Sequences of N tokens together, T of them targets, for each of K lanes the same.
 
     A lane is what one adapter reads where several share a pass. `input_ids` and `position_ids` are
-    [1, K × N], lane after lane; `lengths` are those of the sequences of one lane, in order; `asked`
-    [K × T] are the positions in the row whose logits are wanted, `targets` [K × T] the token that
-    follows each, and `counts` how many of them each sequence of a lane has.
+    [1, K × N], lane after lane; `paths` say where in a lane each sequence stands; `asked` [K × T]
+    are the positions in the row whose logits are wanted, sequence after sequence, `targets` [K × T]
+    the token that follows each, and `counts` how many of them each sequence of a lane has.
     """
 
     ids: tuple[str, ...]
     input_ids: torch.Tensor
     position_ids: torch.Tensor
-    lengths: tuple[int, ...]
+    paths: tuple[prefix_tree.Path, ...]
     asked: torch.Tensor
     targets: torch.Tensor
     counts: tuple[int, ...]
@@ -103,33 +132,41 @@ class Pack:
             position_ids=self.position_ids.repeat(1, count),
             asked=(self.asked + starts).flatten(),
             targets=self.targets.repeat(count),
-            layout=Layout.of(self.lengths, count, device),
+            layout=Layout.of(self.paths, count, device),
             lanes=count,
         )
 
 
-def pack(examples: Sequence[Example], device: torch.device) -> Pack:
-    """Lay examples out in one row."""
-    ids: list[int] = []
-    positions: list[int] = []
+def pack(examples: Sequence[Example], device: torch.device, *, shared: bool = True) -> Pack:
+    """Lay examples out in one row.
+
+    Args:
+        examples: at least one.
+        device: where tensors go.
+        shared: lay equal beginnings down once. Not where a pass draws random numbers: those of a
+            shared token would be the same for all.
+    """
+    paths = prefix_tree.lay_out([example.input_ids for example in examples], shared=shared)
+    tokens = max(path[-1].stop for path in paths)
+    ids, positions = [0] * tokens, [0] * tokens
     asked: list[int] = []
     targets: list[int] = []
-    for example in examples:
+    for example, path in zip(examples, paths, strict=True):
+        places = list(chain.from_iterable(path))
+        for at, place in enumerate(places):
+            ids[place], positions[place] = example.input_ids[at], at
         learned = [at for at in range(1, len(example.learned)) if example.learned[at]]
-        asked += [len(ids) + at - 1 for at in learned]
+        asked += [places[at - 1] for at in learned]
         targets += [example.input_ids[at] for at in learned]
-        ids += example.input_ids
-        positions += range(len(example.input_ids))
-    lengths = tuple(len(example.input_ids) for example in examples)
     return Pack(
         ids=tuple(example.id for example in examples),
         input_ids=torch.tensor([ids], device=device),
         position_ids=torch.tensor([positions], device=device),
-        lengths=lengths,
+        paths=tuple(paths),
         asked=torch.tensor(asked, device=device),
         targets=torch.tensor(targets, device=device),
         counts=tuple(example.targets for example in examples),
-        layout=Layout.of(lengths, 1, device),
+        layout=Layout.of(paths, 1, device),
     )
 
 
@@ -165,8 +202,12 @@ def _losses(
 
 
 @contextmanager
-def packed_attention(base: PreTrainedModel) -> Iterator[None]:
+def packed_attention(base: PreTrainedModel, device_type: str | None = None) -> Iterator[None]:
     """Let `base` read packs in this context, instead of batches.
+
+    Args:
+        base: a causal language model.
+        device_type: where it is pretended to be, if not where it is.
 
     Raises:
         PerpetuneError: the architecture's attention cannot be replaced.
@@ -176,10 +217,12 @@ def packed_attention(base: PreTrainedModel) -> Iterator[None]:
             f"{type(base).__name__} does not go through transformers' attention interface, which "
             "training without padding needs; choose another base model"
         )
+    on_cpu = (device_type or base.device.type) == "cpu"
+    name = f"perpetune_packed_{'on_cpu' if on_cpu else 'elsewhere'}"
     # No mask function is registered under this name, so transformers builds no mask.
-    AttentionInterface.register(_NAME, _attention)
+    AttentionInterface.register(name, partial(_attention, on_cpu=on_cpu))
     before = base.config._attn_implementation
-    base.set_attn_implementation(_NAME)
+    base.set_attn_implementation(name)
     try:
         yield
     finally:
@@ -193,6 +236,7 @@ def _attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
+    on_cpu: bool,
     layout: Layout,
     prefix: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
     scaling: float | None = None,
@@ -208,6 +252,7 @@ def _attention(
         key: see `query`.
         value: see `query`.
         attention_mask: none; a layer that wants one is refused.
+        on_cpu: choose what is quick there.
         layout: where the sequences stand.
         prefix: for each layer, keys and values [heads, V, size] that every sequence sees before
             its own; the layer takes those at its `layer_idx`.
@@ -231,8 +276,8 @@ def _attention(
     dtype = query.dtype
     # [N, heads, size]: a token's heads lie together, so that a table moves whole rows.
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
-    grouped = query.shape[1] != key.shape[1]
-    if query.device.type == "cpu":
+    short = on_cpu and longest <= _SHORT and prefix is None and not dropout
+    if on_cpu and not (short and dtype == torch.bfloat16):
         # PyTorch's backward kernel for CPUs takes twice as long in bfloat16 as in float32.
         query, key, value = query.float(), key.float(), value.float()
     aside = [
@@ -241,43 +286,80 @@ def _attention(
     ]
     outputs = []
     for queries, keys, values in zip(*aside, strict=True):
-        mask = None
-        if prefix is not None:
-            before = prefix[int(module.layer_idx)]  # type: ignore[arg-type]
-            keys, values = (
-                torch.cat([each.to(own.dtype).expand(len(own), -1, -1, -1), own], dim=2)
-                for each, own in zip(before, (keys, values), strict=True)
-            )
-            mask = torch.ones(queries.shape[2], keys.shape[2], dtype=torch.bool, device=keys.device)
-            mask = mask.tril(before[0].shape[1])
-        output = functional.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=mask,
-            dropout_p=dropout,
-            is_causal=mask is None,
-            scale=scaling,
-            enable_gqa=grouped,
-        )
+        if short:
+            output = _in_two_products(queries, keys, values, scaling)
+        else:
+            before = None if prefix is None else prefix[int(module.layer_idx)]  # type: ignore[arg-type]
+            output = _fused(queries, keys, values, before, scaling, dropout)
         outputs.append(output.transpose(1, 2).flatten(0, 1))
     return _BackInRow.apply(torch.cat(outputs), layout).to(dtype)[None], None
+
+
+def _fused(
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    prefix: tuple[torch.Tensor, torch.Tensor] | None,
+    scaling: float | None,
+    dropout: float,
+) -> torch.Tensor:
+    """Causal attention after a prefix, if there is one: [sequences, heads, longest, size]."""
+    mask = None
+    if prefix is not None:
+        keys, values = (
+            torch.cat([each.to(own.dtype).expand(len(own), -1, -1, -1), own], dim=2)
+            for each, own in zip(prefix, (keys, values), strict=True)
+        )
+        mask = torch.ones(queries.shape[2], keys.shape[2], dtype=torch.bool, device=keys.device)
+        mask = mask.tril(prefix[0].shape[1])
+    return functional.scaled_dot_product_attention(
+        queries,
+        keys,
+        values,
+        attn_mask=mask,
+        dropout_p=dropout,
+        is_causal=mask is None,
+        scale=scaling,
+        enable_gqa=queries.shape[1] != keys.shape[1],
+    )
+
+
+def _in_two_products(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float | None
+) -> torch.Tensor:
+    """Causal attention, its scores written out: [sequences, heads, longest, size].
+
+    Heads that share keys and values are rows of one product.
+    """
+    sequences, kept, longest, size = keys.shape
+    later = torch.full((longest, longest), -torch.inf, dtype=keys.dtype, device=keys.device)
+    later = later.triu(1).repeat(queries.shape[1] // kept, 1)
+    rows, keys, values = (
+        each.reshape(sequences * kept, -1, size) for each in (queries, keys, values)
+    )
+    scale = size**-0.5 if scaling is None else scaling
+    scores = torch.baddbmm(later, rows, keys.transpose(1, 2), alpha=scale)
+    return (scores.softmax(dim=-1) @ values).view(queries.shape)
 
 
 class _LaidOut(torch.autograd.Function):
     """[N, …] → for each table of a layout [sequences, longest, …]; what fills up has no gradient.
 
-    By indexing, the way back would be a sum over repeated places, slow where it is repeatable.
+    By indexing, the way back would be a sum over all repeated places, slow where it is repeatable.
     """
 
     @staticmethod
     def forward(ctx: Any, row: torch.Tensor, layout: Layout) -> tuple[torch.Tensor, ...]:
-        ctx.order = layout.order
+        ctx.layout = layout
         return tuple(row[table] for table in layout.tables)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return torch.cat([each.flatten(0, 1) for each in gradients])[ctx.order], None
+        every = torch.cat([each.flatten(0, 1) for each in gradients])
+        row = every[ctx.layout.order]
+        for positions, places in ctx.layout.copies:
+            row.index_add_(0, positions, every[places].sum(dim=0))
+        return row, None
 
 
 class _BackInRow(torch.autograd.Function):

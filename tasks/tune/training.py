@@ -61,7 +61,7 @@ def prepare(data: Path, settings: Settings) -> Prepared:
     base = base_model.load_model(settings, quantised=METHODS[tune.method].quantised)
     held_out = first_by_hash(validation, tune.validation_examples)
     with repeatable(settings.project.seed), packed_attention(base), cores(base) as here:
-        cut = packs(held_out, tune.micro_batch_tokens, here.side_by_side)
+        cut = packs(held_out, tune.micro_batch_tokens, here.side_by_side, shared=True)
         evaluated = [pack(part, base.device) for part in cut]
         losses = evaluate(base, evaluated, 1, here)
     base_loss = float(losses.sum() / sum(len(packed.targets) for packed in evaluated))

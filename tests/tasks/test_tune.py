@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ from tasks.encoding import Example, encode
 from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import Tune, load_settings
 from tasks.tune import train
-from tasks.tune.loop import evaluation_steps, rate_factor
+from tasks.tune.loop import Run, backward, cores, evaluation_steps, rate_factor
+from tasks.tune.methods import METHODS
 from tasks.tune.methods.fused_lora import fuse
 from tasks.tune.packing import pack, packed_attention, summed_losses
 from tasks.tune.training import Diverged
@@ -130,20 +132,56 @@ def test_positions_start_anew_with_each_sequence():
     torch.testing.assert_close(together, padded_losses(model, examples).sum())
 
 
-def test_a_pack_gives_the_gradients_that_padding_gives(tiny_base: Path):
-    examples = some_examples([12, 25, 12, 7])
-    gradients = []
-    for packed in (False, True):
-        model = load_plain(tiny_base)
-        if packed:
-            with packed_attention(model):
-                summed_losses(model, pack(examples, CPU)).backward()
-        else:
-            padded_losses(model, examples).sum().backward()
-        gradients.append({name: each.grad for name, each in model.named_parameters()})
-    assert gradients[0].keys() == gradients[1].keys()
-    for name, expected in gradients[0].items():
-        torch.testing.assert_close(gradients[1][name], expected, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("beginning", [0, 20], ids=["nothing alike", "alike beginnings"])
+@pytest.mark.parametrize("longest", [25, 150], ids=["written out", "fused"])
+def test_a_pack_gives_the_losses_and_gradients_that_padding_gives(
+    tiny_base: Path, longest: int, beginning: int, lanes: int
+):
+    examples = some_examples([12, longest, 12, 7, 30])
+    alike = some_examples([beginning + 9])[0].input_ids[:beginning]
+    examples = [
+        # Every other example has some more in common with the others of its kind.
+        replace(
+            each,
+            input_ids=alike + (8,) * (12 * (number % 2)) + each.input_ids,
+            learned=(False,) * (beginning + 12 * (number % 2)) + each.learned,
+        )
+        for number, each in enumerate(examples)
+    ]
+    model = load_plain(tiny_base)
+    expected = padded_losses(model, examples).sum()
+    expected.backward()
+    gradients = {name: each.grad for name, each in model.named_parameters()}
+    model = load_plain(tiny_base)
+    packed = pack(examples, CPU).in_lanes(lanes)
+    saved = lanes * (sum(len(each.input_ids) for each in examples)) - packed.input_ids.shape[1]
+    assert saved == lanes * (beginning * 4 + 12)
+    with packed_attention(model):
+        losses = summed_losses(model, packed)
+        losses.sum().backward()
+    torch.testing.assert_close(losses, expected.detach().expand(lanes), rtol=1e-5, atol=1e-5)
+    for name, each in model.named_parameters():
+        torch.testing.assert_close(each.grad, lanes * gradients[name], rtol=1e-4, atol=1e-5 * lanes)
+
+
+def test_nothing_is_shared_where_numbers_are_drawn(tiny_base: Path):
+    examples = [Example(str(n), "x", (5,) * 20 + (n,), (False,) * 20 + (True,)) for n in range(4)]
+    for dropout, once in ((0.0, True), (0.1, False)):
+        base = AutoModelForCausalLM.from_pretrained(tiny_base)
+        seen: list[int] = []
+        base.get_input_embeddings().register_forward_hook(
+            lambda _, given, __, seen=seen: seen.append(given[0].shape[1])
+        )
+        tune = Tune(dropout=dropout)
+        with (
+            packed_attention(base),
+            METHODS["lora"].attach(base, tune, 1) as adapted,
+            cores(adapted.network) as here,
+        ):
+            backward([Run(adapted, tune, 1e-3, 1)], examples, here)
+        assert len(seen) == 2  # packs, side by side
+        assert sum(seen) == (4 + 2 * 20 if once else 4 * 21)
 
 
 def test_packed_attention_is_gone_after_its_context(tiny_base: Path):

@@ -104,7 +104,7 @@ def packed_logits(adapted: Adapted) -> list[torch.Tensor]:
     """For each example [tokens - 1, vocabulary], from one pack."""
     packed = pack(examples(), next(adapted.network.parameters()).device)
     logits = adapted.network(**adapted.inputs(packed), use_cache=False).logits[0]
-    return list(logits.split([length - 1 for length in packed.lengths]))
+    return list(logits.split(packed.counts))
 
 
 @torch.no_grad()

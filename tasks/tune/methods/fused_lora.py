@@ -39,20 +39,24 @@ def _forward(layer: Linear, x: torch.Tensor) -> torch.Tensor:
     if layer.disable_adapters or layer.merged:
         return type(layer).forward(layer, x)
     rows = x.flatten(0, -2)
-    whole = layer.base_layer(rows)
+    out = layer.base_layer(rows)
     names = layer.active_adapters
-    parts = [
-        _updated(layer, name, given, out)
-        for name, given, out in zip(
-            names, rows.chunk(len(names)), whole.chunk(len(names)), strict=True
-        )
-    ]
-    return (parts[0] if len(parts) == 1 else torch.cat(parts)).unflatten(0, x.shape[:-1])
+    if len(names) == 1:
+        out = _updated(layer, names[0], rows, out)
+    else:
+        lanes = zip(names, rows.chunk(len(names)), out.chunk(len(names)), strict=True)
+        out = torch.cat([_updated(layer, *lane) for lane in lanes])
+    return out.unflatten(0, x.shape[:-1])
 
 
 def _updated(layer: Linear, name: str, rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     if name not in layer.lora_A:  # lanes may differ in their target modules
         return out
-    down = cast(torch.Tensor, layer.lora_A[name].weight).to(rows.dtype)
-    up = (layer.scaling[name] * cast(torch.Tensor, layer.lora_B[name].weight)).to(rows.dtype)
-    return torch.addmm(out, layer.lora_dropout[name](rows) @ down.T, up.T)
+    down, up = (
+        cast(torch.Tensor, each[name].weight).to(rows.dtype)
+        for each in (layer.lora_A, layer.lora_B)
+    )
+    inner = layer.lora_dropout[name](rows) @ down.T
+    # Parts of a whole cannot be changed in place, as autograd has it.
+    add = torch.addmm if out._is_view() else torch.Tensor.addmm_
+    return add(out, inner, up.T, alpha=layer.scaling[name])

@@ -1,7 +1,7 @@
 """Virtual tokens before each sequence: prompt tuning, P-tuning, and prefixes in every layer.
 
-PEFT holds the weights and computes the prompts from them. Its own forward would put a prompt before
-a row once, but a pack has many sequences in a row, and each gets its prompt.
+PEFT holds the weights and computes the prompts from them. Its own forward knows one sequence a row;
+a pack has many, and each sees the prompt.
 """
 
 from collections.abc import Iterator
@@ -45,20 +45,21 @@ class Prompted(_Virtual):
     """Virtual embeddings before those of each sequence."""
 
     def inputs(self, packed: Pack) -> dict[str, Any]:
-        """The pack's row with the prompt before each sequence."""
+        """The pack's row with the prompt before it, with which each sequence begins."""
         words = self.network.get_input_embeddings()(packed.input_ids)[0]
         prompt = self.model.get_prompt(1)[0].to(words.dtype)
         device, count = words.device, len(prompt)
-        lengths = [count + length for length in packed.lengths]
-        row = [part for own in words.split(packed.lengths) for part in (prompt, own)]
-        positions = torch.cat([torch.arange(length) for length in lengths])
-        ends = torch.tensor(packed.lengths).cumsum(0).to(device)
-        prompts_before = torch.bucketize(packed.asked, ends, right=True) + 1
+        first = range(count)
+        paths = [
+            (first, *(range(each.start + count, each.stop + count) for each in path))
+            for path in packed.paths
+        ]
+        positions = [torch.arange(count, device=device), packed.position_ids[0] + count]
         return {
-            "inputs_embeds": torch.cat(row)[None],
-            "position_ids": positions[None].to(device),
-            "logits_to_keep": packed.asked + count * prompts_before,
-            "layout": Layout.of(lengths, 1, device),
+            "inputs_embeds": torch.cat([prompt, words])[None],
+            "position_ids": torch.cat(positions)[None],
+            "logits_to_keep": packed.asked + count,
+            "layout": Layout.of(paths, 1, device),
         }
 
 
