@@ -25,6 +25,10 @@ from tasks.tune import prefix_tree
 # Sequences of which the shortest has this share of the longest's tokens are computed together.
 _SIMILAR = 0.6
 
+# Rows and tables are as long as a multiple of it: processors like such products, and a library that
+# builds a kernel for each shape that it meets meets few.
+_MULTIPLE = 8
+
 # Up to so many tokens, two products and their softmax take a CPU half of the fused kernel's time.
 _SHORT = 128
 
@@ -59,7 +63,8 @@ class Layout:
         starts = torch.arange(lanes)[:, None] * row
         copies: dict[range, list[torch.Tensor]] = {}
         for group in groups:
-            steps = torch.arange(len(wholes[group[0]]))
+            longest = len(wholes[group[0]])
+            steps = torch.arange(longest + -longest % _MULTIPLE)
             own = torch.stack(
                 [wholes[number][steps.clamp(max=len(wholes[number]) - 1)] for number in group]
             )
@@ -147,12 +152,16 @@ def pack(examples: Sequence[Example], device: torch.device, *, shared: bool = Tr
             shared token would be the same for all.
     """
     paths = prefix_tree.lay_out([example.input_ids for example in examples], shared=shared)
-    tokens = max(path[-1].stop for path in paths)
+    last = max(range(len(paths)), key=lambda number: paths[number][-1].stop)
+    *before, own = paths[last]
+    tokens = own.stop + -own.stop % _MULTIPLE
+    # What fills the row up follows its last sequence, which therefore never sees it.
+    paths[last] = (*before, range(own.start, tokens))
     ids, positions = [0] * tokens, [0] * tokens
     asked: list[int] = []
     targets: list[int] = []
     for example, path in zip(examples, paths, strict=True):
-        places = list(chain.from_iterable(path))
+        places = list(chain.from_iterable(path))[: len(example.input_ids)]
         for at, place in enumerate(places):
             ids[place], positions[place] = example.input_ids[at], at
         learned = [at for at in range(1, len(example.learned)) if example.learned[at]]

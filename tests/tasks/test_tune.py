@@ -155,8 +155,8 @@ def test_a_pack_gives_the_losses_and_gradients_that_padding_gives(
     gradients = {name: each.grad for name, each in model.named_parameters()}
     model = load_plain(tiny_base)
     packed = pack(examples, CPU).in_lanes(lanes)
-    saved = lanes * (sum(len(each.input_ids) for each in examples)) - packed.input_ids.shape[1]
-    assert saved == lanes * (beginning * 4 + 12)
+    saved = sum(len(each.input_ids) for each in examples) - packed.input_ids.shape[1] // lanes
+    assert 0 <= beginning * 4 + 12 - saved < 8  # the row is filled up to a multiple of 8
     with packed_attention(model):
         losses = summed_losses(model, packed)
         losses.sum().backward()
@@ -181,7 +181,7 @@ def test_nothing_is_shared_where_numbers_are_drawn(tiny_base: Path):
         ):
             backward([Run(adapted, tune, 1e-3, 1)], examples, here)
         assert len(seen) == 2  # packs, side by side
-        assert sum(seen) == (4 + 2 * 20 if once else 4 * 21)
+        assert sum(seen) == 2 * (24 if once else 48)  # 22 and 42, filled up to a multiple of 8
 
 
 def test_packed_attention_is_gone_after_its_context(tiny_base: Path):
