@@ -84,8 +84,8 @@ class Trainer:
 def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
     """How many of these jobs to train in one pass, by a measurement of some seconds.
 
-    One, two, four lanes and so on are tried, each with one forward and backward pass of a batch,
-    while memory allows and while more lanes are faster.
+    One, two, four lanes and so on are tried, each with one forward and backward pass of a batch
+    that none of them has met before, as in training; while memory allows and more are faster.
     """
     tune = jobs[0].settings.tune
     plan = batches(prepared.train, tune, jobs[0].settings.project.seed)
@@ -95,7 +95,9 @@ def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
     widest = max(jobs, key=lambda job: job.settings.tune.rank).settings
     while lanes <= len(jobs):
         if lanes > 1:
-            needed = memory.of_run(prepared.base, prepared.train, widest, lanes).total
+            needed = memory.of_run(
+                prepared.base, prepared.train, widest, lanes, known=prepared.passes
+            ).total
             if needed > room:
                 log.info("%d lanes would take %.1f GB: too much", lanes, needed / 1e9)
                 break
@@ -106,7 +108,7 @@ def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
             if lanes == 1:  # the first pass of all also pays for buffers
                 loop.backward(runs, plan[0], here)
             began = time.perf_counter()
-            loop.backward(runs, plan[0], here)
+            loop.backward(runs, plan[-1], here)
             rate = lanes / (time.perf_counter() - began)
         log.info("%d lanes: %.2f s a step of each trial", lanes, 1 / rate)
         if rate < best_rate * _GAIN:

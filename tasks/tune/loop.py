@@ -168,7 +168,8 @@ def backward(
     """Mean loss of the batch, and gradients of the scaled loss by each parameter, for each run."""
     first = runs[0].adapted
     first.share([run.adapted for run in runs])
-    first.network.train()
+    if not first.network.training:  # a walk over all modules, each step
+        first.network.train()
     every = [parameter for run in runs for parameter in run.parameters]
     device = every[0].device
     targets = sum(example.targets for example in batch)

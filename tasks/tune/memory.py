@@ -35,6 +35,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
+from tasks import files
 from tasks.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune.batching import batches, packs, row_length
@@ -239,7 +240,12 @@ def trace(
 
 
 def of_run(
-    base: PreTrainedModel, examples: Sequence[Example], settings: Settings, lanes: int = 1
+    base: PreTrainedModel,
+    examples: Sequence[Example],
+    settings: Settings,
+    lanes: int = 1,
+    *,
+    known: dict[str, Pass] | None = None,
 ) -> Memory:
     """Peak memory of the run that `settings.tune` describes, in this process.
 
@@ -248,23 +254,28 @@ def of_run(
         examples: the training data.
         settings: `tune` and the project's seed matter.
         lanes: adapters that share each pass.
+        known: passes of this base and these examples that were followed before; grows.
 
     Raises:
         BadInput: the method has no place in this model.
     """
     kind = base.device.type
     largest, most = largest_pack(examples, settings, side_by_side(kind))
-    one = trace(
-        base.config,
-        settings.tune,
-        largest,
-        dtype=base.get_input_embeddings().weight.dtype,  # type: ignore[arg-type]
-        quantised=bool(getattr(base, "is_loaded_in_4bit", False)),
-        device_type=kind,
-        trust_remote_code=type(base).__module__.startswith("transformers_modules."),
-    )
+    known = {} if known is None else known
+    tune = settings.tune.model_dump(mode="json", exclude={"learning_rate", "checkpoint_minutes"})
+    key = files.content_key(tune, [example.id for example in largest])
+    if key not in known:
+        known[key] = trace(
+            base.config,
+            settings.tune,
+            largest,
+            dtype=base.get_input_embeddings().weight.dtype,  # type: ignore[arg-type]
+            quantised=bool(getattr(base, "is_loaded_in_4bit", False)),
+            device_type=kind,
+            trust_remote_code=type(base).__module__.startswith("transformers_modules."),
+        )
     return predict(
-        one,
+        known[key],
         packs=most,
         packs_at_once=min(side_by_side(kind), torch.get_num_threads()),
         lanes=lanes,

@@ -27,7 +27,7 @@ def lay_out(sequences: Sequence[Sequence[int]], *, shared: bool = True) -> list[
         shared: lay beginnings that are equal down once.
     """
     if not shared:
-        order, alike = range(len(sequences)), [0] * (len(sequences) - 1)
+        order, alike = list(range(len(sequences))), [0] * (len(sequences) - 1)
     else:
         order = sorted(range(len(sequences)), key=lambda number: tuple(sequences[number]))
         alike = [_alike(sequences[one], sequences[other]) for one, other in pairwise(order)]

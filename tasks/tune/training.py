@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Prepared:
     validation: list[Pack]
     base_loss: float
     data_key: str
+    passes: dict[str, memory.Pass] = field(default_factory=dict)
+    """Those that memory was predicted by."""
 
 
 def prepare(data: Path, settings: Settings) -> Prepared:
@@ -254,7 +256,9 @@ def _memory(prepared: Prepared, jobs: Sequence[Job], keys: Sequence[str]) -> dic
     if progress is not None and progress["key"] == keys[0]:
         return dict(progress["memory"])
     largest = max(jobs, key=lambda job: job.settings.tune.rank)
-    predicted = memory.of_run(prepared.base, prepared.train, largest.settings, len(jobs))
+    predicted = memory.of_run(
+        prepared.base, prepared.train, largest.settings, len(jobs), known=prepared.passes
+    )
     return {"predicted_bytes": predicted.total, "parts": predicted.parts}
 
 

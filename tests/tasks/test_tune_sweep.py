@@ -249,8 +249,18 @@ def test_two_processes_do_not_run_one_sweep(data, tmp_path, make_settings):
 # Lanes
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, dtype):
+@pytest.mark.parametrize(
+    ("method", "base"),
+    [
+        ("lora", {"dtype": "float32"}),
+        ("lora", {"dtype": "bfloat16"}),
+        ("lora", {"dtype": "float32", "quantisation": "nf4"}),
+        ("qlora", {"dtype": "float32"}),
+        ("qlora", {"dtype": "bfloat16"}),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "-".join(given.values()),
+)
+def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, method, base):
     """Losses and final weights, for different ranks, rates and targets in one pass."""
     from tasks.tune import training
 
@@ -259,11 +269,13 @@ def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, dtype):
         {"rank": 8, "learning_rate": 3e-2, "alpha": "r"},
         {"rank": 4, "learning_rate": 1e-2, "target_modules": "qv"},
     ]
-    settings = [make_settings(tune=TUNE | each, base={"dtype": dtype}) for each in configurations]
+    tune = TUNE | {"method": method}
+    settings = [make_settings(tune=tune | each, base=base) for each in configurations]
     prepared = training.prepare(data, settings[0])
     together = [training.Job(tmp_path / f"lane{n}", each) for n, each in enumerate(settings)]
     training.advance(prepared, together)
-    within = 1e-5 if dtype == "float32" else 2e-2
+    exact = base["dtype"] == "float32"
+    within = 1e-5 if exact else 2e-2
     for number, (job, each) in enumerate(zip(together, settings, strict=True)):
         alone = training.Job(tmp_path / f"alone{number}", each)
         training.advance(prepared, [alone])
@@ -271,6 +283,7 @@ def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, dtype):
         assert found[0]["steps"] == found[1]["steps"] == 4
         curves = [files.read_jsonl(which.out / "curve.jsonl") for which in (job, alone)]
         for mine, its in zip(*curves, strict=True):
+            print("LOSS", mine["train_loss"]-its["train_loss"], mine["validation_loss"]-its["validation_loss"])
             assert mine["train_loss"] == pytest.approx(its["train_loss"], abs=within)
             assert mine["validation_loss"] == pytest.approx(its["validation_loss"], abs=within)
         weights = [
@@ -278,7 +291,8 @@ def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, dtype):
         ]
         assert weights[0].keys() == weights[1].keys()
         for name, tensor in weights[1].items():
-            if dtype == "float32":
+            print(name, (weights[0][name].float()-tensor.float()).abs().max().item(), tensor.abs().max().item())
+            if exact:
                 torch.testing.assert_close(weights[0][name], tensor, rtol=1e-4, atol=1e-5)
 
 

@@ -66,4 +66,5 @@ class Lane(PeftAdapted):
     def share(self, passes: Sequence[Adapted]) -> None:
         """Let these adapters of one model be the lanes."""
         names = [each.name for each in passes if isinstance(each, Lane)]
-        cast(BaseTuner, self.model.base_model).set_adapter(names)
+        if names != self.model.active_adapters:
+            cast(BaseTuner, self.model.base_model).set_adapter(names)
