@@ -96,7 +96,11 @@ def load_tokenizer(settings: Settings) -> "PreTrainedTokenizerBase":
 
 
 def load_model(
-    settings: Settings, tuned: Path | None = None, *, quantised: bool = False
+    settings: Settings,
+    tuned: Path | None = None,
+    *,
+    quantised: bool = False,
+    on: "torch.device | None" = None,
 ) -> "PreTrainedModel":
     """The base model on this machine's device, in eval mode, tuned if `tuned` is given.
 
@@ -105,6 +109,7 @@ def load_model(
         tuned: what training wrote: a plain PEFT adapter folder, which goes onto the base, or a
             whole model's folder, which is loaded in its stead (safetensors only).
         quantised: keep the frozen weights in NF4 whatever `base.quantisation` says.
+        on: another device, for unquantised weights.
 
     Raises:
         BadInput: there is no such model, or the adapter was made for another one.
@@ -141,7 +146,7 @@ def load_model(
     if tuned is not None and not whole:
         model = load_adapter(model, tuned)
     if not nf4:
-        return model.to(device()).eval()  # type: ignore[arg-type]
+        return model.to(on or device()).eval()  # type: ignore[arg-type]
     for module in model.modules():
         # On some CPUs, evaluation would repack the weights in place for a kernel that has no
         # backward pass: training after it would fail.

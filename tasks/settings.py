@@ -282,6 +282,11 @@ class Tune(Section):
     """Stop after so many evaluations without gain."""
     checkpoint_minutes: Positive = 5.0
     """A killed run goes on from a checkpoint that is at most so old."""
+    processes: Annotated[int, Field(ge=1)] = 1
+    """Processes that train one run together, each with a share of every batch (and a GPU, as far as
+    there are some)."""
+    shard: bool = False
+    """Spread the frozen weights over these processes (FSDP2): for bases too large for one GPU."""
     mix: dict[str, Share] = {"data/feedback": 0.5}
     """Share of training examples drawn from sources under a path; the rest fills up."""
 
@@ -295,6 +300,16 @@ class Tune(Section):
     def _something_is_trained(self) -> Self:
         if self.method == "feature_extraction" and not self.trained_modules:
             raise ValueError("feature_extraction trains nothing: name modules in trained_modules")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_can_be_spread(self) -> Self:
+        if self.shard and self.processes == 1:
+            raise ValueError("shard spreads weights over processes: set processes above 1")
+        if self.shard and self.method in ("full", "feature_extraction", "qlora"):
+            raise ValueError(
+                f"shard spreads frozen, unquantised weights, which {self.method} lacks"
+            )
         return self
 
 

@@ -69,7 +69,7 @@ def evaluate(
     (out / "metrics.json").unlink(missing_ok=True)
     tokenizer = base_model.load_tokenizer(settings)
     wanted = [
-        load_benchmark(path, name, tokenizer, settings)
+        load_benchmark(path, name, tokenizer, settings, virtual_tokens=virtual_tokens(adapter))
         for name, path in name_benchmarks(benchmarks).items()
     ]
     rows = measure(adapter, wanted, tokenizer, settings)
@@ -99,6 +99,7 @@ def load_benchmark(
     settings: Settings,
     *,
     generations: int | None = None,
+    virtual_tokens: int = 0,
 ) -> Benchmark:
     """Choose and encode the examples of one file.
 
@@ -108,12 +109,14 @@ def load_benchmark(
         tokenizer: the base model's.
         settings: `judge` bounds the number of examples.
         generations: number of examples to answer; `judge.max_generations` where not given.
+        virtual_tokens: room to leave in the model's context for what adapters put before a prompt.
 
     Raises:
         BadInput: a line is no record or has nothing to learn from, or no example is left.
     """
     judge = settings.judge
-    context = _context_length(settings)
+    length = _context_length(settings)
+    context = None if length is None else max(1, length - virtual_tokens)
     found = sorted(records.load([path]), key=lambda record: _hash(record.id))
     chosen: list[records.Record] = []
     examples: list[encoding.Example] = []
@@ -198,7 +201,10 @@ def measure_once(
         [str(base_model.compute_dtype(settings.base)), base_model.device().type],
         tokenizer.chat_template,
         adapter and files.file_hashes(adapter),
-        [[each.name, each.hash, len(each.examples), len(each.prompts)] for each in benchmarks],
+        [
+            [each.name, each.hash, [row.input_ids for row in each.examples], each.prompts]
+            for each in benchmarks
+        ],
         [settings.judge.max_new_tokens, settings.judge.batch_size],
     )
     kept = settings.project.state_dir / "evaluations" / key / "examples.jsonl"
@@ -294,10 +300,23 @@ def _asked(record: records.Record) -> str:
     return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
+def virtual_tokens(adapter: Path | None) -> int:
+    """How many tokens `adapter` puts before each sequence, where the context has to hold them."""
+    path = None if adapter is None else adapter / "adapter_config.json"
+    if path is None or not path.is_file():  # no adapter, or none that loading would take
+        return 0
+    return files.read_json(path).get("num_virtual_tokens") or 0
+
+
 def _context_length(settings: Settings) -> int | None:
-    config = files.read_json(base_model.locate(settings) / "config.json")
-    length = config.get("max_position_embeddings")
-    return length if isinstance(length, int) else None
+    from transformers import AutoConfig
+
+    # Not from the file, where architectures have names of their own for it.
+    config = AutoConfig.from_pretrained(
+        base_model.locate(settings), trust_remote_code=settings.base.trust_remote_code
+    )
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return length if isinstance(length, int) and length > 0 else None
 
 
 def _hash(identity: str) -> bytes:

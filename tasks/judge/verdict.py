@@ -48,14 +48,24 @@ def judge(candidate: Path, champion: Path | None, out: Path, settings: Settings)
             "rename this benchmark"
         )
     tokenizer = base_model.load_tokenizer(settings)
+    # All are measured on the same tokens, for which each of them has room.
+    virtual = max(map(evaluation.virtual_tokens, (candidate, champion)))
     wanted = [
-        evaluation.load_benchmark(path, name, tokenizer, settings) for name, path in named.items()
+        evaluation.load_benchmark(path, name, tokenizer, settings, virtual_tokens=virtual)
+        for name, path in named.items()
     ]
     if probe:
         # The gate looks at its loss alone: only what the review sheet shows is answered.
         shown = min(settings.judge.max_generations, settings.judge.review_examples // _GENERAL_ROWS)
         wanted.append(
-            evaluation.load_benchmark(probe, gates.GENERAL, tokenizer, settings, generations=shown)
+            evaluation.load_benchmark(
+                probe,
+                gates.GENERAL,
+                tokenizer,
+                settings,
+                generations=shown,
+                virtual_tokens=virtual,
+            )
         )
     # The candidate comes first: if its folder is broken, nothing else was computed in vain.
     adapters: dict[str, Path | None] = {"candidate": candidate, "base": None}

@@ -35,6 +35,7 @@ def save(adapter: Path, folder: Path, model: "LoggedModel", settings: Settings) 
     for name in needed:
         if not any(adapter.glob(name)):
             raise BadInput(f"{adapter}: no {name}; name a folder that training wrote")
+    quantised = ("bitsandbytes",) if settings.base.quantisation else ()
     # MLflow keeps an artifact under the name of its folder.
     copy = Path(shutil.copytree(adapter, folder / ADAPTER))
     target = folder / "model"
@@ -48,7 +49,7 @@ def save(adapter: Path, folder: Path, model: "LoggedModel", settings: Settings) 
             "state_dir": str(settings.project.state_dir),
             "max_new_tokens": settings.judge.max_new_tokens,
         },
-        pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED],
+        pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED + quantised],
         mlflow_model=Model(
             artifact_path=model.artifact_location,
             run_id=model.source_run_id,

@@ -64,6 +64,8 @@ def train(
     """
     from tasks.tune import training
 
+    if settings.tune.processes > 1:
+        return training.run_together(data, out, settings)
     return training.run(training.prepare(data, settings), out, settings)
 
 

@@ -14,6 +14,7 @@ from tasks import files
 from tasks.settings import Settings
 from tasks.tune import loop, memory, training
 from tasks.tune.batching import batches
+from tasks.tune.distributed import ALONE, Processes
 from tasks.tune.methods import METHODS
 from tasks.tune.spread import Job
 from tasks.tune.training import Prepared
@@ -34,10 +35,20 @@ class Trainer:
         data: folder with `train.jsonl` and `validation.jsonl`.
         notes: file that keeps the measured number of lanes, so that a sweep that goes on after a
             crash goes on with equal numbers.
+        watch: is told of each step.
+        processes: who trains together.
     """
 
-    def __init__(self, data: Path, notes: Path, watch: Watch = lambda *_: None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        notes: Path,
+        watch: Watch = lambda *_: None,
+        *,
+        processes: Processes = ALONE,
+    ) -> None:
         self._data, self._notes, self._watch = data, notes, watch
+        self._processes = processes
         self._prepared: dict[str, Prepared] = {}
 
     def __call__(self, jobs: Sequence[Job], evaluations: int | None = None) -> None:
@@ -53,7 +64,7 @@ class Trainer:
         )
         if key not in self._prepared:
             self._prepared.clear()
-            self._prepared[key] = training.prepare(self._data, settings)
+            self._prepared[key] = training.prepare(self._data, settings, self._processes)
         return self._prepared[key]
 
     def _groups(self, jobs: Sequence[Job]) -> list[list[Job]]:

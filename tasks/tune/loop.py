@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ import torch
 from tasks.encoding import Example
 from tasks.settings import Tune
 from tasks.tune.batching import packs
+from tasks.tune.distributed import ALONE, Processes
 from tasks.tune.methods import Adapted
 from tasks.tune.packing import Pack, pack, sequence_losses, summed_losses
 
@@ -174,21 +175,28 @@ def backward(
     device = every[0].device
     targets = sum(example.targets for example in batch)
 
-    def one(examples: Sequence[Example]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def one(
+        shared: tuple[Sequence[Example], bool],
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        examples, counts = shared
         packed = pack(examples, device, shared=not cores.random).in_lanes(len(runs))
-        losses = summed_losses(first.network, packed, first.inputs(packed)) / targets
+        losses = summed_losses(first.network, packed, first.inputs(packed)) * counts / targets
         return losses.detach(), _gradients(_scaled(runs, losses), every)
 
     tokens = runs[0].tune.micro_batch_tokens
     cut = packs(batch, tokens, cores.side_by_side, shared=not cores.random)
+    processes = cores.processes
+    if cores.random:
+        processes.draw_apart(runs[0].step, [example.id for example in batch])
     total = torch.zeros(len(runs), device=device)
     summed: list[torch.Tensor] = []
-    for losses, gradients in cores.map(one, cut):
+    for losses, gradients in cores.map(one, processes.share(cut)):
         total += losses
         if summed:
             torch._foreach_add_(summed, gradients)
         else:
             summed = list(gradients)
+    total, *summed = processes.summed([total, *summed])
     for number, run in enumerate(runs):
         penalty = run.adapted.penalty()
         if penalty is not None:
@@ -228,21 +236,36 @@ def evaluate(
         packed = packed.in_lanes(lanes)
         return sequence_losses(network, packed, inputs(packed))
 
-    return torch.cat(list(cores.map(one, validation)), dim=1).double().cpu()
+    ends = list(accumulate(len(packed.ids) for packed in validation))
+    mine = cores.processes.share([*zip(ends, validation, strict=True)])
+    every = torch.zeros(lanes, ends[-1], device=validation[0].asked.device)
+    losses = cores.map(one, [packed for (_, packed), _ in mine])
+    for ((end, packed), counts), own in zip(mine, losses, strict=True):
+        if counts:
+            every[:, end - len(packed.ids) : end] = own
+    return cores.processes.summed([every])[0].double().cpu()
 
 
 class Cores:
-    """Where packs are computed: one after another, or on a CPU two at once, each on half its cores.
+    """Where packs are computed: one after another, or on a CPU two at once, each on half its cores;
+    where several processes train together, in each of them a share.
 
     Two packs on one core each are faster than one on two: a single product is too small to share.
     The cut of a batch does not depend on the number of cores, so neither do the results.
     """
 
     def __init__(
-        self, pool: ThreadPoolExecutor | None, side_by_side: int, *, random: bool = False
+        self,
+        pool: ThreadPoolExecutor | None,
+        side_by_side: int,
+        processes: Processes,
+        *,
+        random: bool,
     ) -> None:
         self._pool = pool
-        self.side_by_side = side_by_side
+        self.processes = processes
+        self.side_by_side = side_by_side * processes.count
+        """Packs of which a batch's are a multiple."""
         self.random = random
         """A pass in training draws random numbers."""
 
@@ -252,20 +275,20 @@ class Cores:
 
 
 @contextmanager
-def cores(network: torch.nn.Module) -> Iterator[Cores]:
-    """What the device of `network` has for it."""
+def cores(network: torch.nn.Module, processes: Processes = ALONE) -> Iterator[Cores]:
+    """What the device of `network` has for it, here and in the other processes of a run."""
     random = draws_randomly(network)
     if next(network.parameters()).device.type != "cpu":
-        yield Cores(None, 1, random=random)
+        yield Cores(None, 1, processes, random=random)
         return
     threads = torch.get_num_threads()
-    if threads < 2 or random:
-        # Threads would draw from one generator in no certain order.
-        yield Cores(None, 2, random=random)
+    if threads < 2 or random or processes.shard:
+        # Threads would draw from one generator, or ask others for weights, in no certain order.
+        yield Cores(None, 2, processes, random=random)
         return
     with ThreadPoolExecutor(2, "pack", torch.set_num_threads, (threads // 2,)) as pool:
         try:
-            yield Cores(pool, 2)
+            yield Cores(pool, 2, processes, random=False)
         finally:
             torch.set_num_threads(threads)
 

@@ -31,7 +31,7 @@ from tasks.tune import checkpoint, halving, pictures, selection, training
 from tasks.tune.cohort import Trainer
 from tasks.tune.loop import Run
 from tasks.tune.methods import alpha
-from tasks.tune.spread import Advance, Job, processes
+from tasks.tune.spread import Advance, Job, one_by_one, processes
 from tasks.tune.training import Diverged
 
 log = logging.getLogger(__name__)
@@ -95,8 +95,10 @@ def _advancing(
         with workers(data) as advance:
             yield advance
     elif settings.sweep.workers > 1:
-        with processes(data, settings.sweep.workers) as advance:
+        with processes(data, settings.sweep.workers, settings.tune.processes) as advance:
             yield advance
+    elif settings.tune.processes > 1:
+        yield one_by_one(data)
     else:
         yield Trainer(data, out / "lanes.json", board.stepped)
 

@@ -1,10 +1,13 @@
-"""Trials trained by several processes, each with a base model of its own.
+"""Trials trained by several processes: each trial by one of them, or all of them by each trial.
 
 What a process needs and what it leaves lies in files, so the same function serves processes on this
 machine and tasks on a cluster whose machines share those folders.
 """
 
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +17,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
+from tasks import files
+from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,7 +58,11 @@ class Assignment:
 
 
 def work(assignment: Assignment) -> None:
-    """Carry out an assignment in this process, which keeps the base model for the next one."""
+    """Carry out an assignment: in this process, which keeps the base model for the next one, or by
+    `tune.processes` that share each batch."""
+    if assignment.settings.tune.processes > 1:
+        _together(assignment)
+        return
     trainer = _trainer(assignment.data)
     trainer([Job(assignment.out, assignment.settings)], assignment.evaluations)
 
@@ -64,16 +75,27 @@ def assignments(data: Path, jobs: Sequence[Job], evaluations: int | None) -> lis
     ]
 
 
+def one_by_one(data: Path) -> Advance:
+    """Each trial in turn, by the processes that it asks for."""
+
+    def advance(jobs: Sequence[Job], evaluations: int | None = None) -> None:
+        for assignment in assignments(data, jobs, evaluations):
+            work(assignment)
+
+    return advance
+
+
 @contextmanager
-def processes(data: Path, count: int) -> Iterator[Advance]:
-    """`count` processes on this machine, which share its cores."""
+def processes(data: Path, count: int, gpus_each: int = 1) -> Iterator[Advance]:
+    """`count` processes on this machine, which share its cores, with so many GPUs each."""
     import torch
 
     context = get_context("spawn")
     gpus, threads = torch.cuda.device_count(), max(1, (os.cpu_count() or 1) // count)
     places = context.Queue()
     for number in range(count):
-        places.put(str(number % gpus) if gpus else None)
+        own = range(number * gpus_each, (number + 1) * gpus_each)
+        places.put(",".join(str(each % gpus) for each in own) if gpus else None)
     with ProcessPoolExecutor(count, context, _begin, (threads, places)) as pool:
 
         def advance(jobs: Sequence[Job], evaluations: int | None = None) -> None:
@@ -91,6 +113,40 @@ def _begin(threads: int, places: "Queue[str | None]") -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+def _together(assignment: Assignment) -> None:
+    """By several processes, which end when this one does, however it ends.
+
+    Raises:
+        BadInput: what they raised.
+        PerpetuneError: what they raised, or one of them died.
+    """
+    count = assignment.settings.tune.processes
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
+    with tempfile.TemporaryDirectory(prefix="perpetune-") as name:
+        folder = Path(name)
+        (folder / "assignment.json").write_bytes(ASSIGNMENT.dump_json(assignment))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += [f"--nproc-per-node={count}", "-m", "tasks.tune", name]
+        # Their standard output is not ours: there goes what a machine reads.
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=2, env=threads | os.environ
+        ) as process:
+            code = process.wait()
+        error = folder / "error.json"
+        if error.is_file():
+            said = files.read_json(error)
+            raise (BadInput if said["kind"] == "input" else PerpetuneError)(said["message"])
+        if code:
+            raise PerpetuneError(
+                f"{assignment.out}: one of the {count} processes of tune.processes ended with "
+                f"exit code {code}; what it said stands above"
+            )
+
+
+ASSIGNMENT = TypeAdapter(Assignment)
+"""Assignments as JSON."""
 
 
 @lru_cache(maxsize=1)

@@ -17,18 +17,19 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from tasks import base_model, files, records
 from tasks.encoding import Example, encode_all
 from tasks.errors import BadInput, PerpetuneError
-from tasks.settings import Settings
+from tasks.settings import Settings, Tune
 from tasks.tune import checkpoint, loop, memory, ranges
 from tasks.tune.batching import batches, first_by_hash, packs
+from tasks.tune.distributed import ALONE, Processes
 from tasks.tune.loop import Run, cores, evaluate, evaluation_steps, repeatable
 from tasks.tune.methods import METHODS, Adapted, alpha, lanes
 from tasks.tune.packing import Pack, pack, packed_attention
-from tasks.tune.spread import Job
+from tasks.tune.spread import Job, one_by_one
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +47,18 @@ class Prepared:
     validation: list[Pack]
     base_loss: float
     data_key: str
+    processes: Processes
     passes: dict[str, memory.Pass] = field(default_factory=dict)
     """Those that memory was predicted by."""
 
 
-def prepare(data: Path, settings: Settings) -> Prepared:
+def prepare(data: Path, settings: Settings, processes: Processes = ALONE) -> Prepared:
     """Encode the data and load the base model.
+
+    Args:
+        data: folder with `train.jsonl` and `validation.jsonl`.
+        settings: `tune`, `base` and the project's seed matter.
+        processes: who trains together.
 
     Raises:
         BadInput: a file of `data` is missing, empty or damaged, or holds nothing to learn.
@@ -60,15 +67,21 @@ def prepare(data: Path, settings: Settings) -> Prepared:
     paths = split_files(data)
     tokenizer = base_model.load_tokenizer(settings)
     train, validation = (encoded(path, tokenizer, tune.max_length) for path in paths)
-    base = base_model.load_model(settings, quantised=METHODS[tune.method].quantised)
+    base = base_model.load_model(
+        settings,
+        quantised=METHODS[tune.method].quantised,
+        on=torch.device("cpu") if processes.shard else None,
+    )
+    processes.spread(base)
     held_out = first_by_hash(validation, tune.validation_examples)
-    with repeatable(settings.project.seed), packed_attention(base), cores(base) as here:
+    with repeatable(settings.project.seed), packed_attention(base), cores(base, processes) as here:
         cut = packs(held_out, tune.micro_batch_tokens, here.side_by_side, shared=True)
         evaluated = [pack(part, base.device) for part in cut]
         losses = evaluate(base, evaluated, 1, here)
     base_loss = float(losses.sum() / sum(len(packed.targets) for packed in evaluated))
     log.info("%d training examples; base model's validation loss %.4f", len(train), base_loss)
-    return Prepared(base, train, evaluated, base_loss, files.content_key(*map(files.md5, paths)))
+    key = files.content_key(*map(files.md5, paths))
+    return Prepared(base, train, evaluated, base_loss, key, processes)
 
 
 def split_files(data: Path) -> list[Path]:
@@ -116,12 +129,17 @@ def advance(
             for name, count in zip(packed.ids, packed.counts, strict=True)
         ],
     }
-    with attached(prepared, jobs, len(plan)) as runs, cores(runs[0].adapted.network) as here:
+    with (
+        attached(prepared, jobs, len(plan)) as runs,
+        cores(runs[0].adapted.network, prepared.processes) as here,
+    ):
         for run, key, job in zip(runs, keys, jobs, strict=True):
             checkpoint.load(run, key, job.out)
         saved = time.monotonic()
 
         def save() -> None:
+            if not prepared.processes.first:
+                return
             for run, key, job in zip(runs, keys, jobs, strict=True):
                 checkpoint.save(run, key, job.out, job.settings, facts)
 
@@ -178,10 +196,8 @@ def run(
     on_step: Callable[[Run], None] = lambda _: None,
 ) -> dict[str, Any]:
     """`tasks.tune.train` on data and base model that are prepared already."""
-    (out / "metrics.json").unlink(missing_ok=True)
     tune = settings.tune
-    for warning in ranges.warnings(tune, prepared.base.config.get_text_config().hidden_size):
-        log.warning("%s", warning)
+    _begin(prepared.base.config, out, tune)
     steps = len(batches(prepared.train, tune, settings.project.seed))
     with tqdm(total=steps, desc=f"{tune.method}", disable=None, file=sys.stderr) as bar:
 
@@ -201,6 +217,22 @@ def run(
 
         advance(prepared, [Job(out, settings)], on_step=stepped)
     return finish(Job(out, settings))
+
+
+def run_together(data: Path, out: Path, settings: Settings) -> dict[str, Any]:
+    """`tasks.tune.train` by several processes."""
+    split_files(data)
+    trusted = settings.base.trust_remote_code
+    config = AutoConfig.from_pretrained(base_model.locate(settings), trust_remote_code=trusted)
+    _begin(config, out, settings.tune)
+    one_by_one(data)([Job(out, settings)], None)
+    return finish(Job(out, settings))
+
+
+def _begin(config: PreTrainedConfig, out: Path, tune: Tune) -> None:
+    (out / "metrics.json").unlink(missing_ok=True)
+    for warning in ranges.warnings(tune, config.get_text_config().hidden_size):
+        log.warning("%s", warning)
 
 
 def finish(job: Job, state: str = "complete") -> dict[str, Any]:

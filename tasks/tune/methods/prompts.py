@@ -4,6 +4,7 @@ PEFT holds the weights and computes the prompts from them. Its own forward knows
 a pack has many, and each sees the prompt.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,7 @@ def prompt(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted
         num_virtual_tokens=tune.virtual_tokens,
         prompt_tuning_init="SAMPLE_VOCAB",
     )
-    with _peft_model(base, config) as model:
+    with _peft_model(base, tune, config) as model:
         yield Prompted(model)
 
 
@@ -98,11 +99,11 @@ def ptuning(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapte
     """
     if tune.ptuning_version == "v1":
         config = PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
-        with _peft_model(base, config) as model:
+        with _peft_model(base, tune, config) as model:
             yield Prompted(model)
     else:
         deep = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
-        with _peft_model(base, deep) as model:
+        with _peft_model(base, tune, deep) as model:
             yield Prefixed(model)
 
 
@@ -118,13 +119,26 @@ def prefix(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted
         prefix_projection=True,
         encoder_hidden_size=_PREFIX_HIDDEN,
     )
-    with _peft_model(base, config) as model:
+    with _peft_model(base, tune, config) as model:
         yield Prefixed(model)
 
 
 @contextmanager
-def _peft_model(base: "PreTrainedModel", config: PromptLearningConfig) -> Iterator[PeftModel]:
-    """PEFT's model with these weights, which leaves the base alone but for freezing it."""
+def _peft_model(
+    base: "PreTrainedModel", tune: Tune, config: PromptLearningConfig
+) -> Iterator[PeftModel]:
+    """PEFT's model with these weights, which leaves the base alone but for freezing it.
+
+    Raises:
+        BadInput: the base has no room for the virtual tokens, or no place.
+    """
+    context = getattr(base.config.get_text_config(), "max_position_embeddings", None) or math.inf
+    if tune.virtual_tokens + tune.max_length > context:
+        raise BadInput(
+            f"tune.virtual_tokens: {tune.virtual_tokens} before sequences of up to "
+            f"{tune.max_length} tokens (tune.max_length) are more than the {context} positions of "
+            f"{type(base).__name__}; lower one of the two"
+        )
     trainable = {each: each.requires_grad for each in base.parameters()}
     with _at_rest(base):
         model = get_peft_model(base, config)
