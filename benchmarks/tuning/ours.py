@@ -6,11 +6,18 @@ from benchmarks.tuning.process import Result, answer, rate, watched
 
 
 def run(job: Result) -> Result:
-    """Train as the job's `settings` say, from its `data` into its folder `out`."""
+    """Train as the job's `settings` say, from its `data` into its folder `out`.
+
+    Where the job says `shared: false`, what examples begin with alike is computed for each of them.
+    """
+    import sys
+
     from tasks import files
     from tasks.settings import Settings
-    from tasks.tune import train
+    from tasks.tune import prefix_tree, train
 
+    if not job.get("shared", True):
+        prefix_tree._WORTH = sys.maxsize
     data, out, settings = Path(job["data"]), Path(job["out"]), job["settings"]
     result = watched(lambda: train(data, out, Settings.model_validate(settings)), job)
     metrics, rows = files.read_json(out / "metrics.json"), files.read_jsonl(out / "curve.jsonl")

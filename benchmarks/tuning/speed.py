@@ -16,7 +16,8 @@ TRL, others     what makes it quicker: no checkpointing; bfloat16 weights; eager
                 several examples (`packing`, as long as a batch on average, so that its steps see as
                 many examples) or one row of the batch (`padding_free`). The loss stays that of the
                 completion alone. The quickest of them, by the median, counts as its best.
-ours            `tasks.tune.train`, the library behind `perpetune train`.
+ours            `tasks.tune.train`, the library behind `perpetune train`. What examples begin with
+                alike, as a system prompt, is computed once a pack; once more without that.
 limit           the frozen layers' matrix products alone, forward and backward, the head for the
                 targets only: `gemm.py`. Once more with the products of LoRA.
 """
@@ -38,6 +39,7 @@ from tasks import base_model
 from tasks.settings import Settings, load_settings
 
 OURS = "ours"
+UNSHARED = "ours, nothing shared"
 LIMITS = {"limit": False, "limit, with LoRA": True}
 _QUICK = {"gradient_checkpointing": False}
 _BF16 = {"model_init_kwargs": {"dtype": "bfloat16"}}
@@ -138,6 +140,7 @@ def contenders(
     }
     every: dict[str, Callable[[], Result]] = {
         OURS: partial(train_ours, material, settings, threads),
+        UNSHARED: partial(train_ours, material, settings, threads, shared=False),
         **peers,
         **limits,
     }
@@ -146,7 +149,7 @@ def contenders(
 
 def main() -> int:
     """Measure and print."""
-    every = [OURS, *PEERS, *LIMITS]
+    every = [OURS, UNSHARED, *PEERS, *LIMITS]
     parser = argparse.ArgumentParser(description="Speed of one training run beside its peers.")
     parser.add_argument("--data", type=Path, default=Path("artifacts/curated"))
     parser.add_argument("--steps", type=int, default=12, help="steps that count")
@@ -202,6 +205,8 @@ def ratios(done: Mapping[str, Sequence[Result]]) -> Result:
     for label, name in against.items():
         if OURS in rates and name in rates:
             found[label] = rates[OURS] / rates[name]
+            if UNSHARED in rates:
+                found[f"{label}, nothing shared"] = rates[UNSHARED] / rates[name]
     return found
 
 
