@@ -266,7 +266,8 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _winner(trials: dict[str, Any]) -> dict[str, str]:
     best = trials["best"]
-    facts = {"trials": str(len(trials["trials"]))} | {k: str(v) for k, v in best["params"].items()}
+    used = {name: str(value) for name, value in best["params"].items() if value is not None}
+    facts = {"trials": str(len(trials["trials"]))} | used
     selection = trials.get("selection")
     if selection:
         facts["optimism of the best of them"] = (

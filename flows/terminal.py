@@ -299,6 +299,8 @@ def _interval(value: dict[str, float] | None) -> str:
 
 
 def _number(value: Any) -> str:
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

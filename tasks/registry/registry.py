@@ -147,7 +147,8 @@ class Registry:
                 tags=marks | {"mlflow.parentRunId": round_run_id},
                 run_name=_trial_name(trial),
             ).info.run_id
-            self._describe(client, run_id, trial["params"], {"state": trial["state"]}, datasets)
+            params = {name: each for name, each in trial["params"].items() if each is not None}
+            self._describe(client, run_id, params, {"state": trial["state"]}, datasets)
             figures = {name: trial[name] for name in trial if name not in ("number", "params")}
             points = evidence.metrics(figures, _now(), trial.get("steps") or 0)
             points += evidence.curve(folder / "curve.jsonl", start)
@@ -656,6 +657,7 @@ def _trial_name(trial: Mapping[str, Any]) -> str:
     parts = [
         f"{short.get(name, name)} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in trial["params"].items()
+        if value is not None
     ]
     return " · ".join([f"trial {trial['number']}", *parts])
 

@@ -1,12 +1,15 @@
 """Pictures of a sweep: every trial's curve, and the map of rank × learning rate."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib.colors import Normalize
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
@@ -29,6 +32,8 @@ _STYLE: Any = {
     "ytick.color": _QUIET,
 }
 _COLOURS = matplotlib.colormaps["viridis"]
+_AXES = ("rank", "learning_rate", "alpha")
+_READABLE = 12  # more cells side by side are too narrow for words
 
 
 def draw_curves(
@@ -46,9 +51,12 @@ def draw_curves(
         path: PNG to write.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9, 4.8), layout="constrained")
+        labels = [_label(*each) for each in zip(trials, _others(trials), strict=True)]
+        longest = max(map(len, labels))
+        size = (9 + 0.08 * max(0, longest - 24), max(4.8, 0.6 + 0.24 * len(trials)))
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
-        for place, trial in enumerate(trials):
+        for place, (trial, label) in enumerate(zip(trials, labels, strict=True)):
             points = [row for row in curves[trial["number"]] if "validation_loss" in row]
             if not points:
                 continue
@@ -56,10 +64,9 @@ def draw_curves(
             steps = [row["step"] for row in points]
             losses = [row["validation_loss"] for row in points]
             colour = _COLOURS(place / max(1, len(trials) - 1) * 0.9)
-            (line,) = axes.plot(steps, losses, color=colour, marker="o", label=_label(trial))
+            (line,) = axes.plot(steps, losses, color=colour, marker="o")
             line.set(linewidth=3 if won else 1.5, markersize=5 if won else 3.5, zorder=2 + won)
-            if won:
-                line.set_label(f"{_label(trial)} (best)")
+            line.set_label(label + " (best)" * won)
             if trial["state"] == "pruned":
                 (end,) = axes.plot(steps[-1], losses[-1], color=colour, marker="X", markersize=9)
                 end.set(markeredgecolor="white", zorder=4)
@@ -77,53 +84,132 @@ def draw_curves(
 def draw_heatmap(trials: Sequence[Mapping[str, Any]], best: int, path: Path) -> None:
     """Best validation loss by rank and learning rate; the winner is framed.
 
+    Where more is varied, each combination of the rest has a panel; colours mean the same in all.
+    A trial whose method has no rank takes the height of all ranks.
+
     Args:
         trials: as in `sweep.json`.
         best: number of the winner.
         path: PNG to write.
     """
-    ranks = sorted({trial["params"]["rank"] for trial in trials})
-    rates = sorted({trial["params"]["learning_rate"] for trial in trials})
+    panels: dict[str, list[Mapping[str, Any]]] = {}
+    for trial, others in zip(trials, _others(trials), strict=True):
+        panels.setdefault(others, []).append(trial)
+    rates, ranks = _values(trials, "learning_rate"), _values(trials, "rank")
     losses = [trial["validation_loss"] for trial in trials if trial["validation_loss"] is not None]
     scale = Normalize(min(losses), max(losses) if max(losses) > min(losses) else min(losses) + 1)
     colours = matplotlib.colormaps["viridis_r"]
+    across = min(len(panels), 2 if len(panels) <= 4 else 3)
+    down = math.ceil(len(panels) / across)
+    wide, high = 1.25 * max(3, min(len(rates), _READABLE)), 0.8 * max(2, len(ranks))
+    size = (min(2.6 + across * wide, 18), min(1.4 + down * (high + 0.6), 16))
     with matplotlib.rc_context(_STYLE | {"axes.spines.left": False, "axes.spines.bottom": False}):
-        size = (min(2.6 + 1.25 * max(3, len(rates)), 18), min(1.9 + 0.8 * max(2, len(ranks)), 12))
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots()
-        for trial in trials:
-            x = rates.index(trial["params"]["learning_rate"])
-            y = ranks.index(trial["params"]["rank"])
-            loss, won = trial["validation_loss"], trial["number"] == best
-            shade = 0.0 if loss is None else scale(loss)
-            cell = Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, linewidth=3 if won else 0)
-            cell.set(facecolor="#eef1f4" if loss is None else colours(shade), zorder=1 + won)
-            cell.set_edgecolor("#d1495b")
-            axes.add_patch(cell)
-            text = "failed" if loss is None else f"{loss:.3f}"
-            if trial["state"] == "pruned":
-                text += "\nstopped early"
-            ink = "white" if shade > 0.45 else _INK
-            weight = "bold" if won else "normal"
-            if len(rates) <= 12:  # more cells are too narrow for words
-                axes.text(x, y, text, ha="center", va="center", color=ink, weight=weight, zorder=4)
-        axes.set_xlim(-0.55, len(rates) - 0.45)
-        axes.set_ylim(-0.55, len(ranks) - 0.45)
-        axes.set_xticks(range(len(rates)), [f"{rate:.2g}" for rate in rates])
-        axes.set_yticks(range(len(ranks)), [str(rank) for rank in ranks])
-        axes.tick_params(length=0)
-        axes.set_title("Validation loss by configuration (framed: best)")
-        axes.set_xlabel("peak learning rate")
-        axes.set_ylabel("LoRA rank")
-        bar = figure.colorbar(matplotlib.cm.ScalarMappable(scale, colours), ax=axes, pad=0.02)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08))
+        every = figure.subplots(down, across, squeeze=False)
+        for place, axes in enumerate(every.flat):
+            axes.set_visible(place < len(panels))
+        for place, (others, panel) in enumerate(panels.items()):
+            axes = every.flat[place]
+            # A sampler's rates are each tried once: those of other panels would leave gaps.
+            own = rates if len(rates) <= _READABLE else _values(panel, "learning_rate")
+            _draw_cells(axes, panel, own, ranks, best, lambda loss: (scale(loss), colours))
+            if others:
+                axes.set_title(others, fontsize=10, fontweight="normal", pad=4)
+            if place + across >= len(panels):
+                axes.set_xlabel("peak learning rate")
+            if ranks and place % across == 0:
+                axes.set_ylabel("rank")
+        figure.suptitle(
+            "Validation loss by configuration (framed: best)",
+            x=0.01, ha="left", fontsize=12, fontweight="bold",
+        )  # fmt: skip
+        shades = matplotlib.cm.ScalarMappable(scale, colours)
+        bar = figure.colorbar(shades, ax=every, pad=0.02, aspect=20 * down)
         bar.outline.set_visible(False)
         bar.set_label("nats per learned token")
         _save(figure, path)
 
 
-def _label(trial: Mapping[str, Any]) -> str:
+def _draw_cells(
+    axes: Axes,
+    trials: Sequence[Mapping[str, Any]],
+    rates: Sequence[float],
+    ranks: Sequence[int],
+    best: int,
+    shaded: Callable[[float], tuple[float, Colormap]],
+) -> None:
+    rows = max(1, len(ranks))
+    for trial in trials:
+        x, rank = rates.index(trial["params"]["learning_rate"]), trial["params"]["rank"]
+        low, height = (0, rows) if rank is None else (ranks.index(rank), 1)
+        y = low + (height - 1) / 2
+        loss, won = trial["validation_loss"], trial["number"] == best
+        shade, colours = (0.0, None) if loss is None else shaded(loss)
+        cell = Rectangle((x - 0.48, low - 0.46), 0.96, height - 0.08, linewidth=3 if won else 0)
+        cell.set(facecolor=colours(shade) if colours else "#eef1f4", zorder=1 + won)
+        cell.set_edgecolor("#d1495b")
+        axes.add_patch(cell)
+        text = "failed" if loss is None else f"{loss:.3f}"
+        if trial["state"] == "pruned":
+            text += "\nstopped early" if len(rates) <= 6 else "\nstopped\nearly"
+        ink = "white" if shade > 0.45 else _INK
+        weight = "bold" if won else "normal"
+        if len(rates) <= _READABLE:
+            axes.text(x, y, text, ha="center", va="center", color=ink, weight=weight, zorder=4)
+    axes.set_xlim(-0.55, len(rates) - 0.45)
+    axes.set_ylim(-0.55, rows - 0.45)
+    axes.set_xticks(range(len(rates)), [f"{rate:.2g}" for rate in rates])
+    if any(trial["params"]["rank"] is not None for trial in trials):
+        axes.set_yticks(range(len(ranks)), [str(rank) for rank in ranks])
+    else:
+        axes.set_yticks([])
+    axes.tick_params(length=0)
+
+
+def _label(trial: Mapping[str, Any], others: str) -> str:
     params = trial["params"]
-    return f"{trial['number']}: rank {params['rank']}, rate {params['learning_rate']:.2g}"
+    rank = [] if params["rank"] is None else [f"rank {params['rank']}"]
+    rest = [others] if others else []
+    return f"{trial['number']}: " + ", ".join([*rank, f"rate {params['learning_rate']:.2g}", *rest])
+
+
+def _others(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each trial what is varied besides rank and learning rate, in words."""
+    params = [
+        {name: each for name, each in trial["params"].items() if name not in _AXES}
+        | {"alpha": alpha}
+        for trial, alpha in zip(trials, _alphas(trials), strict=True)
+    ]
+    varied = [name for name in params[0] if len({str(each[name]) for each in params}) > 1]
+    varied.sort(key=lambda name: name != "method")
+    return [
+        ", ".join(
+            f"{name.replace('_', ' ')} {_word(each[name])}".removeprefix("method ")
+            for name in varied
+            if each[name] is not None
+        )
+        for each in params
+    ]
+
+
+def _alphas(trials: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What sets alpha apart: nothing where one number or one share of the rank is common to all."""
+    known = [(trial["params"]["alpha"], trial["params"]["rank"]) for trial in trials]
+    given = [(alpha, rank) for alpha, rank in known if alpha is not None]
+    if 1 in (len({alpha for alpha, _ in given}), len({alpha / rank for alpha, rank in given})):
+        return [None] * len(known)
+    rules = [{rank: "r", 2 * rank: "2r"} if rank else {} for _, rank in known]
+    return [rule.get(alpha, alpha) for (alpha, _), rule in zip(known, rules, strict=True)]
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _values(trials: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    return sorted({trial["params"][name] for trial in trials} - {None})
 
 
 def _save(figure: Figure, path: Path) -> None:

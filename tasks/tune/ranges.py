@@ -15,9 +15,6 @@ _WIDE = 4096
 # Schulman et al. 2025, https://thinkingmachines.ai/blog/lora/
 _BY_WIDTH = 0.781
 
-_RANKED = ("lora", "qlora", "dora", "adalora")
-_PROMPTED = ("prefix", "prompt", "ptuning")
-
 
 def learning_rate(tune: Tune, hidden_size: int) -> float:
     """The peak learning rate: as set, or for `auto` the method's usual one for this width.
@@ -45,20 +42,21 @@ def warnings(tune: Tune, hidden_size: int) -> list[str]:
 
 def _sentences(tune: Tune, hidden_size: int) -> Iterator[str]:
     method = tune.method
-    if method in _RANKED:
+    uses = METHODS[method].uses
+    if "rank" in uses:
         yield from _of_ranks(tune, hidden_size)
-    if method in (*_RANKED, "bottleneck") and tune.dropout > 0.2:
+    if "dropout" in uses and tune.dropout > 0.2:
         yield (
             f"dropout: {tune.dropout:g} is above 0.2; LoRA and QLoRA were trained with 0 to 0.1, "
             "and more mostly slows learning down"
         )
-    if method in _PROMPTED and not 10 <= tune.virtual_tokens <= 50:
+    if "virtual_tokens" in uses and not 10 <= tune.virtual_tokens <= 50:
         yield f"virtual_tokens: {tune.virtual_tokens} is outside 10 to 50; " + (
             "fewer hold too little of a task"
             if tune.virtual_tokens < 10
             else "more than that seldom gains, and each one is computed with every example"
         )
-    if method == "bottleneck" and not 64 <= tune.bottleneck_size <= 256:
+    if "bottleneck_size" in uses and not 64 <= tune.bottleneck_size <= 256:
         yield f"bottleneck_size: {tune.bottleneck_size} is outside 64 to 256; " + (
             "fewer may be too narrow for the task"
             if tune.bottleneck_size < 64

@@ -7,6 +7,7 @@ where its folder says that it stands, and compares it with what it would have be
 """
 
 import contextlib
+import itertools
 import json
 import logging
 import math
@@ -26,11 +27,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tasks import base_model, files
 from tasks.errors import PerpetuneError
+from tasks.settings import Method as Name
 from tasks.settings import Settings, Sweep, Tune
 from tasks.tune import checkpoint, halving, pictures, selection, training
 from tasks.tune.cohort import Trainer
 from tasks.tune.loop import Run
-from tasks.tune.methods import alpha
+from tasks.tune.methods import METHODS, alpha
 from tasks.tune.spread import Advance, Job, one_by_one, processes
 from tasks.tune.training import Diverged
 
@@ -44,7 +46,7 @@ _STATES = {
 }
 
 Trial = dict[str, Any]
-"""A trial as `sweep.json` holds it."""
+"""A trial as `sweep.json` holds it; in `params`, what its method does not use is null."""
 
 
 def run(
@@ -109,14 +111,46 @@ def _cohort(study: optuna.Study, out: Path, settings: Settings) -> list[optuna.T
     running = [trial.number for trial in study.trials if trial.state == TrialState.RUNNING]
     asked = len(study.trials)
     first = min(running, default=asked) // sweep.cohort * sweep.cohort
-    for number in range(asked, min(_count(sweep), first + sweep.cohort)):
+    for number in range(asked, min(_count(settings), first + sweep.cohort)):
         shutil.rmtree(_folder(out, number), ignore_errors=True)  # of another sweep, or half begun
-        study.sampler = _sampler(settings, number)
-        running.append(study.ask(_space(sweep)).number)
-    # From here on the sampler has no say: a grid would end a study that it thinks exhausted.
-    study.sampler = optuna.samplers.RandomSampler(seed=0)
+        study.add_trial(_proposed(study, settings))
+        running.append(number)
     ids = {trial.number: trial._trial_id for trial in study.trials}
     return [optuna.Trial(study, ids[number]) for number in running]
+
+
+def _proposed(study: optuna.Study, settings: Settings) -> FrozenTrial:
+    """The next trial, with those settings only that its method uses.
+
+    It is drawn in memory: a process that dies in between leaves no half of one in the database.
+    """
+    sweep, number = settings.sweep, len(study.trials)
+    space: dict[str, Any] = _space(sweep)
+    if sweep.sampler == "grid":
+        params = _grid(settings)[number]
+    else:
+        draft = optuna.create_study(sampler=_sampler(settings, number))
+        draft.add_trials(study.trials)
+        trial = draft.ask()
+        for name in sorted(space, key=lambda name: name != "method"):
+            method = trial.params.get("method", settings.tune.method)
+            if _matters(name, method):
+                each = space[name]
+                if isinstance(each, optuna.distributions.FloatDistribution):
+                    trial.suggest_float(name, each.low, each.high, log=True)
+                else:
+                    trial.suggest_categorical(name, each.choices)
+        params = trial.params
+    return optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        params=params,
+        distributions={name: space[name] for name in params},
+    )
+
+
+def _matters(name: str, method: Name) -> bool:
+    """Whether a setting that a sweep can vary makes a difference to this method."""
+    return name in ("method", "learning_rate") or name in METHODS[method].uses
 
 
 def _through_rungs(
@@ -268,27 +302,30 @@ def _tune(params: Mapping[str, Any], settings: Settings) -> Tune:
     return settings.tune.model_copy(update=chosen)
 
 
-def _count(sweep: Sweep) -> int:
-    if sweep.sampler != "grid":
-        return sweep.trials
-    return min(sweep.trials, math.prod(len(values) for values in _grid(sweep).values()))
+def _count(settings: Settings) -> int:
+    sweep = settings.sweep
+    return min(sweep.trials, len(_grid(settings))) if sweep.sampler == "grid" else sweep.trials
 
 
-def _grid(sweep: Sweep) -> dict[str, Sequence[Any]]:
-    return {
-        name: each.choices
-        for name, each in _space(sweep).items()
-        if isinstance(each, optuna.distributions.CategoricalDistribution)
-    }
+def _grid(settings: Settings) -> list[dict[str, Any]]:
+    """Each configuration of the grid once, in an order by the seed: a few of them are spread."""
+    space: dict[str, Any] = _space(settings.sweep)
+    configurations: dict[str, dict[str, Any]] = {}
+    for values in itertools.product(*(each.choices for each in space.values())):
+        params = dict(zip(space, values, strict=True))
+        tune = _tune(params, settings)
+        used = {name: value for name, value in params.items() if _matters(name, tune.method)}
+        # Two rules for alpha can come to one number.
+        same = used | {"alpha": alpha(tune)} if "alpha" in used else used
+        configurations.setdefault(files.content_key(same), used)
+    order = np.random.default_rng(settings.project.seed).permutation(len(configurations))
+    listed = [*configurations.values()]
+    return [listed[place] for place in order]
 
 
 def _sampler(settings: Settings, number: int) -> optuna.samplers.BaseSampler:
-    sweep = settings.sweep
-    if sweep.sampler == "grid":
-        grid = {name: list(values) for name, values in _grid(sweep).items()}
-        return optuna.samplers.GridSampler(grid, seed=settings.project.seed)
     seed = int(files.content_key(settings.project.seed, number)[:8], 16)
-    if sweep.sampler == "random":
+    if settings.sweep.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     # Told of the cohort's other trials as bad ones, it keeps away from them.
     return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
@@ -312,10 +349,11 @@ def _row(trial: FrozenTrial, out: Path, settings: Settings) -> Trial:
         curve = files.read_jsonl(kept) if kept.is_file() else []
         loss = known["validation_loss"] if known else None
     seconds = curve[-1]["seconds"] if curve else 0.0
-    varied = {name: getattr(tune, name) for name in trial.params}
+    space = _space(settings.sweep)
+    varied = {name: getattr(tune, name) if name in trial.params else None for name in space}
     return {
         "number": trial.number,
-        "params": varied | {"alpha": alpha(tune)},
+        "params": varied | {"alpha": alpha(tune) if _matters("alpha", tune.method) else None},
         "state": _STATES[trial.state],
         "steps": len(curve),
         "validation_loss": None if trial.state == TrialState.FAIL else loss,
@@ -368,7 +406,8 @@ class _Board:
 
 def _sentence(trial: Trial) -> str:
     loss = trial["validation_loss"]
-    named = {name.replace("_", " "): value for name, value in trial["params"].items()}
+    params = trial["params"].items()
+    named = {name.replace("_", " "): value for name, value in params if value is not None}
     configuration = ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in named.items()
@@ -398,7 +437,9 @@ def _other_seeds(
     jobs: dict[tuple[int, int], Job] = {}
     for trial in best[: sweep.seeds_top] if sweep.seeds else []:
         for seed in range(project.seed + 1, project.seed + 1 + sweep.seeds):
-            params = trial["params"] | {"alpha": float(trial["params"]["alpha"])}
+            params = {name: each for name, each in trial["params"].items() if each is not None}
+            if "alpha" in params:
+                params["alpha"] = float(params["alpha"])
             tune = settings.tune.model_copy(update=params)
             own = {"tune": tune, "project": project.model_copy(update={"seed": seed})}
             folder = out / "seeds" / key / f"{trial['number']}-{seed}"

@@ -306,6 +306,50 @@ def test_evaluate_refuses_what_it_cannot_measure(
     assert not (out / "metrics.json").exists()
 
 
+@pytest.mark.parametrize("kind", ["PromptTuningConfig", "PrefixTuningConfig"])
+def test_virtual_tokens_have_room_in_the_context(
+    kind: str,
+    tiny_base: Path,
+    judged: Callable[..., Settings],
+    write_lines: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """A base with learned positions has nothing to say beyond its last one."""
+    import peft
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    ends = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id}
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=64, **ends
+    )
+    base = tmp_path / "base"
+    GPT2LMHeadModel(config).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    adapter = tmp_path / "adapter"
+    virtual = getattr(peft, kind)(task_type="CAUSAL_LM", num_virtual_tokens=20)
+    model = peft.get_peft_model(GPT2LMHeadModel.from_pretrained(base), virtual)
+    model.save_pretrained(adapter)
+    long = [pair("word " * 100, "word " * 5), pair("say", "word " * 100), *task_rows(12)]
+    settings = judged(long, max_generations=12)
+    settings = settings.model_copy(
+        update={"base": settings.base.model_copy(update={"model": str(base)})}
+    )
+    write_lines("bench/heldout.jsonl", *long)
+    verdict = judge(adapter, None, tmp_path / "out", settings)
+    # Both on the same tokens.
+    rows = [
+        files.read_jsonl(tmp_path / "out" / each / "examples.jsonl")
+        for each in ("base", "candidate")
+    ]
+    tokens = [[row["tokens"] for row in each] for each in rows]
+    assert tokens[0] == tokens[1]
+    assert max(tokens[0]) <= 44
+    alone = evaluate(adapter, [tmp_path / "bench"], tmp_path / "alone", settings)
+    measured = verdict["models"]["candidate"]["benchmarks"]
+    assert alone["benchmarks"]["heldout"] == measured["heldout"]
+
+
 # Gates
 
 

@@ -105,7 +105,8 @@ def test_a_trial_is_a_child_run_with_its_curve(registry: Registry, tmp_path: Pat
     lines = [{"step": step, "loss": 5 - step / 10, "validation_loss": None} for step in range(20)]
     files.write_jsonl(tmp_path / "curve.jsonl", [*lines, {"step": 20, "validation_loss": 2.75}])
 
-    run_id = registry.log_trial(parent, TRIAL, tmp_path, [TRAIN])
+    unused = TRIAL["params"] | {"alpha": None}  # by the trial's method
+    run_id = registry.log_trial(parent, TRIAL | {"params": unused}, tmp_path, [TRAIN])
 
     (run,) = runs(registry, "tags.`perpetune.trial` = '3'")
     assert run.info.run_id == run_id
@@ -595,18 +596,27 @@ def plain_answers(model: Any, tokenizer: Any) -> list[str]:
     return answers
 
 
-def test_the_champion_is_served_from_a_fresh_process_like_vanilla_peft(
-    new_project: Callable[..., Settings], tiny_base: Path, tmp_path: Path
-) -> None:
+def random_lora(tiny_base: Path, folder: Path) -> Path:
+    """An adapter that changes what the tiny base says."""
     import torch
-    from peft import LoraConfig, PeftModel, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(1)
     base = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
     config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
-    adapter = tmp_path / "adapter"
-    get_peft_model(base, config).save_pretrained(adapter)
+    get_peft_model(base, config).save_pretrained(folder)
+    return folder
+
+
+def test_the_champion_is_served_from_a_fresh_process_like_vanilla_peft(
+    new_project: Callable[..., Settings], tiny_base: Path, tmp_path: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    adapter = random_lora(tiny_base, tmp_path / "adapter")
     settings = new_project(
         base={"model": str(tiny_base), "dtype": "float32"}, judge={"max_new_tokens": 8}
     )
@@ -629,6 +639,30 @@ def test_the_champion_is_served_from_a_fresh_process_like_vanilla_peft(
     weights = (tiny_base / "model.safetensors").stat().st_size
     given = sum(path.stat().st_size for path in adapter.iterdir())
     assert stored < given + 20_000 < weights, "the base model's weights are not stored again"
+
+
+def test_a_base_in_4_bits_is_served_in_4_bits_and_named_among_what_serving_needs(
+    new_project: Callable[..., Settings], tiny_base: Path, tmp_path: Path
+) -> None:
+    from importlib.metadata import version
+
+    from tasks import base_model
+
+    adapter = random_lora(tiny_base, tmp_path / "adapter")
+    needed, answers = [], []
+    for quantisation in (None, "nf4"):
+        base = {"model": str(tiny_base), "dtype": "float32", "quantisation": quantisation}
+        settings = new_project(base=base, judge={"max_new_tokens": 8})
+        registry = Registry(settings)
+        run = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
+        registry.register(run, "k", adapter, {"passed": True}, "card")
+        registry.approve(1, "ann")
+        (path,) = (settings.project.state_dir / "mlartifacts").rglob("requirements.txt")
+        needed.append(path.read_text().splitlines())
+        tuned = base_model.load_model(settings, adapter)
+        answers.append(plain_answers(tuned, base_model.load_tokenizer(settings)))
+    assert needed[1] == [*needed[0], f"bitsandbytes=={version('bitsandbytes')}"]
+    assert serve(registry, tmp_path) == answers[1] != answers[0]
 
 
 def test_a_whole_model_is_registered_and_served_without_its_base(

@@ -24,9 +24,11 @@ from tasks import base_model, files
 from tasks.encoding import Example
 from tasks.errors import BadInput
 from tasks.settings import Settings, Tune
-from tasks.tune import ranges, train
+from tasks.tune import loop, ranges, train, training
+from tasks.tune.batching import batches
 from tasks.tune.methods import METHODS, Adapted
 from tasks.tune.packing import pack, packed_attention, summed_losses
+from tasks.tune.spread import Job
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
 
@@ -43,8 +45,8 @@ def settings_of(kind: str, base: Path, **more: Any) -> Settings:
     return Settings.model_validate({"base": {"model": str(base), "dtype": "float32"}, "tune": tune})
 
 
-def in_bfloat16(settings: Settings) -> Settings:
-    base = settings.base.model_copy(update={"dtype": "bfloat16"})
+def of_type(dtype: str, settings: Settings) -> Settings:
+    base = settings.base.model_copy(update={"dtype": dtype})
     return settings.model_copy(update={"base": base})
 
 
@@ -227,6 +229,24 @@ def test_parameters_are_counted(kind, trained, tiny_base):
 
 
 @every_method
+def test_a_method_reads_the_settings_that_it_says(kind, bases, tiny_base):
+    read = set()
+
+    class Watched(Tune):
+        def __getattribute__(self, name):
+            read.add(name)
+            return super().__getattribute__(name)
+
+    settings = settings_of(kind, tiny_base)
+    tune = Watched.model_validate(settings.tune.model_dump())
+    read.clear()
+    with attached(base_of(kind, bases), settings.model_copy(update={"tune": tune})):
+        pass
+    specific = frozenset().union(*(method.uses for method in METHODS.values()))
+    assert read & specific == METHODS[settings.tune.method].uses
+
+
+@every_method
 def test_the_base_is_given_back_as_it_was(kind, trained, bases, looks):
     trained(kind)
     base = base_of(kind, bases)
@@ -349,7 +369,7 @@ def test_training_goes_on_from_a_state(kind, stopped, tiny_base, bases):
 
 @every_method
 def test_on_a_half_precision_base(kind, tiny_base, tmp_path):
-    settings = in_bfloat16(settings_of(kind, tiny_base))
+    settings = of_type("bfloat16", settings_of(kind, tiny_base))
     base = base_model.load_model(settings, quantised=METHODS[settings.tune.method].quantised)
     before = look_of(base)
     with attached(base, settings) as adapted:
@@ -375,8 +395,8 @@ def data(tmp_path_factory) -> Path:
     return write_data(tmp_path_factory.mktemp("curated"))
 
 
-def run_of(kind: str, base: Path) -> Settings:
-    return settings_of(kind, base, batch_size=4, max_steps=6, evaluations=3)
+def run_of(kind: str, base: Path, **more: Any) -> Settings:
+    return settings_of(kind, base, batch_size=4, max_steps=6, evaluations=3, **more)
 
 
 # Each run dies in its third step, after an evaluation and checkpoints; forked, so that libraries
@@ -461,7 +481,7 @@ def neox(tmp_path_factory, tiny_base) -> Path:
 
 @every_method
 def test_on_an_architecture_that_is_no_llama(kind, neox, tmp_path):
-    settings = settings_of(kind, neox)
+    settings = settings_of(kind, neox, max_length=64)
     quantised = METHODS[settings.tune.method].quantised
     base = base_model.load_model(settings, quantised=quantised)
     before = look_of(base)
@@ -541,7 +561,7 @@ def test_quantised_weights_are_not_trained(bases, tiny_base):
 
 
 def test_half_precision_computes_what_is_written_and_masters_keep_small_steps(tiny_base, tmp_path):
-    settings = in_bfloat16(settings_of("full", tiny_base, learning_rate=1e-7))
+    settings = of_type("bfloat16", settings_of("full", tiny_base, learning_rate=1e-7))
     base = base_model.load_model(settings)
     with attached(base, settings) as adapted:
         begun = adapted.state()
@@ -557,6 +577,53 @@ def test_half_precision_computes_what_is_written_and_masters_keep_small_steps(ti
     with torch.no_grad(), packed_attention(model):
         written = model(**packed.inputs(), use_cache=False).logits[0]
     assert torch.equal(torch.cat(logits), written)
+
+
+def test_a_whole_run_in_float16_is_that_in_float32(data, tiny_base, tmp_path):
+    found = {}
+    for dtype in ("float32", "float16"):
+        settings = of_type(dtype, run_of("full", tiny_base, learning_rate=1e-3))
+        found[dtype] = train(data, tmp_path / dtype, settings)
+    half = found["float16"]
+    assert half["validation_loss"] < half["initial_validation_loss"] - 0.2
+    assert half["validation_loss"] == pytest.approx(found["float32"]["validation_loss"], abs=0.01)
+    weights = load_file(tmp_path / "float16" / "best" / "model.safetensors")
+    assert {each.dtype for each in weights.values()} == {torch.float16}
+    assert all(each.isfinite().all() for each in weights.values())
+
+
+@contextmanager
+def run_in_float16(data: Path, base: Path, out: Path) -> Iterator[tuple[loop.Run, Callable]]:
+    """A fresh run of `full`, and what takes it to its end."""
+    settings = of_type("float16", run_of("full", base, learning_rate=1e-3))
+    prepared = training.prepare(data, settings)
+    plan = batches(prepared.train, settings.tune, 0)
+    with (
+        training.attached(prepared, [Job(out, settings)], len(plan)) as (run,),
+        loop.cores(prepared.base) as here,
+    ):
+        yield run, lambda: loop.advance([run], plan, prepared.validation, len(plan), cores=here)
+
+
+def test_gradients_too_small_for_float16_train_all_the_same(data, tiny_base, tmp_path):
+    with run_in_float16(data, tiny_base, tmp_path) as (run, finish):
+        with torch.no_grad():  # hardly a gradient goes down through it
+            run.adapted.parameters()["model.norm.weight"].mul_(1e-4)
+        begun = run.adapted.state()
+        finish()
+        for name, each in run.adapted.state().items():
+            assert each.dtype == torch.float32
+            assert (each != begun[name]).float().mean() > 0.99
+            assert each.isfinite().all()
+
+
+def test_a_step_whose_gradients_are_too_large_for_float16_is_left_out(data, tiny_base, tmp_path):
+    with run_in_float16(data, tiny_base, tmp_path) as (run, finish):
+        run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**19)
+        finish()
+        assert run.scaler.get_scale() < 2.0**19
+        assert run.curve[-1]["train_loss"] < run.curve[0]["train_loss"] - 0.1
+        assert all(each.isfinite().all() for each in run.adapted.state().values())
 
 
 # LoRA's relatives

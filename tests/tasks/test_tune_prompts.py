@@ -60,7 +60,7 @@ def base(request: pytest.FixtureRequest) -> PreTrainedModel:
 
 def tune_of(kind: str, **more: object) -> Tune:
     method, _, version = kind.partition("-")
-    given = {"method": method, "virtual_tokens": 10} | more
+    given = {"method": method, "virtual_tokens": 10, "max_length": 54} | more
     return Tune.model_validate(given | ({"ptuning_version": version} if version else {}))
 
 
@@ -192,6 +192,19 @@ def test_layers_of_unequal_shapes_are_refused_by_the_name_of_the_setting(base):
     attention.v_proj = torch.nn.Linear(32, 16, bias=False)
     attention.num_key_value_groups = 4
     with pytest.raises(BadInput, match=r"tune\.method"), attach(base, "prefix"):
+        pass
+
+
+@every_kind
+def test_virtual_tokens_and_the_longest_sequence_fit_into_the_context(kind, base):
+    context = base.config.max_position_embeddings
+    longest = some_examples([context - 10])
+    with attach(base, kind, max_length=context - 10) as adapted, torch.no_grad():
+        assert in_pack(adapted, base, longest).isfinite()
+    with (
+        pytest.raises(BadInput, match=r"tune\.virtual_tokens.*tune\.max_length"),
+        attach(base, kind, max_length=context - 9),
+    ):
         pass
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from transformers import AutoModelForCausalLM
 from tasks import files
 from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import load_settings
-from tasks.tune import sweep
+from tasks.tune import pictures, sweep
 from tasks.tune.halving import promoted, rungs
+from tasks.tune.search import _grid
 from tasks.tune.selection import expected_optimism
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
@@ -274,6 +276,8 @@ def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, method, 
     prepared = training.prepare(data, settings[0])
     together = [training.Job(tmp_path / f"lane{n}", each) for n, each in enumerate(settings)]
     training.advance(prepared, together)
+    # Equal bit for bit on the CPU this was measured on; another may sum products of more rows in
+    # another order.
     exact = base["dtype"] == "float32"
     within = 1e-5 if exact else 2e-2
     for number, (job, each) in enumerate(zip(together, settings, strict=True)):
@@ -283,7 +287,6 @@ def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, method, 
         assert found[0]["steps"] == found[1]["steps"] == 4
         curves = [files.read_jsonl(which.out / "curve.jsonl") for which in (job, alone)]
         for mine, its in zip(*curves, strict=True):
-            print("LOSS", mine["train_loss"]-its["train_loss"], mine["validation_loss"]-its["validation_loss"])
             assert mine["train_loss"] == pytest.approx(its["train_loss"], abs=within)
             assert mine["validation_loss"] == pytest.approx(its["validation_loss"], abs=within)
         weights = [
@@ -291,7 +294,6 @@ def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, method, 
         ]
         assert weights[0].keys() == weights[1].keys()
         for name, tensor in weights[1].items():
-            print(name, (weights[0][name].float()-tensor.float()).abs().max().item(), tensor.abs().max().item())
             if exact:
                 torch.testing.assert_close(weights[0][name], tensor, rtol=1e-4, atol=1e-5)
 
@@ -405,6 +407,115 @@ def test_what_else_is_varied_stands_in_each_trial(data, tmp_path, make_settings)
     trials = sweep(data, tmp_path / "out", settings)["trials"]
     tried = {(t["params"]["alpha"], str(t["params"]["target_modules"])) for t in trials}
     assert tried == {(a, m) for a in (2, 7) for m in ("qv", "['up_proj']")}
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
+def test_settings_that_a_method_does_not_use_give_no_further_trials(
+    data, tmp_path, make_settings, sampler
+):
+    search = {
+        "sampler": sampler, "trials": 12, "method": ["lora", "feature_extraction", "bottleneck"],
+        "rank": [2, 4], "alpha": ["r", 4.0], "dropout": [0.0, 0.1], "learning_rate": [1e-4, 1e-3],
+    }  # fmt: skip
+    used = {
+        "lora": {"rank", "alpha", "dropout"},
+        "feature_extraction": set(),
+        "bottleneck": {"dropout"},
+    }
+    tune = TUNE | {"max_steps": 1, "batch_size": 1, "validation_examples": 1, "evaluations": 1}
+    settings = make_settings(tune=tune, sweep=search | {"cohort": 6, "prune": False, "packed": 1})
+    result = sweep(data, tmp_path / "out", settings)
+    trials = [trial["params"] for trial in result["trials"]]
+    assert len({str(each) for each in trials}) == 12
+    assert len({each["method"] for each in trials}) > 1
+    for each in trials:
+        assert {name for name, value in each.items() if value is not None} == (
+            {"method", "learning_rate"} | used[each["method"]]
+        )
+    for name in ("curves.png", "heatmap.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_grid_holds_each_configuration_once(make_settings):
+    search = {
+        "method": ["lora", "full", "bottleneck", "ia3"], "rank": [2, 4], "alpha": ["r", 4.0],
+        "dropout": [0.0, 0.1], "learning_rate": [1e-4, 1e-3],
+    }  # fmt: skip
+    grid = _grid(make_settings(sweep=search))
+    found = Counter(each.get("method") for each in grid)
+    # Ranks and alphas of LoRA: (2, 2), (2, 4), (4, 4); the last by two rules.
+    assert found == {"lora": 2 * 2 * 3, "full": 2, "bottleneck": 2 * 2, "ia3": 2}
+    assert grid == _grid(make_settings(sweep=search))
+    other = _grid(make_settings(sweep=search, project={"seed": 1}))
+    assert grid != other
+    assert sorted(map(str, grid)) == sorted(map(str, other))
+
+
+def test_other_seeds_of_a_method_without_a_rank(data, tmp_path, make_settings):
+    search = {
+        "method": ["feature_extraction"], "rank": [2, 4], "learning_rate": [1e-3], "seeds": 1,
+    }  # fmt: skip
+    settings = make_settings(tune=TUNE | {"max_steps": 1}, sweep=search)
+    result = sweep(data, tmp_path / "out", settings)
+    assert len(result["trials"]) == 1
+    assert len(result["seeds"][0]["validation_losses"]) == 2
+
+
+# Pictures
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """The figures of given trials, each numbered in order, the first one best."""
+    figures = []
+    monkeypatch.setattr(pictures, "_save", lambda figure, _: figures.append(figure))
+
+    def draw(params: list[dict]) -> list:
+        trials = [
+            {"number": n, "params": each, "state": "complete", "validation_loss": 2 + n / 100}
+            for n, each in enumerate(params)
+        ]
+        pictures.draw_heatmap(trials, 0, tmp_path / "heatmap.png")
+        return [axes for axes in figures[-1].axes if axes.get_visible()][:-1]  # colours
+
+    return draw
+
+
+def cells(axes) -> dict[tuple[float, float], str]:
+    return {text.get_position(): text.get_text() for text in axes.texts}
+
+
+def test_the_heatmap_has_one_panel_for_ranks_and_rates(drawn):
+    (panel,) = drawn(
+        [
+            {"rank": rank, "learning_rate": rate, "alpha": 2 * rank}
+            for rank in (2, 4)
+            for rate in (1e-3, 1e-2)
+        ]
+    )
+    assert panel.get_title(loc="left") == ""
+    assert cells(panel) == {(0, 0): "2.000", (1, 0): "2.010", (0, 1): "2.020", (1, 1): "2.030"}
+
+
+def test_the_heatmap_has_a_panel_for_each_combination_of_what_else_is_varied(drawn):
+    lora = [
+        {"method": "lora", "rank": rank, "learning_rate": 1e-3, "alpha": alpha, "dropout": dropout}
+        for rank in (2, 4)
+        for alpha in (rank, 2 * rank)
+        for dropout in (0.0, 0.1)
+    ]
+    full = {"method": "full", "rank": None, "alpha": None, "dropout": None, "learning_rate": 1e-3}
+    panels = drawn([*lora, full])
+    assert {panel.get_title(loc="left"): len(cells(panel)) for panel in panels} == {
+        "lora, dropout 0, alpha r": 2,
+        "lora, dropout 0.1, alpha r": 2,
+        "lora, dropout 0, alpha 2r": 2,
+        "lora, dropout 0.1, alpha 2r": 2,
+        "full": 1,
+    }
+    shades = [patch.get_facecolor() for panel in panels for patch in panel.patches]
+    assert len(set(shades)) == 9  # one scale for all
+    assert sum(patch.get_linewidth() > 0 for panel in panels for patch in panel.patches) == 1
 
 
 def test_missing_data_is_named(tmp_path, make_settings):

@@ -14,6 +14,8 @@ from tasks.tune.methods.weights import feature_extraction, full
 
 __all__ = ["METHODS", "Adapted", "Method", "alpha", "lanes"]
 
+_LORA = frozenset({"rank", "alpha", "dropout", "target_modules"})
+
 METHODS: dict[Name, Method] = {
     "full": Method(
         name="full",
@@ -28,6 +30,7 @@ METHODS: dict[Name, Method] = {
         usual_rate=1e-4,
         rates=(1e-5, 3e-4),
         source="Kumar et al. 2022, https://arxiv.org/abs/2202.10054",
+        uses=frozenset({"trained_modules"}),
     ),
     "lora": Method(
         name="lora",
@@ -35,6 +38,7 @@ METHODS: dict[Name, Method] = {
         usual_rate=2e-4,
         rates=(1e-4, 3e-4),
         source="Hu et al. 2021, https://arxiv.org/abs/2106.09685",
+        uses=_LORA,
         shares=True,
     ),
     "qlora": Method(
@@ -43,6 +47,7 @@ METHODS: dict[Name, Method] = {
         usual_rate=2e-4,
         rates=(1e-4, 3e-4),
         source="Dettmers et al. 2023, https://arxiv.org/abs/2305.14314",
+        uses=_LORA,
         quantised=True,
         shares=True,
     ),
@@ -52,6 +57,7 @@ METHODS: dict[Name, Method] = {
         usual_rate=2e-4,
         rates=(1e-4, 3e-4),
         source="Liu et al. 2024, https://arxiv.org/abs/2402.09353",
+        uses=_LORA,
     ),
     "adalora": Method(
         name="adalora",
@@ -59,6 +65,7 @@ METHODS: dict[Name, Method] = {
         usual_rate=1e-3,
         rates=(5e-4, 3e-3),
         source="Zhang et al. 2023, https://arxiv.org/abs/2303.10512",
+        uses=_LORA,
     ),
     "ia3": Method(
         name="ia3",
@@ -66,6 +73,7 @@ METHODS: dict[Name, Method] = {
         usual_rate=3e-3,
         rates=(1e-3, 1e-2),
         source="Liu et al. 2022, https://arxiv.org/abs/2205.05638",
+        uses=frozenset({"target_modules"}),
     ),
     "bottleneck": Method(
         name="bottleneck",
@@ -73,6 +81,7 @@ METHODS: dict[Name, Method] = {
         usual_rate=3e-4,
         rates=(1e-4, 1e-3),
         source="Houlsby et al. 2019, https://arxiv.org/abs/1902.00751",
+        uses=frozenset({"bottleneck_size", "dropout"}),
     ),
     "prefix": Method(
         name="prefix",
@@ -80,6 +89,7 @@ METHODS: dict[Name, Method] = {
         usual_rate=5e-5,
         rates=(2e-5, 3e-4),
         source="Li & Liang 2021, https://arxiv.org/abs/2101.00190",
+        uses=frozenset({"virtual_tokens"}),
     ),
     "prompt": Method(
         name="prompt",
@@ -87,6 +97,7 @@ METHODS: dict[Name, Method] = {
         usual_rate=1e-2,
         rates=(1e-3, 6e-2),
         source="Lester et al. 2021, https://arxiv.org/abs/2104.08691",
+        uses=frozenset({"virtual_tokens"}),
     ),
     "ptuning": Method(
         name="ptuning",
@@ -94,5 +105,6 @@ METHODS: dict[Name, Method] = {
         usual_rate=2e-3,
         rates=(2e-4, 1e-2),
         source="Liu et al. 2021, https://arxiv.org/abs/2103.10385 and 2110.07602",
+        uses=frozenset({"virtual_tokens", "ptuning_version"}),
     ),
 }

@@ -107,6 +107,8 @@ class Method:
     """Sensible range of the peak learning rate."""
     source: str
     """Where it was published."""
+    uses: frozenset[str] = frozenset()
+    """Of the settings in `tune` that only some methods read, those that this one reads."""
     quantised: bool = False
     """The base is loaded in NF4."""
     shares: bool = False
