@@ -61,7 +61,8 @@ def prepare(data: Path, settings: Settings, processes: Processes = ALONE) -> Pre
         processes: who trains together.
 
     Raises:
-        BadInput: a file of `data` is missing, empty or damaged, or holds nothing to learn.
+        BadInput: a file of `data` is missing, empty or damaged, holds nothing to learn, or a
+            sequence longer than the base can read.
     """
     tune = settings.tune
     paths = split_files(data)
@@ -72,6 +73,7 @@ def prepare(data: Path, settings: Settings, processes: Processes = ALONE) -> Pre
         quantised=METHODS[tune.method].quantised,
         on=torch.device("cpu") if processes.shard else None,
     )
+    _check_positions(base, [*train, *validation])
     processes.spread(base)
     held_out = first_by_hash(validation, tune.validation_examples)
     with repeatable(settings.project.seed), packed_attention(base), cores(base, processes) as here:
@@ -82,6 +84,16 @@ def prepare(data: Path, settings: Settings, processes: Processes = ALONE) -> Pre
     log.info("%d training examples; base model's validation loss %.4f", len(train), base_loss)
     key = files.content_key(*map(files.md5, paths))
     return Prepared(base, train, evaluated, base_loss, key, processes)
+
+
+def _check_positions(base: PreTrainedModel, examples: Sequence[Example]) -> None:
+    positions = getattr(base.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(len(example.input_ids) for example in examples)
+    if positions and longest > positions:
+        raise BadInput(
+            f"tune.max_length: there is an example of {longest} tokens, and {type(base).__name__} "
+            f"has {positions} positions; set it to {positions} or less"
+        )
 
 
 def split_files(data: Path) -> list[Path]:

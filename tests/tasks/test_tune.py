@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -454,6 +455,19 @@ def test_unusable_data_is_named(data, tmp_path, make_settings, break_it, message
     break_it(data)
     with pytest.raises(BadInput, match=message):
         train(data, tmp_path / "out", make_settings(tune=QUICK))
+
+
+def test_sequences_beyond_the_positions_of_the_base_are_refused(
+    data, tmp_path, make_settings, tiny_base
+):
+    short = Path(shutil.copytree(tiny_base, tmp_path / "short"))
+    config = files.read_json(short / "config.json") | {"max_position_embeddings": 24}
+    files.write_json(short / "config.json", config)
+    settings = make_settings(tune=QUICK, base={"model": str(short)})
+    with pytest.raises(BadInput, match=r"tune\.max_length: .* 24 positions; set it to 24 or less"):
+        train(data, tmp_path / "out", settings)
+    cut = settings.model_copy(update={"tune": settings.tune.model_copy(update={"max_length": 24})})
+    assert train(data, tmp_path / "out", cut)["steps"] == 6
 
 
 def test_target_modules_that_the_base_lacks_are_named(data, tmp_path, make_settings):
