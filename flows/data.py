@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import files
-from tasks.collect import data_version
+from tasks.collect import data_version, ensure
 from tasks.curate import curate
 from tasks.errors import PerpetuneError
 from tasks.settings import Settings, load_settings
@@ -56,6 +56,9 @@ def curated_data(settings: Settings) -> CuratedData:
         BadInput: the data cannot be used.
     """
     in_dvc = Path("dvc.yaml").is_file() and Path(".dvc").is_dir()
+    if in_dvc and POINTER.is_file() and not DATA.is_dir():
+        # data/ is no output of the stage `collect`, which DVC therefore may not run for it.
+        ensure(settings, DATA, POINTER)
     if in_dvc and _as_written(settings):
         dvc("repro", "curate")
         folder = CURATED

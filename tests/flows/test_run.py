@@ -1,6 +1,7 @@
 """The main job, end to end: real DVC, Prefect (embedded), Optuna, MLflow and a tiny real model."""
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -109,10 +110,13 @@ def test_dvc_knows_the_curated_data(project: ProjectFolder, ran: dict) -> None:
 
 
 def test_the_same_round_again_registers_nothing(project: ProjectFolder, ran: dict) -> None:
+    for folder in ("data", "artifacts"):  # both come back
+        shutil.rmtree(project.path / folder)
     again = project.perpetune("run")
     assert again["new"] is False
     assert again["version"] == 1
     assert again["verdict"] == ran["verdict"]
+    assert (project.path / "data/benchmarks/held.jsonl").is_file()
     assert len(rounds_and_trials(project)[1]) == 4
     assert len(client(project).search_model_versions("name='tiny'")) == 1
 
