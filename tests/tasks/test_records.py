@@ -367,7 +367,7 @@ LINES = b"".join(b'{"text": "%032x"}\n' % (n * 0x9E3779B97F4A7C15**2) for n in r
         ("a.parquet.gz", b"", "decompress"),
         ("a.csv", b"text\xff\na\n", "a.csv:1: not UTF-8"),
         ("a.txt", b"hello", "unknown format"),
-        ("a.jsonl.gz", gzip.compress(LINES)[:15], "cannot be read"),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:15], "cannot be read"),
         ("a.jsonl.gz", b"no gzip", "cannot be read"),
         ("a.jsonl.zst", zstandard.compress(LINES)[:20], "cannot be read"),
         ("a.jsonl.zst", b"no zstandard", "cannot be read"),
