@@ -26,7 +26,8 @@ from tasks.errors import BadInput
 from tasks.settings import Settings, Tune
 from tasks.tune import loop, ranges, train, training
 from tasks.tune.batching import batches
-from tasks.tune.methods import METHODS, Adapted
+from tasks.tune.methods import METHODS, Adapted, lanes
+from tasks.tune.methods.fused_lora import fuse
 from tasks.tune.packing import pack, packed_attention, summed_losses
 from tasks.tune.spread import Job
 from tests.conftest import PROJECT
@@ -724,6 +725,46 @@ def test_the_quick_forward_on_quantised_layers_is_pefts_own(bases, tiny_base):
                 up, down = layer.lora_B["default"].weight, layer.lora_A["default"].weight
                 both.append((out, *torch.autograd.grad(out.square().sum(), (x, up, down))))
             torch.testing.assert_close(both[0], both[1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("quantised", [False, True], ids=["plain", "nf4"])
+@pytest.mark.parametrize("active", [(0, 1, 2), (2, 1), (1, 2)])
+def test_lanes_in_one_product_give_what_they_give_one_by_one(bases, tiny_base, quantised, active):
+    """What an accelerator computes, and its gradients; ranks, scales and targets differ."""
+    tunes = [
+        settings_of("qlora" if quantised else "lora", tiny_base).tune.model_copy(update=each)
+        for each in (
+            {"rank": 2, "alpha": 7.0},
+            {"rank": 8, "alpha": "r"},
+            {"rank": 4, "target_modules": "qv"},
+        )
+    ]
+    base, found = bases[quantised], []
+    for batched in (False, True):
+        torch.manual_seed(0)
+        with packed_attention(base), lanes(base, tunes) as every:
+            model = every[0].model
+            for module in model.modules():
+                vars(module).pop("forward", None)
+            fuse(model, batched=batched)
+            chosen = [every[number] for number in active]
+            chosen[0].share(chosen)
+            for each in every:
+                for name, parameter in each.parameters().items():
+                    if "lora_B" in name:  # zero at first, when an adapter does nothing
+                        torch.nn.init.normal_(parameter, std=0.1)
+            mine = {}
+            for name, layer in model.named_modules():
+                if "forward" not in vars(layer):
+                    continue
+                x = torch.randn(1, 5 * len(active), layer.in_features, requires_grad=True)
+                out = layer(x)
+                trained = [p for p in layer.parameters() if p.requires_grad]
+                gradients = torch.autograd.grad(out.square().sum(), [x, *trained])
+                mine[name] = [out.detach(), *gradients]
+            found.append(mine)
+    assert len(found[0]) == 14
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
 
 
 # Ranges
