@@ -45,6 +45,7 @@ _QUICK = {"gradient_checkpointing": False}
 _BF16 = {"model_init_kwargs": {"dtype": "bfloat16"}}
 _EAGER = {"model_init_kwargs": {"dtype": "bfloat16", "attn_implementation": "eager"}}
 _UNPADDED = {"padding_free": True, "max_length": None}
+_FP32 = {"bf16": False}
 PEERS: Mapping[str, dict[str, Any]] = {
     "TRL, defaults": {},
     "TRL, no checkpointing": _QUICK,
@@ -54,6 +55,9 @@ PEERS: Mapping[str, dict[str, Any]] = {
     "TRL, bf16, padding_free": _QUICK | _BF16 | _UNPADDED,
     "TRL, bf16, padding_free, eager": _QUICK | _EAGER | _UNPADDED,
     "TRL, bf16, packing": _QUICK | _BF16 | {"packing": True},
+    "TRL, fp32": _QUICK | _FP32,
+    "TRL, fp32, padding_free": _QUICK | _FP32 | _UNPADDED,
+    "TRL, fp32, packing": _QUICK | _FP32 | {"packing": True},
 }
 """What each variant sets in `SFTConfig`; `packing` gets the length of its rows from the data."""
 DEFAULTS = next(iter(PEERS))

@@ -13,7 +13,7 @@ from pathlib import Path
 from tasks import files
 from tasks.settings import Settings
 from tasks.tune import loop, memory, training
-from tasks.tune.batching import batches
+from tasks.tune.batching import batches, packs, row_length
 from tasks.tune.distributed import ALONE, Processes
 from tasks.tune.methods import METHODS
 from tasks.tune.spread import Job
@@ -95,36 +95,60 @@ class Trainer:
 def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
     """How many of these jobs to train in one pass, by a measurement of some seconds.
 
-    One, two, four lanes and so on are tried, each with one forward and backward pass of a batch
-    that none of them has met before, as in training; while memory allows and more are faster.
+    Lanes fill a processor that one adapter's batch leaves partly idle. Where half a batch takes
+    half the time, nothing is idle, and one lane it is. Else two lanes are tried, four and so on,
+    each with one forward and backward pass of a batch that none of them has met before, as in
+    training; while memory allows and more are faster.
     """
-    tune = jobs[0].settings.tune
-    plan = batches(prepared.train, tune, jobs[0].settings.project.seed)
-    best, best_rate, lanes = 1, 0.0, 1
-    bound = jobs[0].settings.plan.memory_gb
+    settings = jobs[0].settings
+    plan = batches(prepared.train, settings.tune, settings.project.seed)
+    batch = plan[-1]
+    bound = settings.plan.memory_gb
     room = bound * 1e9 if bound else memory.machine(prepared.base.device)[0]
     widest = max(jobs, key=lambda job: job.settings.tune.rank).settings
-    while lanes <= len(jobs):
-        if lanes > 1:
-            needed = memory.of_run(
-                prepared.base, prepared.train, widest, lanes, known=prepared.passes
-            ).total
-            if needed > room:
-                log.info("%d lanes would take %.1f GB: too much", lanes, needed / 1e9)
-                break
+
+    def seconds(*sizes: int, lanes: int = 1) -> list[float]:
+        """Of passes of so many examples, one after another."""
+        taken = []
         with (
             training.attached(prepared, jobs[-lanes:], len(plan)) as runs,
             loop.cores(runs[0].adapted.network) as here,
         ):
-            if lanes == 1:  # the first pass of all also pays for buffers
-                loop.backward(runs, plan[0], here)
-            began = time.perf_counter()
-            loop.backward(runs, plan[-1], here)
-            rate = lanes / (time.perf_counter() - began)
-        log.info("%d lanes: %.2f s a step of each trial", lanes, 1 / rate)
-        if rate < best_rate * _GAIN:
+            for size in sizes:
+                began = time.perf_counter()
+                loop.backward(runs, batch[:size], here)
+                taken.append(time.perf_counter() - began)
+        return taken
+
+    def rows(size: int) -> int:
+        """Of the products of such a pass."""
+        cut = packs(
+            batch[:size],
+            settings.tune.micro_batch_tokens,
+            memory.side_by_side(prepared.base.device.type),
+            shared=True,
+        )
+        return sum(row_length(each, shared=True) for each in cut)
+
+    few = max(1, len(batch) // 2)
+    # The first pass of all also pays for buffers.
+    _, half, whole = seconds(1, few, len(batch))
+    if len(batch) > 1 and half / whole < _GAIN * rows(few) / rows(len(batch)):
+        log.info("one lane keeps this machine busy: %.2f s a step", whole)
+        return 1
+    best, best_rate, lanes = 1, 1 / whole, 2
+    while lanes <= len(jobs):
+        needed = memory.of_run(
+            prepared.base, prepared.train, widest, lanes, known=prepared.passes
+        ).total
+        if needed > room:
+            log.info("%d lanes would take %.1f GB: too much", lanes, needed / 1e9)
             break
-        best, best_rate = lanes, rate
+        (taken,) = seconds(len(batch), lanes=lanes)
+        log.info("%d lanes: %.2f s a step of each trial", lanes, taken / lanes)
+        if lanes / taken < best_rate * _GAIN:
+            break
+        best, best_rate = lanes, lanes / taken
         lanes *= 2
     return best
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -310,26 +311,45 @@ def test_packed_and_unpacked_sweeps_agree(data, tmp_path, make_settings):
         assert mine["validation_loss"] == pytest.approx(its["validation_loss"], abs=1e-5)
 
 
-def test_the_number_of_lanes_is_measured_and_kept(data, tmp_path, make_settings, monkeypatch):
+def pretending(monkeypatch, seconds: Callable[[int, int], float]) -> list[int]:
+    """Let passes take `seconds` by their lanes and examples; returns the lanes as they come."""
     from tasks.tune import cohort
 
     counted = []
 
     def pretend(runs, batch, cores):
         counted.append(len(runs))
-        time.sleep({1: 0.02, 2: 0.02, 4: 0.2}[len(runs)])
+        time.sleep(seconds(len(runs), len(batch)))
 
-    jobs_seen = []
-    with monkeypatch.context() as patch:
-        patch.setattr(cohort.loop, "backward", pretend)
-        from tasks.tune import training
+    monkeypatch.setattr(cohort.loop, "backward", pretend)
+    return counted
 
-        settings = make_settings(tune=TUNE, sweep=GRID)
-        prepared = training.prepare(data, settings)
-        jobs_seen = [training.Job(tmp_path / str(n), settings) for n in range(5)]
-        assert cohort.fastest(prepared, jobs_seen) == 2
-    assert sorted(set(counted)) == [1, 2, 4]
-    sweep(data, tmp_path / "out", settings)
+
+@pytest.mark.parametrize(
+    ("seconds", "tried", "best"),
+    [
+        # Idle with one lane and with two: four of them take longer than two times two.
+        (lambda lanes, examples: {1: 0.02, 2: 0.02, 4: 0.2}[lanes], {1, 2, 4}, 2),
+        # Busy: half the examples in half the time.
+        (lambda lanes, examples: 0.01 * lanes * examples, {1}, 1),
+    ],
+    ids=["idle", "busy"],
+)
+def test_lanes_are_as_many_as_a_measurement_finds_fastest(
+    data, tmp_path, make_settings, monkeypatch, seconds, tried, best
+):
+    from tasks.tune import cohort, training
+
+    settings = make_settings(tune=TUNE, sweep=GRID)
+    prepared = training.prepare(data, settings)
+    jobs = [training.Job(tmp_path / str(n), settings) for n in range(5)]
+    counted = pretending(monkeypatch, seconds)
+    assert cohort.fastest(prepared, jobs) == best
+    assert set(counted) == tried
+
+
+def test_the_number_of_lanes_is_kept(data, tmp_path, make_settings):
+    sweep(data, tmp_path / "out", make_settings(tune=TUNE, sweep=GRID))
     assert files.read_json(tmp_path / "out" / "lanes.json")["lora"] >= 1
 
 
