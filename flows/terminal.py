@@ -70,6 +70,7 @@ def _standing(trials: list[dict[str, Any]]) -> Table:
             trial["number"],
             *(_number(trial["params"][name]) for name in names),
             trial["state"],
+            trial["rung"],
             trial["steps"],
             "-" if trial["validation_loss"] is None else f"{trial['validation_loss']:.4f}",
             f"{trial['learning_rate']:.2g}" if "learning_rate" in trial else "-",
@@ -82,7 +83,7 @@ def _standing(trials: list[dict[str, Any]]) -> Table:
     ]
     return _made_table(
         title,
-        ["trial", *names, "state", "step", "loss", "rate now", "seconds", "left at most"],
+        ["trial", *names, "state", "rung", "step", "loss", "rate now", "seconds", "left at most"],
         rows,
     )
 

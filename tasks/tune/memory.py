@@ -14,6 +14,7 @@ one of them adds.
 
 import contextlib
 import ctypes
+import gc
 import logging
 import re
 import threading
@@ -55,7 +56,7 @@ _STEPS = 1000
 # What a CPU's allocator holds beyond what passes use. glibc's cannot put an aligned block into a
 # hole of just its size, gives each thread heaps of its own, and packs differ from step to step;
 # measured, not derived: benchmarks/tuning/memory.md.
-_HOLES = 0.25
+_HOLES = 0.3
 _FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 _ATTENTION_FLOPS = {
@@ -334,6 +335,9 @@ def _follow(
             loss = summed_losses(adapted.network, packed, adapted.inputs(packed)).sum()
             activations, forward = held.now - before, flops.get_total_flops()
             torch.autograd.backward(loss, inputs=parameters)
+            penalty = adapted.penalty()
+            if penalty is not None:
+                torch.autograd.grad(penalty, parameters, allow_unused=True, materialize_grads=True)
         peak, both = held.peak - before, flops.get_total_flops()
         best = sum(each.nbytes for each in adapted.export().values())
         # AdaLoRA keeps its estimates of importance from the first step on.
@@ -372,6 +376,8 @@ class _Live(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        # Where PyTorch takes an operation apart, helpers that hold each other keep its tensors.
+        gc.collect(0)
         for each in tree_leaves(result):
             if isinstance(each, torch.Tensor):
                 self._count(each)

@@ -162,11 +162,9 @@ def _through_rungs(
     board: "_Board",
 ) -> Iterator[Trial]:
     """Train a cohort from rung to rung; yield each trial as it ends."""
-    sweep = settings.sweep
-    rungs = halving.rungs(settings.tune.evaluations, sweep.reduction_factor) if sweep.prune else []
     running = {trial.number: trial for trial in cohort}
     jobs = {number: _job(trial, out, settings) for number, trial in running.items()}
-    for rung in [*rungs, None]:
+    for rung in [*_rungs(settings), None]:
         begun = [n for n in running if not (jobs[n].out / "metrics.json").is_file()]
         if begun:
             advance([jobs[number] for number in begun], rung)
@@ -182,13 +180,18 @@ def _through_rungs(
             if rung in trial.intermediate_values and trial.state != TrialState.FAIL
         }
         here = {number: standing.pop(number) for number in [*running] if number in standing}
-        for number in sorted(
-            here.keys() - halving.promoted(here, [*standing.values()], sweep.reduction_factor)
-        ):
+        factor = settings.sweep.reduction_factor
+        for number in sorted(here.keys() - halving.promoted(here, [*standing.values()], factor)):
             training.finish(jobs[number], "pruned")
             study.tell(running.pop(number), state=TrialState.PRUNED)
             yield _ended(study, number, out, settings)
         board.show()
+
+
+def _rungs(settings: Settings) -> list[int]:
+    """The evaluations after which trials are held against each other."""
+    sweep = settings.sweep
+    return halving.rungs(settings.tune.evaluations, sweep.reduction_factor) if sweep.prune else []
 
 
 def _report(trial: optuna.Trial, job: Job) -> bool:
@@ -355,6 +358,7 @@ def _row(trial: FrozenTrial, out: Path, settings: Settings) -> Trial:
         "number": trial.number,
         "params": varied | {"alpha": alpha(tune) if _matters("alpha", tune.method) else None},
         "state": _STATES[trial.state],
+        "rung": sum(rung in trial.intermediate_values for rung in _rungs(settings)),
         "steps": len(curve),
         "validation_loss": None if trial.state == TrialState.FAIL else loss,
         "tokens": sum(row["tokens"] for row in curve),

@@ -1,5 +1,6 @@
 """What memory arithmetic promises: parts that add up, growth in the right direction, counts."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,20 @@ def test_trained_parameters_are_those_that_attach_trains(method: str, tiny_base:
     with METHODS[method].attach(load(tiny_base), Tune(method=method), 20) as adapted:
         trained, whole = adapted.counts()
     assert (found.trained, found.parameters) == (trained, whole)
+
+
+def test_what_is_counted_does_not_depend_on_the_garbage_collector(tiny_base: Path) -> None:
+    """PyTorch takes DoRA's norms apart with helpers that hold each other, and tensors."""
+    before = gc.get_threshold()
+    found = []
+    for threshold in (0, 1, 200):  # never, all the time, now and then
+        gc.collect()
+        gc.set_threshold(threshold)
+        try:
+            found.append(trace(tiny_base, 12, 9, method="dora"))
+        finally:
+            gc.set_threshold(*before)
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if not METHODS[name].quantised])

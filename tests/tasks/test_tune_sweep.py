@@ -88,6 +88,7 @@ def test_a_sweep_keeps_the_best_and_stops_the_weak(data, tmp_path, make_settings
     assert result["seconds"] >= sum(trial["seconds"] for trial in trials)
     # One of two goes on past each rung: all six, then three, then one of those.
     assert sorted(trial["steps"] for trial in trials) == [1, 1, 1, 2, 2, 4]
+    assert sorted(trial["rung"] for trial in trials) == [1, 1, 1, 2, 2, 2]
     assert not [*out.rglob("checkpoint")]
 
 

@@ -24,8 +24,8 @@ from tasks.tune.planning.advice import Facts, advise
 log = logging.getLogger(__name__)
 
 _LOSS_EXAMPLES = 64
-# A measured step may take so long; else a shorter one has to do.
-_SECONDS = 5.0
+# A measured step may take so long; else a shorter one has to do, which is slower for its tokens.
+_SECONDS = 20.0
 
 _NOTES = {
     "full": "a whole model for each task; forgets most",
@@ -47,6 +47,8 @@ class _Measured:
 
     loss: float | None
     flops_per_second: float | None
+    step_seconds: float | None
+    """Of clipping and AdamW, for one trained parameter."""
 
 
 def plan(data: Path, settings: Settings) -> dict[str, Any]:
@@ -110,6 +112,7 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
     measured = _measure(data, examples, settings, passes, memories, available)
 
     tokens = _tokens_of_run(examples, validation, tune, settings.project.seed)
+    steps = len(batches(examples, tune, settings.project.seed))
     methods = []
     for name in METHODS:
         row: dict[str, Any] = {"method": name}
@@ -119,12 +122,13 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
         else:
             one, needs = passes[name], memories[name]
             seconds = None
-            if measured.flops_per_second:
+            if measured.flops_per_second and measured.step_seconds:
                 flops = sum(
                     count * each / one.tokens
                     for count, each in zip(tokens, (one.flops, one.forward_flops), strict=True)
                 )
                 seconds = flops / measured.flops_per_second
+                seconds += steps * one.trained * measured.step_seconds
             row |= {
                 "trainable_parameters": one.trained,
                 "trainable_share": one.trained / one.parameters,
@@ -164,7 +168,7 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
             "targets_per_trained_parameter": {
                 name: facts.targets / count for name, count in facts.trained.items() if count
             },
-            "steps": len(batches(examples, tune, settings.project.seed)),
+            "steps": steps,
             "tokens_trained": tokens[0],
         },
         "machine": {
@@ -206,7 +210,7 @@ def _measure(
     # Loading in 4 bits reads the whole base, too, and takes minutes where memory is short.
     if "lora" not in passes or memories["lora"].total > available:
         log.warning("the base model does not fit into memory: its loss and speed stay unknown")
-        return _Measured(None, None)
+        return _Measured(None, None, None)
     tune = settings.tune.model_copy(
         update={"method": "lora", "validation_examples": _LOSS_EXAMPLES}
     )
@@ -220,17 +224,25 @@ def _measure(
         loop.cores(run.adapted.network) as here,
     ):
 
-        def tokens_per_second(batch: Sequence[Example]) -> float:
+        def timed(batch: Sequence[Example]) -> tuple[float, float]:
+            """Seconds of the passes of a batch, and of the step after them."""
             began = time.perf_counter()
             losses, gradients = loop.backward([run], batch, here)
+            between = time.perf_counter()
             run.take_step(gradients[0], losses[0], _tokens(batch))
-            return _tokens(batch) / (time.perf_counter() - began)
+            if prepared.base.device.type != "cpu":
+                torch.accelerator.synchronize()
+            return between - began, time.perf_counter() - between
 
-        tokens_per_second(few)  # builds kernels and buffers
-        speed = tokens_per_second(few)
-        if _tokens(whole) < speed * _SECONDS:
-            speed = tokens_per_second(whole)
-    return _Measured(prepared.base_loss, speed * passes["lora"].flops / passes["lora"].tokens)
+        batch = few
+        timed(batch)  # builds kernels and buffers
+        passes_took, step_took = timed(batch)
+        if passes_took * _tokens(whole) / _tokens(few) < _SECONDS:
+            batch = whole
+            passes_took, step_took = timed(batch)
+    lora = passes["lora"]
+    flops = _tokens(batch) * lora.flops / lora.tokens
+    return _Measured(prepared.base_loss, flops / passes_took, step_took / lora.trained)
 
 
 def _tokens_of_run(
