@@ -54,7 +54,7 @@ class _Measured:
 def plan(data: Path, settings: Settings) -> dict[str, Any]:
     """Predict what every method would take for the run that `settings.tune` describes.
 
-    Nothing is kept: two short training steps of LoRA are timed, and the base model reads some
+    Nothing is kept: some training steps of LoRA are timed, and the base model reads some
     validation examples. The base is not loaded where it would not fit into memory.
 
     Args:
