@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from tasks.errors import BadInput
-from tasks.records import Record
+from tasks.records import Chat, Record, Text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -70,7 +70,7 @@ def encode_all(record: Record, tokenizer: "AnyTokenizer", max_length: int) -> li
     Such a text is cut into examples of that length. Each begins with the last token of the one
     before, so that every token but the first is learned once.
     """
-    if "text" not in record.content:
+    if not isinstance(record, Text):
         return [encode(record, tokenizer, max_length)]
     whole = encode(record, tokenizer)
     starts = range(0, max(1, len(whole.input_ids) - 1), max_length - 1)
@@ -87,9 +87,9 @@ def encode_all(record: Record, tokenizer: "AnyTokenizer", max_length: int) -> li
 
 def encode_prompt(record: Record, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """Token ids of everything before the last answer, ready for generation."""
-    if "messages" not in record.content:
+    if not isinstance(record, Chat):
         return list(tokenizer(record.prompt, add_special_tokens=False)["input_ids"])
-    messages = record.content["messages"]
+    messages = [turn.message() for turn in record.turns]
     if messages[-1]["role"] == "assistant":
         messages = messages[:-1]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -103,14 +103,14 @@ def pieces(record: Record, tokenizer: "AnyTokenizer") -> list[tuple[str, bool]]:
         BadInput: as `encode`, or the template does not put an answer after its prompt. What a
             template raises (`TEMPLATE_ERRORS`) goes through.
     """
-    if "text" in record.content:
-        return [(record.content["text"] + (tokenizer.eos_token or ""), True)]
-    if "messages" not in record.content:
+    if isinstance(record, Text):
+        return [(record.text + (tokenizer.eos_token or ""), True)]
+    if not isinstance(record, Chat):
         raise BadInput(
-            f"{record.source}:{record.line}: a preference pair; supervised tuning needs messages, "
-            "prompt and completion, or text"
+            f"{record.source}:{record.line}: a {record.kind} record; supervised tuning needs "
+            "messages, prompt and completion, or text"
         )
-    messages = record.content["messages"]
+    messages = [turn.message() for turn in record.turns]
 
     def render(count: int, ask: bool) -> str:
         return str(

@@ -94,14 +94,14 @@ def ours_decontaminate(texts: Sequence[str], benchmarks: Sequence[Path]) -> Flag
     from tasks.curate.contamination import Guard, Overlap
     from tasks.curate.reading import read_benchmarks
     from tasks.curate.turns import Said
-    from tasks.records import Record
+    from tasks.records import Text
     from tasks.settings import Curate
 
     guard = Guard(read_benchmarks(list(map(str, benchmarks)), Curate()), Curate())
     overlaps: dict[int, list[Overlap]] = {}
     for begin in range(0, len(texts), _BATCH):
         batch = [
-            Record(str(number), {"text": text}, "texts", number)
+            Text(id=str(number), text=text, source="texts", line=number)
             for number, text in enumerate(texts[begin : begin + _BATCH], begin)
         ]
         of_batch = guard.overlaps(batch, Said.of(batch))

@@ -87,7 +87,7 @@ def _peer(examples: list[Example], read: dict[str, Record], out: Path) -> Path:
     """Prompt and completion as turns, or text; with what ours makes of it, to compare."""
     with out.open("w", encoding="utf-8") as file:
         for example in examples:
-            content = read[example.id].content
+            content = read[example.id].content()
             row: dict[str, Any] = {"ours": example.input_ids, "learned": example.learned}
             if "messages" in content:
                 *prompt, answer = content["messages"]

@@ -48,7 +48,7 @@ def adopt_window(window: Path, data: Path, settings: Settings) -> Adopted:
     labelled = [
         replace(item, source=window.name)
         for item in read
-        if isinstance(item, Record) and item.completion
+        if isinstance(item, Record) and item.target
     ]
     needed = settings.watch.min_labelled
     if len(labelled) < needed:

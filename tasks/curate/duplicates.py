@@ -23,6 +23,7 @@ import orjson
 
 from tasks.curate.ngrams import Hashes, Positions, Words, distinct, mix, windows
 from tasks.curate.normalise import comparable
+from tasks.records import INSTRUCTING, Labelled, Record
 
 STEP = "deduplicate"
 
@@ -107,23 +108,20 @@ class Clusters:
     similarity: npt.NDArray[np.float32]
 
 
-def content_key(content: dict[str, Any]) -> bytes:
-    """16 bytes, equal for contents that say the same in the same roles (tool calls included)."""
-    if "messages" in content:
-        same: Any = [m | {"content": comparable(m["content"])} for m in content["messages"]]
-    else:
-        same = {name: comparable(text) for name, text in content.items()}
-    text = orjson.dumps(same, option=orjson.OPT_SORT_KEYS)
+def content_key(record: Record) -> bytes:
+    """16 bytes, equal for records that say the same in the same roles (tool calls included)."""
+    text = orjson.dumps(record.mapped(comparable).content(), option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
-def shape(content: dict[str, Any]) -> int:
-    """32 bits, equal for contents of the same kind, roles and tool calls, whatever they say."""
-    if "messages" in content:
-        turns = [m | {"content": ""} for m in content["messages"]]
-        form: Any = [turn for turn in turns if turn["role"] not in ("system", "developer")]
-    else:
-        form = sorted(content)
+def shape(record: Record) -> int:
+    """32 bits, equal for records of the same kind, roles, tool calls, weights and label, whatever
+    they say."""
+    form: list[Any] = [record.kind, record.label if isinstance(record, Labelled) else None]
+    for turn in record.turns:
+        if turn.role not in INSTRUCTING:
+            calls = [call.message() for call in turn.tool_calls]
+            form.append([turn.role, turn.learn, calls])
     text = orjson.dumps(form, option=orjson.OPT_SORT_KEYS)
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from tasks.curate.ledger import Evidence, Place, place
 from tasks.encoding import TEMPLATE_ERRORS, encode
 from tasks.errors import BadInput
-from tasks.records import Record
+from tasks.records import Chat, Labelled, Preference, Record, Text, Turn
 from tasks.tokens import Tokenizer
 
 _MARGIN = 4
@@ -84,7 +84,7 @@ class Ruler:
     def _enter(self, record: Record, said: int, lengths: Lengths) -> None:
         frame = self._frame(record)
         if frame is not None:
-            margin = _MARGIN * len(record.content.get("messages", ())) or 1
+            margin = _MARGIN * len(record.turns)
             near = any(abs(said + frame - bound) <= margin for bound in self._bounds)
             if not near:
                 lengths.tokens[place(record)] = said + frame
@@ -100,16 +100,15 @@ class Ruler:
         """Tokens beside the turns' own; None where a probe cannot tell."""
         from jinja2 import TemplateError
 
-        if "text" in record.content:
+        if isinstance(record, Text):
             return 1 if self._tokenizer.eos_token else 0
-        messages = record.content.get("messages")
-        if messages is None or any(len(message) > 2 for message in messages):
+        if not isinstance(record, Chat) or not all(turn.plain for turn in record.turns):
             return None
-        roles = tuple(message["role"] for message in messages)
+        roles = tuple(turn.role for turn in record.turns)
         if roles not in self._frames:
-            probe = [{"role": role, "content": _PROBE} for role in roles]
+            probe = tuple(Turn(role, _PROBE) for role in roles)
             try:
-                whole = self._exactly(replace(record, content={"messages": probe}))
+                whole = self._exactly(replace(record, turns=probe))
             except (BadInput, TemplateError, *TEMPLATE_ERRORS):
                 self._frames[roles] = None
             else:
@@ -117,19 +116,13 @@ class Ruler:
         return self._frames[roles]
 
     def _exactly(self, record: Record) -> int:
-        if "chosen" not in record.content:
-            return len(encode(record, self._tokenizer).input_ids)
-        # A preference is as long as the longer of its two chats.
-        asked = {"role": "user", "content": record.content["prompt"]}
-        answers = (
-            {"role": "assistant", "content": record.content[name]}
-            for name in ("chosen", "rejected")
-        )
-        chats = (replace(record, content={"messages": [asked, answer]}) for answer in answers)
-        return max(map(self._exactly, chats))
+        if isinstance(record, Preference):
+            # As long as the longer of its two chats.
+            return max(map(self._exactly, record.chats().values()))
+        if isinstance(record, Labelled):
+            return sum(self._tokenizer.count(_parts(record)))
+        return len(encode(record, self._tokenizer).input_ids)
 
 
 def _parts(record: Record) -> Sequence[str]:
-    if "messages" in record.content:
-        return [message["content"] for message in record.content["messages"]]
-    return [record.content["text"]] if "text" in record.content else []
+    return [turn.content for turn in record.turns]

@@ -28,9 +28,9 @@ def redact(records: Iterable[Record], settings: PersonalData) -> tuple[Sieved, C
     for record in records:
         found: Counter[Kind] = Counter()
         refused: Counter[Kind] = Counter()
-        content = _mapped(record.content, to_mask, found)
+        changed = _masked(record, to_mask, found)
         if to_drop:
-            _mapped(record.content, to_drop, refused)
+            _masked(record, to_drop, refused)
         if not (found or refused):
             kept.append(record)
             continue
@@ -40,14 +40,13 @@ def redact(records: Iterable[Record], settings: PersonalData) -> tuple[Sieved, C
         if refused:
             dropped.append(drop(record, STEP, "personal_data", dict(sorted(refused.items()))))
         else:
-            kept.append(replace(record, content=content))
+            kept.append(changed)
     return (kept, dropped), counts
 
 
 def masked(record: Record, settings: PersonalData) -> Record:
     """The record with what is to be masked in its texts."""
-    content = _mapped(record.content, _kinds(settings, "mask"), Counter())
-    return replace(record, content=content)
+    return _masked(record, _kinds(settings, "mask"), Counter())
 
 
 def shown(line: Dropped) -> Dropped:
@@ -62,6 +61,18 @@ def shown(line: Dropped) -> Dropped:
 
 def _kinds(settings: PersonalData, action: PersonalDataAction) -> list[Kind]:
     return [kind for kind in KINDS if getattr(settings, kind) == action]
+
+
+def _masked(record: Record, kinds: Collection[Kind], found: Counter[Kind]) -> Record:
+    """The record with every text of its content masked."""
+
+    def change(text: str) -> str:
+        masked, counts = mask(text, kinds)
+        if counts:
+            found.update(counts)
+        return masked
+
+    return record.mapped(change)
 
 
 def _mapped(value: Any, kinds: Collection[Kind], found: Counter[Kind]) -> Any:

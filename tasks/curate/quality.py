@@ -25,7 +25,7 @@ from tasks.curate.ledger import Evidence, Place, Sieved, drop, place
 from tasks.curate.lengths import Lengths
 from tasks.curate.normalise import comparable
 from tasks.errors import BadInput
-from tasks.records import Record
+from tasks.records import TEXT_ROLE, Preference, Record
 from tasks.settings import Curate
 
 STEP = "quality"
@@ -232,7 +232,7 @@ def short_completion(record: Record, minimum: int) -> Evidence | None:
 
 def repeats_prompt(record: Record) -> Evidence | None:
     """An answer that is the prompt again, give or take case, spaces and invisible characters."""
-    prompt, answer = record.prompt, record.completion
+    prompt, answer = record.prompt, record.target
     # Nearly all pairs differ in their first word, which spares the comparison of the others.
     if answer is None or _first_word(answer) != _first_word(prompt):
         return None
@@ -287,10 +287,10 @@ def turns_out_of_order(record: Record) -> Evidence | None:
     before an answer. The evidence is the position (from 1) of the first turn that is out of order,
     its role, and the roles expected there.
     """
-    turns = record.content.get("messages", ())
+    turns = record.turns if record.kind == "chat" else ()
     role, expected = "", _FIRST
     for position, turn in enumerate(turns, 1):
-        role = turn["role"]
+        role = turn.role
         if role not in expected:
             return {"position": position, "found": role, "expected": list(expected)}
         # A tool's turn after the user's is none of the assistant's: the user is not next.
@@ -308,7 +308,7 @@ def refusal(record: Record) -> Evidence | None:
     a preference's chosen answer. It shall rather let a refusal through than drop an answer: with
     code, advice ("you can …"), or about a passage that does not tell, it is none.
     """
-    answer = record.completion
+    answer = record.target
     if answer is None or len(answer) > _REFUSAL_CHARACTERS:
         return None
     opening = comparable(answer[:_OPENING])
@@ -329,7 +329,7 @@ def duplicate_lines(record: Record, maximum: float) -> Evidence | None:
     characters do not: brackets and stock phrases of source code, which the rule as published drops
     by the dozen (one in five C files, one in twelve of Python).
     """
-    text = record.content.get("text", "")
+    text = _text(record)
     if text.count("\n") < _MIN_LINES - 1:
         return None
     lines = [line.rstrip() for line in text.splitlines() if line[:1].strip()]
@@ -348,7 +348,7 @@ def mean_word_length(record: Record, bounds: tuple[float, float]) -> Evidence | 
 
     Gopher: 3 to 10. Off by default: minified code, tables, and writing without spaces break it.
     """
-    parts = record.content.get("text", "").split()
+    parts = _text(record).split()
     mean = sum(map(len, parts)) / max(len(parts), 1)
     if not parts or bounds[0] <= mean <= bounds[1]:
         return None
@@ -360,7 +360,7 @@ def few_words_with_letters(record: Record, minimum: float) -> Evidence | None:
 
     Gopher: 0.8. Off by default: operators and numbers of source code are such words.
     """
-    parts = record.content.get("text", "").split()
+    parts = _text(record).split()
     share = sum(any(map(str.isalpha, part)) for part in parts) / max(len(parts), 1)
     if not parts or share >= minimum:
         return None
@@ -385,23 +385,30 @@ def ellipsis_lines(record: Record, maximum: float) -> Evidence | None:
 
 def placeholder_text(record: Record) -> Evidence | None:
     """A text with "lorem ipsum" in it: a page that nobody has written yet (C4)."""
-    text = record.content.get("text", "")
+    text = _text(record)
     at = text.lower().find("lorem ipsum")
     return None if at < 0 else {"text": text[max(at - 100, 0) : at + 200]}
 
 
 def _learned(record: Record) -> str:
     """What the model would learn to say last: the last answer, or all of a text."""
-    for turn in reversed(record.content.get("messages", ())):
-        if turn["role"] == "assistant":
-            return turn["content"]
-    return record.completion or record.content.get("text", "")
+    if isinstance(record, Preference):
+        return record.target or ""
+    for turn in reversed(record.turns):
+        if turn.role == "assistant":
+            return turn.content
+    return _text(record)
+
+
+def _text(record: Record) -> str:
+    """All of a text; nothing of a chat."""
+    first = record.turns[0]
+    return first.content if first.role == TEXT_ROLE else ""
 
 
 def _calls_a_tool(record: Record) -> bool:
-    turns = record.content.get("messages", ())
-    answers = [turn for turn in turns if turn["role"] == "assistant"]
-    return bool(answers) and bool(answers[-1].get("tool_calls"))
+    answers = [turn for turn in record.turns if turn.role == "assistant"]
+    return bool(answers) and bool(answers[-1].tool_calls)
 
 
 def _first_word(text: str) -> str:
@@ -419,7 +426,7 @@ def _symbols(text: str) -> int:
 
 
 def _line_share(record: Record, maximum: float, marked: Callable[[str], bool]) -> Evidence | None:
-    lines = [line.strip() for line in record.content.get("text", "").splitlines()]
+    lines = [line.strip() for line in _text(record).splitlines()]
     lines = [line for line in lines if line]
     share = sum(map(marked, lines)) / max(len(lines), 1)
     return {"share": round(share, 4), "maximum": maximum} if share > maximum else None
@@ -427,9 +434,9 @@ def _line_share(record: Record, maximum: float, marked: Callable[[str], bool]) -
 
 def _excerpt(record: Record) -> str:
     """What tells the language: the beginnings of prompt and answer, or of a text."""
-    if record.completion is None:
+    if record.target is None:
         return _learned(record)[:EXCERPT]
-    return f"{record.prompt[: EXCERPT // 2]} {record.completion[: EXCERPT // 2]}"
+    return f"{record.prompt[: EXCERPT // 2]} {record.target[: EXCERPT // 2]}"
 
 
 def _checked(languages: Collection[str]) -> Collection[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks import files, tokens
+from tasks import files, records, tokens
 from tasks.curate.advice import advise, personal
 from tasks.curate.assembly import Assembled
 from tasks.curate.card import card
@@ -32,7 +32,6 @@ from tasks.settings import Settings
 
 _BINS = 30
 _SIFTED = ("read", "quality", "redact")
-_KINDS = ("chat", "text", "preference")
 
 
 def write_report(
@@ -143,7 +142,7 @@ def _figures(
         "steps": [{"step": step, "in": count, "out": left} for step, count, left in steps],
         "tokens": _distribution(lengths)
         | {"by_split": {name: _total(lengths[of_it]) for name, of_it in of_split.items()}},
-        "kinds": {name: int((kinds == number).sum()) for number, name in enumerate(_KINDS)},
+        "kinds": {name: int((kinds == number).sum()) for number, name in enumerate(records.KINDS)},
         "labels": _labels(parts.column("answer")[kept][(kinds == 0) & ~replay]),
         "duplicates": {"share": round(same / passed["in"], 4)},
         "personal_data": {

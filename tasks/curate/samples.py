@@ -5,7 +5,7 @@ Personal data is masked in all of it, whatever the settings keep.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from tasks.curate.turns import spoken
 from tasks.encoding import TEMPLATE_ERRORS, pieces
 from tasks.errors import BadInput
 from tasks.markdown import clip
-from tasks.records import Chunk, Record
+from tasks.records import Chunk, Preference, Record
 from tasks.tokens import Tokenizer
 
 _CHARACTERS = 500
@@ -181,17 +181,9 @@ def _fields(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 def _chats(record: Record) -> list[tuple[str, Record]]:
     """What there is to read, with a name where that is more than one thing."""
-    if "chosen" not in record.content:
-        return [("", record)]
-    asked = {"role": "user", "content": record.content["prompt"]}
-    return [
-        (
-            name,
-            replace(record, content={"messages": [asked, {"role": "assistant", "content": text}]}),
-        )
-        for name in ("chosen", "rejected")
-        for text in (record.content[name],)
-    ]
+    if isinstance(record, Preference):
+        return list(record.chats().items())
+    return [("", record)]
 
 
 def _read(record: Record, tokenizer: Tokenizer) -> Marked:
@@ -207,8 +199,9 @@ def _read(record: Record, tokenizer: Tokenizer) -> Marked:
 
 def _turns(record: Record) -> list[tuple[str, str]]:
     """Who says what in it, without what the template adds."""
-    if "messages" in record.content:
-        said = [(turn["role"], turn["content"]) for turn in record.content["messages"]]
-    else:
-        said = [(name, str(text)) for name, text in record.content.items()]
+    said = [(turn.role, turn.text) for turn in record.turns]
+    if isinstance(record, Preference):
+        said = [(turn.role, turn.text) for turn in record.context]
+        said += [("chosen", turn.text) for turn in record.chosen]
+        said += [("rejected", turn.text) for turn in record.rejected]
     return [(role, clip(mask(text)[0], _CHARACTERS)) for role, text in said]

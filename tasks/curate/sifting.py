@@ -23,12 +23,10 @@ from tasks.curate.parts import PartWriter
 from tasks.curate.reading import STEP as READ
 from tasks.curate.reading import read_benchmarks
 from tasks.curate.turns import Said
-from tasks.records import BadLine, Chunk, Record
+from tasks.records import KINDS, BadLine, Chunk, Record
 from tasks.settings import Curate
 
-CHAT, TEXT, PAIR = range(3)
-"""Kinds of record: a chat, a text, or a preference of two answers."""
-
+_CHAT = KINDS.index("chat")
 _BATCH = 256
 _BATCH_CHARACTERS = 2**18
 
@@ -131,8 +129,8 @@ class Sifter:
         replay: bool,
     ) -> None:
         answers = said.answers(batch)
-        kinds = np.array([_kind(record) for record in batch], dtype=np.int8)
-        keys = b"".join(duplicates.content_key(record.content) for record in batch)
+        kinds = np.array([KINDS.index(record.kind) for record in batch], dtype=np.int8)
+        keys = b"".join(duplicates.content_key(record) for record in batch)
         eras = [splits.era(record, self._plan.settings) for record in batch]
         shingles = duplicates.shingles(said.records)
         writer.keep(
@@ -143,7 +141,7 @@ class Sifter:
                 "keys": np.frombuffer(keys, dtype=np.uint64).reshape(-1, 2),
                 "home": np.array([splits.position(splits.key(r)) for r in batch], np.float64),
                 "bands": duplicates.bands(shingles),
-                "shape": np.array([duplicates.shape(r.content) for r in batch], np.uint32),
+                "shape": np.array([duplicates.shape(r) for r in batch], np.uint32),
                 "identity": np.array([splits.position(r.id) for r in batch], np.float64),
                 "tokens": np.array([lengths.tokens[place(r)] for r in batch], dtype=np.int32),
                 "era": np.array(eras, dtype=np.int8),
@@ -153,7 +151,9 @@ class Sifter:
             },
             {
                 "shingles": shingles,
-                "answers": duplicates.single_words(_of_chats(answers, kinds == CHAT)),
+                "answers": duplicates.single_words(
+                    _of_chats(answers, kinds == KINDS.index("chat"))
+                ),
             },
             self._guard.overlaps(batch, said),
         )
@@ -187,10 +187,6 @@ def _batches(items: Iterator[Record | BadLine]) -> Iterator[list[Record | BadLin
             yield batch
             batch, size = [], 0
     yield batch
-
-
-def _kind(record: Record) -> int:
-    return CHAT if "messages" in record.content else TEXT if "text" in record.content else PAIR
 
 
 def _of_chats(answers: Words, chats: npt.NDArray[np.bool_]) -> Words:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tasks.curate.ngrams import Positions, Words, hash_words
-from tasks.records import Record
+from tasks.records import INSTRUCTING, TEXT_ROLE, Preference, Record, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,52 +62,53 @@ def spoken(record: Record) -> str:
 
 def said(record: Record) -> list[str]:
     """The same, turn by turn."""
-    if "messages" in record.content:
-        return [turn["content"] for turn in _turns(record)]
-    return [str(part) for part in record.content.values()]
+    return [turn.text for turn in _turns(record)]
 
 
 def learned(record: Record) -> str:
     """What the model would learn to say last: the last answer, or all of a text."""
-    if "messages" in record.content:
-        answers = [m["content"] for m in record.content["messages"] if m["role"] == "assistant"]
-        return answers[-1] if answers else ""
-    return str(record.content.get("chosen") or record.content.get("text", ""))
+    turns = _turns(record)
+    if not turns:
+        return ""
+    last = turns[_learned_turn(record)]
+    return last.text if last.role in ("assistant", TEXT_ROLE) else ""
 
 
 def _learned_turn(record: Record) -> int:
     """Number of the turn of `said` that `learned` returns."""
-    if "messages" in record.content:
-        roles = [turn["role"] for turn in _turns(record)]
-        return len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else 0
-    return list(record.content).index("chosen") if "chosen" in record.content else 0
+    if isinstance(record, Preference):
+        return len([t for t in (*record.context, *record.chosen) if not _instructs(t)]) - 1
+    roles = [turn.role for turn in _turns(record)]
+    return len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else 0
 
 
 def parts(record: Record) -> tuple[str, str]:
     """What was asked and what was answered last; a text is all asked."""
-    if "messages" in record.content:
-        turns = _turns(record)
-        if turns and turns[-1]["role"] == "assistant":
-            return "\n".join(turn["content"] for turn in turns[:-1]), turns[-1]["content"]
-        return "\n".join(turn["content"] for turn in turns), ""
-    return record.prompt, record.completion or ""
+    if isinstance(record, Preference):
+        asked = [turn.text for turn in record.context if not _instructs(turn)]
+        return "\n".join(asked), learned(record)
+    texts = said(record)
+    count = answer_turn(record)
+    return "\n".join(texts[:count]), "\n".join(texts[count:])
 
 
 def user_turns(record: Record) -> list[int]:
-    """Numbers in `said` of the user's turns (or of a text, or of a preference's prompt)."""
-    if "messages" in record.content:
-        return [n for n, turn in enumerate(_turns(record)) if turn["role"] == "user"]
-    return [0]
+    """Numbers in `said` of the user's turns (or of a text)."""
+    asked = ("user", TEXT_ROLE)
+    return [i for i, turn in enumerate(_turns(record)) if turn.role in asked]
 
 
 def answer_turn(record: Record) -> int:
     """Number in `said` of the first turn that is no longer `parts`' first part."""
-    if "messages" in record.content:
-        turns = _turns(record)
-        return len(turns) - (bool(turns) and turns[-1]["role"] == "assistant")
-    return 1
+    if isinstance(record, Preference):
+        return len([turn for turn in record.context if not _instructs(turn)])
+    turns = _turns(record)
+    return len(turns) - (bool(turns) and turns[-1].role == "assistant")
 
 
-def _turns(record: Record) -> list[dict[str, Any]]:
-    turns = record.content.get("messages", [])
-    return [turn for turn in turns if turn["role"] not in ("system", "developer")]
+def _turns(record: Record) -> list[Turn]:
+    return [turn for turn in record.turns if not _instructs(turn)]
+
+
+def _instructs(turn: Turn) -> bool:
+    return turn.role in INSTRUCTING

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -138,7 +138,7 @@ def load_benchmark(
     room = None if context is None else max(1, context - judge.max_new_tokens)
     prompts = tuple(
         None
-        if record.completion is None
+        if record.target is None
         else encoding.encode_prompt(record, tokenizer)[-room if room else None :]
         for record in answered
     )
@@ -282,7 +282,7 @@ def _perplexity(loss: float) -> float:
 
 
 def _compared(record: records.Record, answer: str) -> Row:
-    reference = (record.completion or "").strip()
+    reference = (record.target or "").strip()
     return {
         "prompt": _asked(record),
         "reference": reference,
@@ -294,10 +294,10 @@ def _compared(record: records.Record, answer: str) -> Row:
 
 def _asked(record: records.Record) -> str:
     """What a person reads as the prompt: all turns before the last answer."""
-    turns: list[Mapping[str, Any]] = record.content["messages"][:-1]
+    turns = record.turns[:-1]
     if len(turns) == 1:
-        return str(turns[0]["content"])
-    return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+        return turns[0].text
+    return "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns)
 
 
 def virtual_tokens(adapter: Path | None) -> int:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import BadInput
-from tasks.records.formats import parquet_file, rows
-from tasks.records.places import BLOCK, Damaged, RemotePath, compression, expand, kind, locate
-from tasks.records.record import BadLine, Record, from_json
+from tasks.records.formats import has_lines, rows
+from tasks.records.forms import from_json
+from tasks.records.places import BLOCK, Damaged, expand, kind, locate
+from tasks.records.record import BadLine, Record
+from tasks.records.tables import parquet_file
 
 MAX_LINE_BYTES = 16 * 2**20
 
@@ -18,7 +20,7 @@ MAX_LINE_BYTES = 16 * 2**20
 class Chunk:
     """A part of a file that can be read on its own.
 
-    Of uncompressed local JSONL: `size` bytes from byte `start`, whole lines, the first of which has
+    Of plain local JSON Lines: `size` bytes from byte `start`, whole lines, the first of which has
     the number `first_line`. Of Parquet: `size` row groups from row group `start`. Of any other
     format the whole file: `start` 0, `size` -1.
     """
@@ -39,12 +41,11 @@ def chunks(path: Path, target_bytes: int = 8 * 2**20) -> list[Chunk]:
     Raises:
         BadInput: the file does not exist or is of no known format, or it is Parquet and damaged.
     """
-    form = kind(path)
-    if form == ".parquet":
+    if kind(path) == ".parquet":
         return _row_group_chunks(path, target_bytes)
-    if form not in (".jsonl", ".ndjson") or compression(path) or isinstance(path, RemotePath):
-        return [Chunk(str(path), 1, 0, -1)]
     try:
+        if not has_lines(path):
+            return [Chunk(str(path), 1, 0, -1)]
         return list(_line_chunks(path, max(target_bytes, 1)))
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None

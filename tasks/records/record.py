@@ -1,46 +1,142 @@
-"""The record that every step passes on, and how one decoded line becomes one.
+"""The record that every step passes on: a chat, a text, a preference of two answers, or a labelled
+example.
 
-Three shapes of content exist: a chat (`messages`), a text (`text`), a preference (`prompt`,
-`chosen`, `rejected`). `prompt`/`completion`, `instruction`/`output` and `conversations` are read as
-chats, so that every later step knows one shape for each.
+Every kind has the same views (`prompt`, `target`, `turns`, `text`, `system`, `tools`), so that
+later steps ask a record and not its shape. `tasks.records.forms` makes records of decoded lines.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from json.encoder import encode_basestring_ascii
-from typing import Any
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import orjson
 
-_ROLES = {"system", "developer", "user", "assistant", "tool"}
-_TURN = {"role", "content"}
-_SHAREGPT_ROLES = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "model": "assistant",
-    "chatgpt": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-}
+Kind = Literal["chat", "text", "preference", "labelled"]
+KINDS: tuple[Kind, ...] = ("chat", "text", "preference", "labelled")
+
+INSTRUCTING = ("system", "developer")
+"""Roles of the turns that instruct the model."""
+TEXT_ROLE = "text"
+"""Role of the one turn that a text has: nobody says it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One example, with the place that it came from.
+class ToolCall:
+    """A call that the assistant makes: `arguments` is the decoded JSON object, or the text as it
+    came where it is none."""
 
-    `content` holds exactly one shape: `{"messages": [...]}`, `{"text": ...}` or
-    `{"prompt", "chosen", "rejected"}`. `source` and `line` (counted from 1) say where the record
-    was read just now; `origin` where it was read first, when it has been through curation before.
+    name: str
+    arguments: Any
+    id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Name and arguments as one text, for comparing."""
+        if isinstance(self.arguments, str):
+            return f"{self.name} {self.arguments}"
+        return " ".join([self.name, *_texts(self.arguments)])
+
+    def message(self) -> dict[str, Any]:
+        """As chat templates and OpenAI's chat format have it; arguments stay decoded."""
+        call: dict[str, Any] = {"type": "function"}
+        if self.id is not None:
+            call["id"] = self.id
+        return call | {"function": {"name": self.name, "arguments": self.arguments}}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side says in a chat.
+
+    Attributes:
+        role: system, developer, user, assistant or tool; `text` in a record that is a text.
+        content: the visible words.
+        reasoning: what the assistant thinks before it answers.
+        tool_calls: what it calls.
+        learn: whether training learns this turn, where the data says so; None: the usual rule (the
+            assistant's turns are learned).
+        name: who speaks, or the tool that a tool's turn comes from.
+        tool_call_id: the call that a tool's turn answers.
+        extra: other keys of the turn; they are carried along and say nothing to the model.
+    """
+
+    role: str
+    content: str
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    learn: bool | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> bool:
+        """Whether role and content are all there is."""
+        return not (
+            self.reasoning
+            or self.tool_calls
+            or self.learn is not None
+            or self.name
+            or self.tool_call_id
+            or self.extra
+        )
+
+    @property
+    def text(self) -> str:
+        """All that the turn says: reasoning, content, and the names and arguments of its calls."""
+        if not (self.reasoning or self.tool_calls):
+            return self.content
+        said = [self.reasoning, self.content, *(call.text for call in self.tool_calls)]
+        return "\n".join(text for text in said if text)
+
+    def message(self) -> dict[str, Any]:
+        """The turn as chat templates take it."""
+        message: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.reasoning:
+            message["reasoning_content"] = self.reasoning
+        if self.tool_calls:
+            message["tool_calls"] = [call.message() for call in self.tool_calls]
+        if self.name:
+            message["name"] = self.name
+        if self.tool_call_id:
+            message["tool_call_id"] = self.tool_call_id
+        return message
+
+    def row(self) -> dict[str, Any]:
+        """The turn as it is written."""
+        message = self.message()
+        if self.learn is not None:
+            message["weight"] = int(self.learn)
+        return {**self.extra, **message}
+
+    def mapped(self, change: Callable[[str], str]) -> "Turn":
+        """The turn with every text of it changed, keys excepted."""
+        if self.plain:
+            return Turn(self.role, change(self.content))
+        calls = (
+            replace(call, arguments=_mapped(call.arguments, change)) for call in self.tool_calls
+        )
+        return replace(
+            self,
+            content=change(self.content),
+            reasoning=change(self.reasoning) if self.reasoning else "",
+            tool_calls=tuple(calls),
+            extra=_mapped(self.extra, change),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a record comes from, and what it is known by.
+
+    `source` and `line` (counted from 1) say where it was read just now; `origin` where it was read
+    first, when it has been through curation before.
     """
 
     id: str
-    content: dict[str, Any]
     source: str
     line: int
     group: str | None = None
@@ -48,33 +144,14 @@ class Record:
     meta: dict[str, Any] = field(default_factory=dict)
     origin: tuple[str, int] | None = None
 
-    @property
-    def prompt(self) -> str:
-        """What the model is given: the user's last turn, the preference's prompt, or a text."""
-        if "messages" in self.content:
-            turns = [m["content"] for m in self.content["messages"] if m["role"] == "user"]
-            return turns[-1] if turns else ""
-        return self.content.get("prompt") or self.content.get("text", "")
-
-    @property
-    def completion(self) -> str | None:
-        """What the model should say: the assistant's last turn or the chosen answer, if any."""
-        if "messages" in self.content:
-            last = self.content["messages"][-1]
-            return last["content"] if last["role"] == "assistant" else None
-        return self.content.get("chosen")
-
-    @property
-    def text(self) -> str:
-        """Everything that the record says, turn by turn, for comparing and measuring."""
-        if "messages" in self.content:
-            return "\n".join(m["content"] for m in self.content["messages"])
-        return "\n".join(str(part) for part in self.content.values())
+    def content(self) -> dict[str, Any]:
+        """The content under the keys that it is written with."""
+        raise NotImplementedError
 
     def row(self) -> dict[str, Any]:
         """The record as it is written: its content under its own keys, then where it came from."""
         source, line = self.origin or (self.source, self.line)
-        row: dict[str, Any] = {"id": self.id, **self.content}
+        row: dict[str, Any] = {"id": self.id, **self.content()}
         if self.group is not None:
             row["group"] = self.group
         if self.timestamp is not None:
@@ -82,11 +159,222 @@ class Record:
         return row | {"meta": self.meta, "source": source, "line": line}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat(Place):
+    """A conversation; the assistant's turns are learned."""
+
+    kind: ClassVar[Kind] = "chat"
+    turns: tuple[Turn, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def system(self) -> str:
+        """What instructs the model."""
+        return _system(self.turns)
+
+    @property
+    def prompt(self) -> str:
+        """The user's last turn."""
+        return _asked(self.turns)
+
+    @property
+    def target(self) -> str | None:
+        """The assistant's last turn, where it is the chat's last; its calls if it says nothing."""
+        last = self.turns[-1]
+        return (last.content or last.text) if last.role == "assistant" else None
+
+    @property
+    def text(self) -> str:
+        """All that is said, turn by turn."""
+        return _said(self.turns)
+
+    def content(self) -> dict[str, Any]:
+        """As `Place.content`."""
+        content: dict[str, Any] = {"messages": [turn.row() for turn in self.turns]}
+        return content | {"tools": list(self.tools)} if self.tools else content
+
+    def mapped(self, change: Callable[[str], str]) -> "Chat":
+        """The record with every text of its content changed."""
+        return replace(
+            self,
+            turns=tuple(turn.mapped(change) for turn in self.turns),
+            tools=tuple(_mapped(tool, change) for tool in self.tools),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text(Place):
+    """Words that nobody in particular says; all of them are learned."""
+
+    kind: ClassVar[Kind] = "text"
+    text: str
+    system: ClassVar[str] = ""
+    target: ClassVar[None] = None
+    tools: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The text as one turn."""
+        return (Turn(TEXT_ROLE, self.text),)
+
+    @property
+    def prompt(self) -> str:
+        """The text."""
+        return self.text
+
+    def content(self) -> dict[str, Any]:
+        """The content under the keys that it is written with."""
+        return {"text": self.text}
+
+    def mapped(self, change: Callable[[str], str]) -> "Text":
+        """The record with its text changed."""
+        return replace(self, text=change(self.text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference(Place):
+    """Two answers to one prompt, of which the first is the better.
+
+    `context` is what both answer, `chosen` and `rejected` how each goes on (usually one turn).
+    """
+
+    kind: ClassVar[Kind] = "preference"
+    context: tuple[Turn, ...]
+    chosen: tuple[Turn, ...]
+    rejected: tuple[Turn, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Context, the better answer, the worse one."""
+        return (*self.context, *self.chosen, *self.rejected)
+
+    @property
+    def system(self) -> str:
+        """What instructs the model."""
+        return _system(self.context)
+
+    @property
+    def prompt(self) -> str:
+        """The user's last turn before the answers."""
+        return _asked(self.context)
+
+    @property
+    def target(self) -> str | None:
+        """The better answer."""
+        return self.chosen[-1].content or self.chosen[-1].text
+
+    @property
+    def text(self) -> str:
+        """All that is said, both answers included."""
+        return _said(self.turns)
+
+    def chats(self) -> dict[str, Chat]:
+        """The two chats that are compared, by `chosen` and `rejected`."""
+        place = {name: getattr(self, name) for name in _PLACE}
+        return {
+            name: Chat(**place, turns=(*self.context, *answer), tools=self.tools)
+            for name, answer in (("chosen", self.chosen), ("rejected", self.rejected))
+        }
+
+    def content(self) -> dict[str, Any]:
+        """The content under the keys that it is written with: texts where that says it all."""
+        answers = (self.chosen, self.rejected)
+        if _is_asked(self.context) and all(map(_is_answer, answers)):
+            asked, chosen, rejected = self.context[0], self.chosen[0], self.rejected[0]
+            content: dict[str, Any] = {
+                "prompt": asked.content,
+                "chosen": chosen.content,
+                "rejected": rejected.content,
+            }
+        else:
+            content = {
+                "prompt": [turn.row() for turn in self.context],
+                "chosen": [turn.row() for turn in self.chosen],
+                "rejected": [turn.row() for turn in self.rejected],
+            }
+        return content | {"tools": list(self.tools)} if self.tools else content
+
+    def mapped(self, change: Callable[[str], str]) -> "Preference":
+        """The record with every text of its content changed."""
+        return replace(
+            self,
+            context=tuple(turn.mapped(change) for turn in self.context),
+            chosen=tuple(turn.mapped(change) for turn in self.chosen),
+            rejected=tuple(turn.mapped(change) for turn in self.rejected),
+            tools=tuple(_mapped(tool, change) for tool in self.tools),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled(Place):
+    """An example with a label: a text and its class, or a chat whose last answer was rated.
+
+    A rated answer (an unpaired preference) has a boolean `label`: whether the answer is wanted.
+    """
+
+    kind: ClassVar[Kind] = "labelled"
+    turns: tuple[Turn, ...]
+    label: str | int | float | bool
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def system(self) -> str:
+        """What instructs the model."""
+        return _system(self.turns)
+
+    @property
+    def prompt(self) -> str:
+        """The text that has the label, or the user's last turn."""
+        return self.turns[0].content if self._is_text else _asked(self.turns)
+
+    @property
+    def target(self) -> str | None:
+        """The label of a text, or the answer that was rated."""
+        if self._is_text:
+            return str(self.label)
+        last = self.turns[-1]
+        return (last.content or last.text) if last.role == "assistant" else None
+
+    @property
+    def text(self) -> str:
+        """All that is said; of a text also its label."""
+        said = _said(self.turns)
+        return f"{said}\n{self.label}" if self._is_text else said
+
+    @property
+    def _is_text(self) -> bool:
+        return self.turns[0].role == TEXT_ROLE
+
+    def content(self) -> dict[str, Any]:
+        """The content under the keys that it is written with."""
+        if self._is_text:
+            return {"text": self.turns[0].content, "label": self.label}
+        if not self.tools and _is_asked(self.turns[:1]) and _is_answer(self.turns[1:]):
+            asked, answer = self.turns
+            return {"prompt": asked.content, "completion": answer.content, "label": self.label}
+        content = {"messages": [turn.row() for turn in self.turns], "label": self.label}
+        return content | {"tools": list(self.tools)} if self.tools else content
+
+    def mapped(self, change: Callable[[str], str]) -> "Labelled":
+        """The record with every text of its content changed; a label stays."""
+        return replace(
+            self,
+            turns=tuple(turn.mapped(change) for turn in self.turns),
+            tools=tuple(_mapped(tool, change) for tool in self.tools),
+        )
+
+
+Record: TypeAlias = Chat | Text | Preference | Labelled
+"""One example, of any kind."""
+
+_PLACE = ("id", "source", "line", "group", "timestamp", "meta", "origin")
+
+
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is no record: `reason` is one of `invalid_json`, `not_utf8`, `wrong_type`,
-    `missing_field`, `too_long_line`, `truncated`; `detail` says what was found and what is
-    wanted."""
+    """A line that is no record: `reason` is one of `tasks.records.REASONS`; `detail` says what was
+    found and what is wanted."""
 
     source: str
     line: int
@@ -95,180 +383,20 @@ class BadLine:
     excerpt: str = ""
 
 
-def parse(value: Any, source: str, line: int, *, labelled: bool = True) -> Record | BadLine:
-    """Turn one decoded line into a record, or say why it is none."""
-    try:
-        # A row nests the value's parts one deeper, under `meta`.
-        orjson.dumps([value])
-    except TypeError as error:
-        return BadLine(source, line, "wrong_type", f"cannot be written as JSON: {error}")
-    return from_json(value, source, line, labelled)
-
-
-def from_json(value: Any, source: str, line: int, labelled: bool) -> Record | BadLine:
-    """`parse` of what JSON was decoded to and can be written as."""
-    if type(value) is not dict and not isinstance(value, Mapping):
-        found = type(value).__name__
-        return BadLine(
-            source, line, "wrong_type", f"expected an object, found {found}", excerpt(value)
-        )
-    try:
-        content, used = _content(value, labelled)
-        return _record(value, content, used, source, line)
-    except _Bad as bad:
-        return BadLine(source, line, bad.reason, bad.detail, excerpt(value))
-
-
-class _Bad(Exception):
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail[:500]
-
-
-def _content(value: Mapping[str, Any], labelled: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The content, and the keys that it was made of."""
-    get = value.get
-    if get("messages") is not None:
-        return {"messages": _chat(value["messages"], labelled)}, ("messages",)
-    if get("conversations") is not None:
-        turns = _from_sharegpt(value["conversations"])
-        return {"messages": _chat(turns, labelled)}, ("conversations",)
-    if get("prompt") is not None:
-        if get("chosen") is not None and get("rejected") is not None:
-            names = ("prompt", "chosen", "rejected")
-            return {name: _string(value, name) for name in names}, names
-        used = ("prompt", "completion")
-        asked, answer = value["prompt"], get("completion")
-        if type(asked) is str and type(answer) is str:
-            return {"messages": [_turn("user", asked), _turn("assistant", answer)]}, used
-        if answer is not None or not labelled:
-            turns = _turns(value, "prompt", "user")
-            if answer is not None:
-                turns += _turns(value, "completion", "assistant")
-            return {"messages": _chat(turns, labelled)}, used
-    if get("instruction") is not None and (get("output") is not None or not labelled):
-        asked = _string(value, "instruction")
-        if get("input"):
-            asked = f"{asked}\n\n{_string(value, 'input')}"
-        turns = [_turn("user", asked)]
-        if get("output") is not None:
-            turns.append(_turn("assistant", _string(value, "output")))
-        return {"messages": turns}, ("instruction", "input", "output")
-    if get("text") is not None:
-        return {"text": _string(value, "text")}, ("text",)
-    raise _Bad(
-        "missing_field",
-        "expected messages; prompt and completion; instruction and output; conversations; text; "
-        f"or prompt, chosen and rejected; found {', '.join(map(str, value)) or 'nothing'}",
-    )
-
-
-def _string(value: Mapping[str, Any], name: str) -> str:
-    if not isinstance(value[name], str):
-        raise _Bad("wrong_type", f"{name}: expected text, found {type(value[name]).__name__}")
-    return value[name]
-
-
-def _turns(value: Mapping[str, Any], name: str, role: str) -> list[dict[str, Any]]:
-    if isinstance(value[name], list):
-        return value[name]
-    return [_turn(role, _string(value, name))]
-
-
-def _turn(role: str, content: Any) -> dict[str, Any]:
-    return {"role": role, "content": content}
-
-
-def _from_sharegpt(turns: Any) -> list[dict[str, Any]]:
-    if not isinstance(turns, list):
-        raise _Bad("wrong_type", f"conversations: expected a list, found {type(turns).__name__}")
-    messages = []
-    for number, turn in enumerate(turns):
-        if not isinstance(turn, Mapping) or "from" not in turn or "value" not in turn:
-            raise _Bad("missing_field", f"conversations[{number}]: expected from and value")
-        role = _SHAREGPT_ROLES.get(str(turn["from"]).lower())
-        if role is None:
-            raise _Bad("wrong_type", f"conversations[{number}].from: unknown role {turn['from']!r}")
-        messages.append(_turn(role, turn["value"]))
-    return messages
-
-
-def _chat(messages: Any, labelled: bool) -> list[dict[str, Any]]:
-    if not isinstance(messages, list) or not messages:
-        raise _Bad("wrong_type", "messages: expected a list with at least one turn")
-    chat = []
-    answered = not labelled
-    for number, message in enumerate(messages):
-        # An exact dict is told from other mappings much faster.
-        known = type(message) is dict or isinstance(message, Mapping)
-        if not known or "role" not in message or "content" not in message:
-            raise _Bad("missing_field", f"messages[{number}]: expected role and content")
-        role = message["role"]
-        if not isinstance(role, str) or role not in _ROLES:
-            raise _Bad("wrong_type", f"messages[{number}].role: unknown role {role!r}")
-        answered = answered or role == "assistant"
-        chat.append({**message, "content": _message_text(message, number)})
-    if not answered:
-        raise _Bad("missing_field", "messages: no turn of the assistant to learn from")
-    return chat
-
-
-def _message_text(message: Mapping[str, Any], number: int) -> str:
-    content = message["content"]
-    if content is None and message.get("tool_calls"):
-        return ""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list) and all(
-        isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in content
-    ):
-        return "".join(part["text"] for part in content)
-    found = type(content).__name__
-    raise _Bad("wrong_type", f"messages[{number}].content: expected text, found {found}")
-
-
-def _record(
-    value: Mapping[str, Any],
-    content: dict[str, Any],
-    used: tuple[str, ...],
-    source: str,
-    line: int,
-) -> Record:
-    rest = {key: part for key, part in value.items() if part is not None and key not in used}
-    identity = _name(rest.pop("id", None), "id")
-    group = _name(rest.pop("group", None), "group")
-    timestamp = rest.pop("timestamp", None)
-    if isinstance(timestamp, bool) or not isinstance(timestamp, str | int | float | None):
-        raise _Bad("wrong_type", f"timestamp: expected text or a number, found {timestamp!r}")
-    meta = rest.pop("meta", None)
-    origin = None
-    if isinstance(meta, Mapping):
-        # Curation itself writes `meta`, `source` and `line`: keep the first place of origin.
-        if isinstance(rest.get("source"), str) and _is_line(rest.get("line")):
-            origin = (rest.pop("source"), rest.pop("line"))
-        rest = {**meta, **rest}
-    elif meta is not None:
-        rest["meta"] = meta
-    if identity is None:
-        identity = content_id(content)
-    return Record(identity, content, source, line, group, timestamp, rest, origin)
-
-
-def _name(value: Any, key: str) -> str | None:
-    if value is None or type(value) is str:
-        return value
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _Bad("wrong_type", f"{key}: expected text or a whole number, found {value!r}")
-    return str(value)
-
-
 def content_id(content: Mapping[str, Any]) -> str:
     """The id of a record that came without one: equal contents, equal id, in any file order.
 
     BLAKE2b of the content as JSON in ASCII with sorted keys, as Python's `json` writes it.
     """
     return hashlib.blake2b(_canonical(content), digest_size=8).hexdigest()
+
+
+def excerpt(value: Any) -> str:
+    """The value's first 200 characters, as JSON in ASCII."""
+    return json.dumps(value, ensure_ascii=True, default=str)[:200]
+
+
+_TURN = {"role", "content"}
 
 
 def _canonical(content: Mapping[str, Any]) -> bytes:
@@ -291,10 +419,42 @@ def _quoted(text: str) -> str:
     return encode_basestring_ascii(text)
 
 
-def excerpt(value: Any) -> str:
-    """The value's first 200 characters, as JSON in ASCII."""
-    return json.dumps(value, ensure_ascii=True, default=str)[:200]
+def _said(turns: Sequence[Turn]) -> str:
+    return "\n".join(turn.text for turn in turns)
 
 
-def _is_line(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _system(turns: Sequence[Turn]) -> str:
+    return "\n".join(turn.content for turn in turns if turn.role in INSTRUCTING)
+
+
+def _asked(turns: Sequence[Turn]) -> str:
+    return next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
+
+
+def _is_asked(turns: Sequence[Turn]) -> bool:
+    return len(turns) == 1 and turns[0].role == "user" and turns[0].plain
+
+
+def _is_answer(turns: Sequence[Turn]) -> bool:
+    return len(turns) == 1 and turns[0].role == "assistant" and turns[0].plain
+
+
+def _texts(value: Any) -> list[str]:
+    """Keys and values inside `value` as texts, in order."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for name, part in value.items() for text in (str(name), *_texts(part))]
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in _texts(part)]
+    return [] if value is None else [json.dumps(value)]
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {name: _mapped(part, change) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mapped(part, change) for part in value]
+    return value

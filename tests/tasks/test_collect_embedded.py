@@ -221,7 +221,7 @@ def test_equal_summaries_and_packages_have_an_upper_bound(
     )
     collect_embedded(small.model_copy(update={"collect": collect}), tmp_path / "data")
     rows = records.load([tmp_path / "data" / "benchmarks" / "heldout.jsonl"])
-    assert sum(row.completion == "Fit the model now." for row in rows) == 3
+    assert sum(row.target == "Fit the model now." for row in rows) == 3
     assert len(rows) == 103
     less = small.model_copy(update={"collect": collect.model_copy(update={"max_per_package": 50})})
     collect_embedded(less, tmp_path / "data")

@@ -130,7 +130,7 @@ def test_hub_data_becomes_jsonl(
     folder = collect_files(["hub:./set"], tmp_path / "data", "train")
     assert [path.name for path in folder.iterdir()] == ["set-train.jsonl"]
     assert [row.id for row in records.load([folder])] == ["r0", "r1", "r2", "r3", "r4"]
-    assert records.load([folder])[0].completion == "Schön, danke."
+    assert records.load([folder])[0].target == "Schön, danke."
 
     collect_files(["hub:./set"], tmp_path / "data", "train", add=True, split="test")
     assert sorted(path.name for path in folder.iterdir()) == ["set-test.jsonl", "set-train.jsonl"]

@@ -57,7 +57,9 @@ def chat(*roles: str) -> Record:
     """A chat with these roles, one letter each."""
     names = {one[0]: one for one in ("system", "developer", "user", "assistant", "tool")}
     turns = [{"role": names[role], "content": f"turn {n}"} for n, role in enumerate(roles)]
-    return Record("r", {"messages": turns}, "a.jsonl", 1)
+    read = parse({"id": "r", "messages": turns}, "a.jsonl", 1, labelled=False)
+    assert isinstance(read, Record)
+    return read
 
 
 def asked(lengths: Lengths | None = None, **settings: Any) -> list[quality.Filter]:

@@ -125,7 +125,7 @@ def test_page_and_card_tell_the_figures_of_the_report(
     bench = write_lines("bench.jsonl", pair(5), "{", pair(999))
     report, html, card = run([write_lines("a.jsonl", *lines)], [bench])
     assert report["in"] == sum(report["kept"].values()) + sum(report["dropped"].values()) == 67
-    assert report["kinds"] == {"chat": 60, "text": 1, "preference": 1}
+    assert report["kinds"] == {"chat": 60, "text": 1, "preference": 1, "labelled": 0}
     assert report["personal_data"] == {"email": {"records": 1, "places": 1}}
     assert report["duplicates"] == {"share": round(1 / 67, 4)}
     assert report["labels"] == {

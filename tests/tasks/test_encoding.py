@@ -39,7 +39,7 @@ def test_a_chat_is_the_template_and_its_answers_are_learned(tokenizer):
     example = encode(chat("Hi", "Hello.", "Bye", "See you."), tokenizer)
     text = tokenizer.decode(example.input_ids)
     assert text == tokenizer.apply_chat_template(
-        chat("Hi", "Hello.", "Bye", "See you.").content["messages"], tokenize=False
+        chat("Hi", "Hello.", "Bye", "See you.").content()["messages"], tokenize=False
     )
     assert said(tokenizer, example) == "Hello.<|im_end|>See you.<|im_end|>"
     assert example.targets == sum(example.learned)
@@ -112,7 +112,7 @@ def test_the_source_is_where_the_record_was_read_first(tokenizer):
 
 
 def test_a_preference_pair_is_refused_with_its_place(tokenizer):
-    with pytest.raises(BadInput, match=r"a\.jsonl:3: a preference pair"):
+    with pytest.raises(BadInput, match=r"a\.jsonl:3: a preference record"):
         encode(record(prompt="a", chosen="b", rejected="c"), tokenizer)
 
 

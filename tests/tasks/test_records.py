@@ -20,13 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from tasks import files, records
 from tasks.errors import BadInput
-from tasks.records import BadLine, Chunk, Record, formats, reading
+from tasks.records import BadLine, Chunk, Record, formats, json_text, reading
 
 ASKED = [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Answer"}]
 ROWS = [{"prompt": f"Ask {n}", "completion": f"Answer {n}", "topic": "é"} for n in range(5)]
@@ -49,7 +49,7 @@ def refused(value: object, **options: bool) -> BadLine:
 def contents(path: Path) -> list[object]:
     items = list(records.read(path))
     assert all(isinstance(item, Record) for item in items), items
-    return [(item.content, item.meta, item.line) for item in items]
+    return [(item.content(), item.meta, item.line) for item in items]
 
 
 # Shapes
@@ -70,8 +70,8 @@ def contents(path: Path) -> list[object]:
 )
 def test_every_chat_format_becomes_the_same_chat(value: dict) -> None:
     record = parsed(value)
-    assert record.content == {"messages": ASKED}
-    assert (record.prompt, record.completion, record.text) == ("Ask", "Answer", "Ask\nAnswer")
+    assert record.content() == {"messages": ASKED}
+    assert (record.prompt, record.target, record.text) == ("Ask", "Answer", "Ask\nAnswer")
     assert record.id == parsed({"messages": ASKED}).id
 
 
@@ -82,21 +82,21 @@ def test_an_instruction_with_input_asks_both() -> None:
 
 def test_a_text_is_its_own_prompt_and_has_no_answer() -> None:
     record = parsed({"text": "Once"})
-    assert (record.content, record.prompt, record.completion) == ({"text": "Once"}, "Once", None)
+    assert (record.content(), record.prompt, record.target) == ({"text": "Once"}, "Once", None)
 
 
 def test_a_preference_answers_with_the_chosen_text() -> None:
     value = {"prompt": "Ask", "chosen": "Good", "rejected": "Bad"}
     record = parsed(value)
-    assert record.content == value
-    assert (record.prompt, record.completion, record.text) == ("Ask", "Good", "Ask\nGood\nBad")
+    assert record.content() == value
+    assert (record.prompt, record.target, record.text) == ("Ask", "Good", "Ask\nGood\nBad")
 
 
 def test_prompt_and_completion_are_the_last_turns() -> None:
     turns = [{"role": "system", "content": "Be"}, *ASKED, *[t | {"content": "2"} for t in ASKED]]
     record = parsed({"messages": turns})
-    assert (record.prompt, record.completion) == ("2", "2")
-    assert parsed({"messages": turns[:-1]}).completion is None
+    assert (record.prompt, record.target) == ("2", "2")
+    assert parsed({"messages": turns[:-1]}).target is None
 
 
 @pytest.mark.parametrize(
@@ -108,21 +108,22 @@ def test_prompt_and_completion_are_the_last_turns() -> None:
         ({}, "missing_field", "found nothing"),
         ({"prompt": "Ask"}, "missing_field", "prompt"),
         ({"text": None, "topic": "a"}, "missing_field", "text, topic"),
-        ({"text": 5}, "wrong_type", "text: expected text, found int"),
-        ({"prompt": "a", "completion": 1}, "wrong_type", "completion"),
+        ({"text": ["a"]}, "wrong_type", "text: expected text, found list"),
+        ({"prompt": "a", "completion": True}, "wrong_type", "completion"),
         ({"prompt": "a", "chosen": "b", "rejected": []}, "wrong_type", "rejected"),
+        ({"prompt": "a", "chosen": "b", "rejected": True}, "wrong_type", "rejected"),
         ({"messages": []}, "wrong_type", "at least one turn"),
         ({"messages": "hello"}, "wrong_type", "a list"),
         ({"messages": ["hello"]}, "missing_field", "messages[0]"),
         ({"messages": [{"role": "user"}]}, "missing_field", "messages[0]"),
         ({"messages": [{"role": "cat", "content": "a"}]}, "wrong_type", "'cat'"),
         ({"messages": [{"role": [], "content": "a"}]}, "wrong_type", "unknown role []"),
-        ({"messages": [{"role": "assistant", "content": None}]}, "wrong_type", "NoneType"),
+        ({"messages": [{"role": "assistant", "content": None}]}, "wrong_type", "nothing"),
         ({"messages": ASKED[:1]}, "missing_field", "assistant"),
         ({"conversations": [{"from": "human"}]}, "missing_field", "conversations[0]"),
         ({"conversations": [{"from": {}, "value": "a"}]}, "wrong_type", "conversations[0].from"),
         ({"conversations": {"from": "gpt"}}, "wrong_type", "conversations"),
-        ({"text": "a", "id": 1.5}, "wrong_type", "id"),
+        ({"text": "a", "id": 1e23}, "wrong_type", "id"),
         ({"text": "a", "id": True}, "wrong_type", "id"),
         ({"text": "a", "group": ["x"]}, "wrong_type", "group"),
         ({"text": "a", "timestamp": {}}, "wrong_type", "timestamp"),
@@ -142,7 +143,7 @@ def test_a_complaint_stays_short_whatever_the_line() -> None:
 
 
 def test_traffic_needs_no_answer() -> None:
-    assert parsed({"prompt": "Ask"}, labelled=False).completion is None
+    assert parsed({"prompt": "Ask"}, labelled=False).target is None
     assert parsed({"messages": ASKED[:1]}, labelled=False).prompt == "Ask"
     assert parsed({"instruction": "Ask"}, labelled=False).prompt == "Ask"
 
@@ -252,12 +253,10 @@ def test_bom_crlf_and_blank_lines_are_no_trouble(tmp_path: Path) -> None:
     [
         (b"{", "invalid_json"),
         (b'{"text": "a"} {"text": "b"}', "invalid_json"),
-        (b'{"text": "a", "x": NaN}', "invalid_json"),
-        (b'{"text": "a", "x": 1e999}', "invalid_json"),
         (b'{"text": "\\ud800"}', "not_utf8"),
         (b'{"text": "\\udc00 \\ud800\\u0041"}', "not_utf8"),
         (b'{"text": "\xed\xa0\x80"}', "not_utf8"),
-        (b'{"text": "a", "x": -Infinity}', "invalid_json"),
+        (b'{"text": NaN}', "missing_field"),
         (b'{"text": "a\x00b"}', "invalid_json"),
         (b"\x00" * 50, "invalid_json"),
         (b'{"text": "\xff"}', "not_utf8"),
@@ -307,7 +306,7 @@ def test_huge_integers_and_duplicate_keys_mean_the_same_in_lines_and_arrays(tmp_
         assert contents(path) == [({"text": "b"}, meta, 1)]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
 def test_lines_of_another_encoding_are_all_named(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes('{"text": "a"}\n{"text": "ü"}\n'.encode(encoding))
@@ -333,12 +332,14 @@ def test_parquet_rows_are_what_their_json_would_be(tmp_path: Path) -> None:
             "raw": None,
         },
         {"text": "b", "timestamp": None, "score": 0.5, "raw": b"\xff"},
+        {"text": "c", "timestamp": None, "score": float("inf"), "raw": b"bytes"},
     ]
     pq.write_table(pa.Table.from_pylist(rows), path)
-    first, second = records.read(path)
-    assert isinstance(first, Record)
+    first, second, third = records.read(path)
+    assert isinstance(first, Record) and isinstance(second, Record) and isinstance(third, Record)
     assert (first.timestamp, first.meta) == ("2024-05-01T00:00:00", {})
-    assert isinstance(second, BadLine) and (second.line, second.reason) == (2, "wrong_type")
+    assert second.meta == {"score": 0.5, "raw": {"base64": "/w=="}}
+    assert third.meta == {"raw": "bytes"}
 
 
 def _parquet_with_bad_text(path: Path) -> None:
@@ -360,9 +361,12 @@ LINES = b"".join(b'{"text": "%032x"}\n' % (n * 0x9E3779B97F4A7C15**2) for n in r
         ("a.csv", b"text\n", "holds no record"),
         ("a.jsonl.gz", b"", "holds no record"),
         ("a.json", b"[{]", "the file ends before the array does"),
-        ("a.json", "\ufeff[]".encode("utf-16"), "UTF-8"),
-        ("a.json", b'{"text": "a"}', "expected a JSON array"),
-        ("a.json", b'{"text": "a"}\n{"text": "b"}', ".jsonl"),
+        ("a.json", "\ufeff[]".encode("utf-16"), "holds no record"),
+        ("a.json", b'"text"', "expected a JSON array"),
+        ("a.json", "[1]".encode("utf-16")[:-1], "UTF-16"),
+        ("a.xlsx", b"PK", "save it as CSV"),
+        ("a.arrow", b"no", "not a readable Arrow file"),
+        ("a.csv", b"prompt;completion;prompt\na;b;c\n", "two columns are named 'prompt'"),
         ("a.parquet", b"PAR1 no", "Parquet"),
         ("a.parquet.gz", b"", "decompress"),
         ("a.csv", b"text\xff\na\n", "a.csv:1: not UTF-8"),
@@ -437,7 +441,7 @@ def test_an_input_without_files_is_refused(tmp_path: Path, spec: str) -> None:
 
 
 def test_load_takes_no_bad_line(write_lines: Callable[..., Path]) -> None:
-    path = write_lines("a.jsonl", {"text": "a"}, {"text": 5})
+    path = write_lines("a.jsonl", {"text": "a"}, {"text": [5]})
     with pytest.raises(BadInput, match=r"a\.jsonl:2: wrong_type.*perpetune curate"):
         records.load([path])
     assert [r.text for r in records.load([write_lines("b.jsonl", {"text": "b"})])] == ["b"]
@@ -448,7 +452,10 @@ def test_load_takes_no_bad_line(write_lines: Callable[..., Path]) -> None:
 
 def _decoded(path: Path) -> list[object]:
     """What the file's rows are decoded to, with `BadLine`s by their reason."""
-    found = formats.rows(path, 1, 0, -1, 2**20)
+    if path.suffix == ".jsonl":
+        found = json_text.json_lines(path, 1, 0, -1, 2**20)
+    else:
+        found = formats.rows(path, 1, 0, -1, 2**20)
     return [value.reason if isinstance(value, BadLine) else value for _, value in found]
 
 
@@ -468,7 +475,7 @@ ELEMENTS = st.one_of(
 def test_an_array_gives_what_its_elements_give_as_lines(
     elements: list[str], space: str, block: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(formats, "BLOCK", block):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(json_text, "BLOCK", block):
         array, lines = Path(folder) / "a.json", Path(folder) / "a.jsonl"
         joined = f"{space},{space}".join(elements)
         array.write_text(f"{space}[{space}{joined}{space}]{space}", "utf-8", "surrogatepass")
@@ -478,7 +485,7 @@ def test_an_array_gives_what_its_elements_give_as_lines(
 
 def test_a_bad_element_is_named_and_its_neighbours_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_bytes(b'[{"text": "a"}, {"x": NaN}, {"text": "\xff"}, {"a": 1]}, , {"text": "b"},]')
+    path.write_bytes(b'[{"text": "a"}, {"x": NAN}, {"text": "\xff"}, {"a": 1]}, , {"text": "b"},]')
     reasons = [None, "invalid_json", "not_utf8", "invalid_json", "invalid_json", None]
     items = list(records.read(path))
     assert [getattr(item, "reason", None) for item in items] == [*reasons, "invalid_json"]
@@ -651,6 +658,7 @@ def outcome(items: Iterable[Record | BadLine]) -> object:
     limit=st.sampled_from([3, 14, 100]),
 )
 def test_chunks_in_order_are_the_file(data: bytes, target: int, block: int, limit: int) -> None:
+    assume(not data.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"\xfe\xff")))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.jsonl"
         path.write_bytes(data)
@@ -690,6 +698,7 @@ def test_parquet_chunks_are_runs_of_row_groups(tmp_path: Path, target: int) -> N
 
 def test_other_formats_are_one_chunk(tmp_path: Path) -> None:
     for name in ("a.json", "a.csv", "a.jsonl.gz", "a.jsonl.zst"):
+        (tmp_path / name).write_bytes(b"[]")
         assert records.chunks(tmp_path / name) == [Chunk(str(tmp_path / name), 1, 0, -1)]
     (tmp_path / "empty.jsonl").touch()
     assert records.chunks(tmp_path / "empty.jsonl") == []
@@ -782,11 +791,11 @@ def test_an_address_without_a_file_is_refused_by_name(url: str, says: str) -> No
 def test_an_id_is_the_hash_of_the_content_as_sorted_json(value: dict) -> None:
     item = records.parse({**value, "id": None}, "file.jsonl", 7, labelled=False)
     if isinstance(item, Record):
-        text = json.dumps(item.content, sort_keys=True)
+        text = json.dumps(item.content(), sort_keys=True)
         assert item.id == hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def test_an_id_stays_what_it_was() -> None:
     value = {"prompt": 'Ask \x7f \\ " \x1b', "completion": "é 😀\n"}
-    assert records.content_id(parsed(value).content) == "61f3f8261d1785bc"
+    assert records.content_id(parsed(value).content()) == "61f3f8261d1785bc"
     assert records.content_id({"text": "a"}) == "8b5cb36823fb6c59"
