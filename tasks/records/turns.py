@@ -107,15 +107,15 @@ def read_turn(message: Any, key: str) -> Turn:
         calls, content = _calls_in_text(content, key), ""
     if calls and role != "assistant":
         raise NoRecord("wrong_type", f"{key}.tool_calls: a turn of the {role} calls no tool")
-    name, answers = message.get("name"), message.get("tool_call_id")
-    extra = {name: part for name, part in message.items() if name not in _READ and part is not None}
+    speaker, answers = message.get("name"), message.get("tool_call_id")
+    extra = {key: part for key, part in message.items() if key not in _READ and part is not None}
     return Turn(
         role,
         content,
         reasoning or _reasoning(message, key),
         calls,
         _learn(message, role, key),
-        None if name is None or name == "" else str(name),
+        None if speaker is None or speaker == "" else str(speaker),
         None if answers is None or answers == "" else str(answers),
         extra,
     )
