@@ -1,11 +1,10 @@
 """Curate: the way of all records, from files to files."""
 
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from tasks import tokens
-from tasks.curate import engine
+from tasks.curate import engine, outputs
 from tasks.curate.assembly import assemble
 from tasks.curate.contamination import Guard
 from tasks.curate.decisions import decide
@@ -62,17 +61,19 @@ def curate(
         The content of `report.json`.
 
     Raises:
-        BadInput: an input or a benchmark is missing, empty or unreadable; nothing is left to keep;
-            or all that is left is one group, so that there is no validation set.
+        BadInput: an input or a benchmark is missing, empty or unreadable; a file would be
+            overwritten that curation did not write; nothing is left to keep; or all that is left
+            is one group, so that there is no validation set.
         PerpetuneError: `out` cannot be written, or another curation is writing it.
     """
     began = time.perf_counter()
     if not inputs:
         raise BadInput("curate: no input; name files in curate.inputs or on the command line")
-    benchmarks = read_benchmarks(against, settings.curate)
-    tasks = _tasks(inputs, settings.curate.replay)
+    guarded = tuple(map(str, outputs.to_read(against, out)))
+    benchmarks = read_benchmarks(guarded, settings.curate)
+    tasks = _tasks(outputs.to_read(inputs, out), outputs.to_read(settings.curate.replay, out))
     with _building(out) as building:
-        plan = Plan(settings.curate, tokens.locate(settings).absolute(), tuple(against), building)
+        plan = Plan(settings.curate, tokens.locate(settings).absolute(), guarded, building)
         parts = _sift(tasks, plan, on, workers)
         decided = decide(parts, Guard(benchmarks, settings.curate), settings.curate)
         assembled = assemble(parts, decided, building)
@@ -91,14 +92,11 @@ def curate(
         )
         for sentence in report["advice"]:
             log.warning("%s", sentence)
-        (out / "report.json").unlink(missing_ok=True)
-        done = [path for path in building.iterdir() if path.is_file()]
-        for path in sorted(done, key=lambda path: path.name == "report.json"):
-            path.replace(out / path.name)
+        outputs.publish(building, out, report)
     return report
 
 
-def _tasks(inputs: Sequence[str], replay: Sequence[str]) -> list[Task]:
+def _tasks(inputs: Sequence[Path], replay: Sequence[Path]) -> list[Task]:
     """The chunks of all inputs in the order of their files' names, whatever they are for."""
     chunks = [(chunk, False) for chunk in input_chunks(inputs)]
     chunks += [(chunk, True) for chunk in (input_chunks(replay) if replay else [])]
@@ -151,16 +149,20 @@ def _building(out: Path) -> Iterator[Path]:
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / ".curating.lock", timeout=0):
-            shutil.rmtree(building, ignore_errors=True)  # of a run that was killed
-            building.mkdir()
+            outputs.check(out, building)
+            outputs.forget(building)  # what a run that was killed has left
+            building.mkdir(exist_ok=True)
             try:
                 yield building
             finally:
-                shutil.rmtree(building, ignore_errors=True)
+                outputs.forget(building)
+                with suppress(OSError):
+                    building.rmdir()  # a journal stays
                 (out / ".curating.lock").unlink(missing_ok=True)
                 if new and not any(out.iterdir()):
                     out.rmdir()
     except Timeout:
         raise PerpetuneError(f"{out}: another curation is writing this folder") from None
     except OSError as error:
-        raise PerpetuneError(f"{out}: cannot be written: {error}") from error
+        where = error.filename or out
+        raise PerpetuneError(f"{where}: {error.strerror or error}; curation ended") from error

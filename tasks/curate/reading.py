@@ -1,7 +1,7 @@
 """Read: inputs are cut into chunks for the workers, benchmarks are read whole."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,14 +25,13 @@ class Benchmark:
     unreadable: int
 
 
-def input_chunks(specs: Iterable[str]) -> list[Chunk]:
-    """The chunks of all files behind `specs`, in the order of the files' names.
+def input_chunks(paths: Sequence[Path]) -> list[Chunk]:
+    """The chunks of all these files, in order.
 
     Raises:
         BadInput: an input is missing, or all of them are empty.
     """
     found: list[Chunk] = []
-    paths = _files(specs)
     for path in paths:
         of_file = records.chunks(path)
         if not of_file:
@@ -52,7 +51,7 @@ def read_benchmarks(specs: Sequence[str], settings: Curate) -> list[Benchmark]:
         BadInput: a benchmark is missing or empty, or none of its lines is a record.
     """
     benchmarks = []
-    for path in _files(specs):
+    for path in sorted(records.expand(specs), key=str):
         good: list[Record] = []
         bad: list[BadLine] = []
         for item in records.read(path, labelled=False, max_line_bytes=settings.max_line_bytes):
@@ -76,7 +75,3 @@ def no_record(first: BadLine, count: int) -> str:
         f"{first.source}:{first.line}: {first.reason}: {first.detail}; none of the file's {count} "
         "lines is a record: mend the file or take it out"
     )
-
-
-def _files(specs: Iterable[str]) -> list[Path]:
-    return sorted(records.expand(specs), key=str)

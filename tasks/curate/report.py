@@ -45,7 +45,7 @@ def write_report(
     engine: Engine,
     seconds: float,
 ) -> dict[str, Any]:
-    """Write `report.html`, `data_card.md` and `report.json` into `out`; returns the last's content.
+    """Write `report.html` and `data_card.md` into `out`; returns what `report.json` is to hold.
 
     In it `in` is the sum of all `kept` and all `dropped`.
     """
@@ -61,7 +61,6 @@ def write_report(
         "records_per_second": round(report["in"] / max(seconds, 1e-9), 1),
         "engine": engine,
     }
-    files.write_json(out / "report.json", report)
     return report
 
 

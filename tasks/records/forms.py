@@ -118,7 +118,7 @@ class _Line:
         return next((name for name in names if self.value.get(name) is not None), None)
 
     def text(self, name: str) -> str:
-        """Text under a key; a number is what it is written as.
+        """Text under a key; a number beside a prompt is what it is written as.
 
         Raises:
             NoRecord: it is something else.
@@ -126,7 +126,8 @@ class _Line:
         value = self.take(name)
         if isinstance(value, str):
             return value
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and name in (*_BESIDE, *_ANSWERS):
             return str(value)
         raise NoRecord("wrong_type", f"{name}: expected text, found {type(value).__name__}")
 

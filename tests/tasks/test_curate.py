@@ -240,7 +240,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(
 ) -> None:
     source = str(write_lines("a.jsonl", pair(1), pair(2)))
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(PerpetuneError, match="out: cannot be written"):
+    with pytest.raises(PerpetuneError, match="out: File exists"):
         curate([source], [], tmp_path / "out", settings)
 
 

@@ -108,7 +108,8 @@ def test_prompt_and_completion_are_the_last_turns() -> None:
         ({}, "missing_field", "found nothing"),
         ({"prompt": "Ask"}, "missing_field", "prompt"),
         ({"text": None, "topic": "a"}, "missing_field", "text, topic"),
-        ({"text": ["a"]}, "wrong_type", "text: expected text, found list"),
+        ({"text": 5}, "wrong_type", "text: expected text, found int"),
+        ({"prompt": 5, "completion": "a"}, "wrong_type", "prompt"),
         ({"prompt": "a", "completion": True}, "wrong_type", "completion"),
         ({"prompt": "a", "chosen": "b", "rejected": []}, "wrong_type", "rejected"),
         ({"prompt": "a", "chosen": "b", "rejected": True}, "wrong_type", "rejected"),
@@ -441,7 +442,7 @@ def test_an_input_without_files_is_refused(tmp_path: Path, spec: str) -> None:
 
 
 def test_load_takes_no_bad_line(write_lines: Callable[..., Path]) -> None:
-    path = write_lines("a.jsonl", {"text": "a"}, {"text": [5]})
+    path = write_lines("a.jsonl", {"text": "a"}, {"text": 5})
     with pytest.raises(BadInput, match=r"a\.jsonl:2: wrong_type.*perpetune curate"):
         records.load([path])
     assert [r.text for r in records.load([write_lines("b.jsonl", {"text": "b"})])] == ["b"]
