@@ -87,8 +87,8 @@ def command(name: str) -> Callable[[Callable[..., Outcome]], click.Command]:
                 # Ended politely, so that Prefect's temporary server ends, too.
                 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
                 settings = load_settings(Path(params), overrides)
-                environment.prepare(settings)
                 environment.log_to_stderr()
+                environment.prepare(settings)
                 outcome = function(Context(settings, params, list(overrides)), **arguments)
             except PerpetuneError as error:
                 _fail(str(error), error.exit_code, as_json)
@@ -297,9 +297,11 @@ def run(context: Context, auto_approve: bool, reason: str) -> Outcome:
 @command("status")
 def status(context: Context) -> Outcome:
     """Champion, challenger, previous, and what waits for a decision."""
+    from flows.running import platform_state
     from tasks.registry import Registry
 
-    return Outcome(Registry(context.settings).status(), terminal.show_status)
+    value = Registry(context.settings).status()
+    return Outcome(value | {"platform": platform_state(context.settings)}, terminal.show_status)
 
 
 def _decide(context: Context, action: str, *arguments: Any) -> Outcome:
@@ -379,7 +381,7 @@ def down(context: Context) -> Outcome:
     """Stop the local platform; its state stays."""
     from flows.platform import down as run
 
-    return Outcome(run(context.settings))
+    return Outcome(run(context.settings), terminal.show_stopped)
 
 
 if __name__ == "__main__":

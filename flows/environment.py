@@ -1,16 +1,18 @@
 """What has to stand in the environment before Prefect and MLflow are imported."""
 
 import contextlib
-import json
 import logging
 import os
 import sys
 import warnings
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
+from flows.credential import new_credential, read_credential
+from flows.running import running_platform
 from tasks.errors import PerpetuneError
 from tasks.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def prepare(settings: Settings) -> None:
@@ -21,7 +23,10 @@ def prepare(settings: Settings) -> None:
     state = settings.project.state_dir.resolve()
     values = {
         "PREFECT_HOME": str(state / "prefect"),
+        # Neither Prefect, its pages nor MLflow report to their makers.
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "DO_NOT_TRACK": "true",
         # The first start migrates a database: on a busy laptop longer than the default's 20 s.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,flows",
@@ -30,6 +35,8 @@ def prepare(settings: Settings) -> None:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
+        # A temporary server has no pages: no origin is one of its own.
+        **protection("http://none.invalid"),
     }
     if not sys.stderr.isatty():
         # Bars are for people who watch; transformers heeds the second.
@@ -39,26 +46,41 @@ def prepare(settings: Settings) -> None:
         (state / "prefect").mkdir(parents=True, exist_ok=True)
     platform = running_platform(settings)
     if platform:
-        values["PREFECT_API_URL"] = platform["prefect_api_url"]
-        values["MLFLOW_TRACKING_URI"] = platform["mlflow_url"]
+        values["PREFECT_API_URL"] = platform.prefect_api_url
+        values["MLFLOW_TRACKING_URI"] = platform.mlflow_url
     for name, value in values.items():
         os.environ.setdefault(name, value)
+    if not has_server():
+        # Prefect starts a server for the time of a flow. It is for this process alone.
+        own = os.environ.setdefault("PREFECT_SERVER_API_AUTH_STRING", new_credential())
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", own)
+    elif platform and os.environ["PREFECT_API_URL"] == platform.prefect_api_url:
+        # No other server than that of the platform is ever sent its credential.
+        credential = read_credential(settings)
+        if credential:
+            os.environ.setdefault("PREFECT_API_AUTH_STRING", credential)
+        else:
+            log.warning(
+                "the platform's credential is gone or not yours to read: "
+                "`perpetune down` and `perpetune up` make a new one"
+            )
 
 
-def running_platform(settings: Settings) -> dict[str, Any] | None:
-    """What `perpetune up` wrote down, if its servers are still alive."""
-    try:
-        platform = json.loads(platform_file(settings).read_bytes())
-        for process in platform["processes"].values():
-            os.kill(process["pid"], 0)
-    except (OSError, ValueError):
-        return None
-    return platform
+def has_server() -> bool:
+    """Whether flows talk to a server that stays: the platform's, or one of the user's own."""
+    return bool(os.environ.get("PREFECT_API_URL"))
 
 
-def platform_file(settings: Settings) -> Path:
-    """Where the running platform's addresses and process ids stand."""
-    return settings.project.state_dir / "platform.json"
+def protection(*origins: str) -> dict[str, str]:
+    """Settings that close a Prefect server to web pages, except those of these origins.
+
+    A page of another origin can send requests to loopback, too: no answer is shown to it (CORS),
+    and no request that changes something is taken without a token that it cannot read (CSRF).
+    """
+    return {
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
+    }
 
 
 def log_to_stderr() -> None:

@@ -19,6 +19,8 @@ from prefect.client.schemas.filters import (
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
+from flows.environment import has_server
+
 log = logging.getLogger(__name__)
 
 _SERVER = "prefect.server.api.server:create_app"
@@ -30,7 +32,7 @@ def clear_leftovers() -> None:
     Only while the round's lock is held: then no other round is alive. On a platform it does
     nothing.
     """
-    if "PREFECT_API_URL" in os.environ:
+    if has_server():
         return
     for process in psutil.process_iter():
         try:

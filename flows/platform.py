@@ -15,13 +15,23 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from flows.environment import platform_file, running_platform
-from tasks import files
+from flows.credential import credential_file, new_credential, read_credential, write_credential
+from flows.environment import protection
+from flows.running import (
+    NAMES,
+    Platform,
+    Process,
+    describe,
+    platform_file,
+    recorded_platform,
+    write_platform,
+)
 from tasks.errors import BadInput, PerpetuneError
 from tasks.registry import Registry
 from tasks.settings import Settings
@@ -36,86 +46,209 @@ _PATIENCE = 180.0  # seconds; the first start migrates two databases
 def up(settings: Settings) -> dict[str, Any]:
     """Start the servers and the worker, deploy `prefect.yaml`, and write down where they are.
 
+    What runs already stays as it is; only what is missing is started.
+
     Returns:
-        The addresses and process ids; those of a platform that is already up, if one is.
+        The addresses, the process ids, and the file with the credential of Prefect's server.
 
     Raises:
         BadInput: a port is taken.
         PerpetuneError: a server does not answer; its log is named.
     """
-    platform = running_platform(settings)
-    if platform:
-        return platform
-    ports = {"prefect": settings.platform.prefect_port, "mlflow": settings.platform.mlflow_port}
-    for name, port in ports.items():
-        _require_free(name, port)
-    prefect_url = f"http://{HOST}:{ports['prefect']}"
-    mlflow_url = f"http://{HOST}:{ports['mlflow']}"
-    environment = _environment(prefect_url, mlflow_url)
-    state = settings.project.state_dir.resolve()
-    # MLflow's database is made here, once and whole, not by a server that may be killed meanwhile.
-    Registry(settings).history()
-    started: dict[str, subprocess.Popen[bytes]] = {}
-    try:
-        started["prefect"] = _start(
-            settings,
-            "prefect",
-            ["prefect", "server", "start", "--host", HOST, "--port", str(ports["prefect"])],
-            environment,
-        )
-        started["mlflow"] = _start(
-            settings,
-            "mlflow",
-            [
-                *("mlflow", "server", "--host", HOST, "--port", str(ports["mlflow"])),
-                *("--backend-store-uri", _mlflow_store(state)),
-                *("--default-artifact-root", str(state / "mlartifacts"), "--workers", "1"),
-            ],
-            environment,
-        )
-        _wait(f"{prefect_url}/api/health", started["prefect"], settings, "prefect")
-        _wait(f"{mlflow_url}/health", started["mlflow"], settings, "mlflow")
-        _run(
-            ["prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"],
-            environment,
-        )
-        _run(["prefect", "--no-prompt", "deploy", "--all"], environment)
-        started["worker"] = _start(
-            settings, "worker", ["prefect", "worker", "start", "--pool", POOL], environment
-        )
-    except BaseException:
-        _stop([process.pid for process in started.values()])
-        raise
-    platform = {
-        "prefect_url": prefect_url,
-        "prefect_api_url": f"{prefect_url}/api",
-        "mlflow_url": mlflow_url,
-        "processes": {
-            name: {"pid": process.pid, "log": str(_log_file(settings, name))}
-            for name, process in started.items()
-        },
-    }
-    files.write_json(platform_file(settings), platform)
-    return platform
+    recorded = recorded_platform(settings)
+    alive = recorded.alive() if recorded else {}
+    if recorded and set(alive) == set(recorded.processes):
+        return _described(settings, recorded)
+    if alive:
+        log.info("of this platform only %s still runs: starting the rest", ", ".join(alive))
+    elif platform_file(settings).exists():
+        log.info("the platform in %s runs no longer: starting anew", platform_file(settings))
+    platform = _start_missing(settings, recorded if alive else None)
+    write_platform(settings, platform)
+    return _described(settings, platform)
 
 
 def down(settings: Settings) -> dict[str, Any]:
     """Stop what `up` started; processes that are gone already are no error.
 
+    A process that has taken over a recorded id, after a restart of the machine say, is left alone.
+
     Returns:
-        `{"stopped": [names]}`.
+        `{"stopped": [names], "gone": [names]}`: ended now, and ended before.
     """
     path = platform_file(settings)
-    if not path.is_file():
-        return {"stopped": []}
-    processes = files.read_json(path)["processes"]
+    platform = recorded_platform(settings)
+    if platform is None:
+        if path.exists():
+            log.info("%s names no process that can be identified: none was ended", path)
+            path.unlink()
+        return {"stopped": [], "gone": []}
+    alive = platform.alive()
     # The worker first: it must not see its server vanish.
-    _stop([processes[name]["pid"] for name in reversed(processes)])
+    stopped = [name for name in reversed(list(platform.processes)) if name in alive]
+    for name in stopped:
+        _stop(alive[name])
+    gone = [name for name in platform.processes if name not in alive]
+    if gone:
+        log.info("no longer running: %s; nothing was done to their process ids", ", ".join(gone))
     path.unlink()
-    return {"stopped": list(processes)}
+    return {"stopped": stopped, "gone": gone}
 
 
-def _environment(prefect_url: str, mlflow_url: str) -> dict[str, str]:
+def _start_missing(settings: Settings, running: Platform | None) -> Platform:
+    """Start every process that does not run, at the addresses of those that do.
+
+    Whatever this call has started ends again when it fails.
+    """
+    prefect_url = running.prefect_url if running else _url(settings.platform.prefect_port)
+    mlflow_url = running.mlflow_url if running else _url(settings.platform.mlflow_port)
+    alive = running.alive() if running else {}
+    for name, url in (("prefect", prefect_url), ("mlflow", mlflow_url)):
+        if name not in alive:
+            _require_free(name, _port(url))
+    credential = _credential(settings, fresh=not alive)
+    # MLflow's database is made here, once and whole, not by a server that may be killed meanwhile.
+    Registry(settings).history()
+    kept = {name: running.processes[name] for name in alive} if running else {}
+    starter = _Starter(settings, _environment(prefect_url, mlflow_url, credential), kept)
+    try:
+        prefect = [_script("prefect"), "server", "start", "--host", HOST]
+        starter.start("prefect", [*prefect, "--port", str(_port(prefect_url))])
+        starter.start("mlflow", _mlflow_command(settings, mlflow_url))
+        starter.wait("prefect", f"{prefect_url}/api/health")
+        starter.wait("mlflow", f"{mlflow_url}/health")
+        starter.run("prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite")
+        starter.run("prefect", "--no-prompt", "deploy", "--all")
+        starter.start("worker", [_script("prefect"), "worker", "start", "--pool", POOL])
+        return Platform(prefect_url, mlflow_url, starter.processes())
+    except BaseException:
+        starter.stop()
+        raise
+
+
+class _Starter:
+    """Starts processes with one environment and knows which of them are its own."""
+
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], kept: Mapping[str, Process]
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._kept = kept
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, command: list[str]) -> None:
+        """Start `command` in the background with a log of its own, unless `name` runs already."""
+        if name in self._kept:
+            return
+        log.info("starting %s", name)
+        path = _log_file(self._settings, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            self._started[name] = subprocess.Popen(
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self, name: str, url: str) -> None:
+        """Wait until `url` answers.
+
+        Raises:
+            PerpetuneError: it does not, or the process has ended.
+        """
+        process = self._started.get(name)
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and (process is None or process.poll() is None):
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
+                if answer.status == 200:
+                    return
+            time.sleep(0.3)
+        raise PerpetuneError(
+            f"{name} does not answer at {url}; see {_log_file(self._settings, name)}"
+        )
+
+    def run(self, *command: str) -> None:
+        """Run a command to its end.
+
+        Raises:
+            PerpetuneError: it failed; the message holds its last lines.
+        """
+        done = subprocess.run(
+            [_script(command[0]), *command[1:]],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            said = (done.stdout + done.stderr).strip()
+            raise PerpetuneError(f"{' '.join(command)} failed:\n{said[-2000:]}")
+
+    def processes(self) -> dict[str, Process]:
+        """What identifies every process, old and new.
+
+        Raises:
+            PerpetuneError: one has ended.
+        """
+        found = dict(self._kept)
+        for name, process in self._started.items():
+            path = _log_file(self._settings, name)
+            try:
+                found[name] = describe(process.pid, path)
+            except psutil.Error:
+                raise PerpetuneError(f"{name} has ended; see {path}") from None
+        return {name: found[name] for name in NAMES}
+
+    def stop(self) -> None:
+        """End what was started here."""
+        for process in reversed(self._started.values()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                _stop(psutil.Process(process.pid))
+
+
+def _credential(settings: Settings, fresh: bool) -> str:
+    """A new credential, kept in its file; that of the processes that run where some do."""
+    if fresh:
+        credential = new_credential()
+        write_credential(settings, credential)
+        return credential
+    known = read_credential(settings)
+    if known is None:
+        raise PerpetuneError(
+            f"{credential_file(settings)} is gone or not yours to read, and a part of the platform "
+            "runs with it: `perpetune down`, then `perpetune up`"
+        )
+    return known
+
+
+def _described(settings: Settings, platform: Platform) -> dict[str, Any]:
+    return {
+        "prefect_url": platform.prefect_url,
+        "prefect_api_url": platform.prefect_api_url,
+        # Prefect's other pages show an error, not this one, to a browser that is not signed in.
+        "sign_in_url": f"{platform.prefect_url}/login",
+        "mlflow_url": platform.mlflow_url,
+        "credential": str(credential_file(settings)),
+        "processes": {
+            name: {"pid": process.pid, "log": process.log}
+            for name, process in platform.processes.items()
+        },
+    }
+
+
+def _url(port: int) -> str:
+    return f"http://{HOST}:{port}"
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def _environment(prefect_url: str, mlflow_url: str, credential: str) -> dict[str, str]:
     # On top of what `flows.environment.prepare` has set: Prefect's home, no telemetry.
     scripts = Path(sys.executable).parent
     return os.environ | {
@@ -123,10 +256,22 @@ def _environment(prefect_url: str, mlflow_url: str) -> dict[str, str]:
         "PREFECT_API_URL": f"{prefect_url}/api",
         # Without it the UI of a server on another port than 4200 still calls port 4200.
         "PREFECT_SERVER_UI_API_URL": f"{prefect_url}/api",
+        # The newer pages ask an analytics host at each load and hide the button of an approval.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "PREFECT_SERVER_API_AUTH_STRING": credential,
+        "PREFECT_API_AUTH_STRING": credential,
+        **protection(prefect_url, f"http://localhost:{_port(prefect_url)}"),
         "MLFLOW_TRACKING_URI": mlflow_url,
         # Its job workers idle at a tenth of a core each, and nothing here uses them.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
+
+
+def _mlflow_command(settings: Settings, url: str) -> list[str]:
+    state = settings.project.state_dir.resolve()
+    # -P: a folder `tasks` where the user stands is not ours.
+    module = [sys.executable, "-P", "-m", "tasks.registry.server"]
+    return [*module, str(_port(url)), _mlflow_store(state), str(state / "mlartifacts")]
 
 
 def _mlflow_store(state: Path) -> str:
@@ -137,44 +282,8 @@ def _log_file(settings: Settings, name: str) -> Path:
     return settings.project.state_dir / "logs" / f"{name}.log"
 
 
-def _start(
-    settings: Settings, name: str, command: list[str], environment: dict[str, str]
-) -> "subprocess.Popen[bytes]":
-    log.info("starting %s", name)
-    path = _log_file(settings, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    script = Path(sys.executable).parent / command[0]
-    with path.open("ab") as file:
-        return subprocess.Popen(
-            [str(script), *command[1:]],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def _run(command: list[str], environment: dict[str, str]) -> None:
-    script = Path(sys.executable).parent / command[0]
-    done = subprocess.run(
-        [str(script), *command[1:]], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip()
-        raise PerpetuneError(f"{' '.join(command)} failed:\n{said[-2000:]}")
-
-
-def _wait(url: str, process: "subprocess.Popen[bytes]", settings: Settings, name: str) -> None:
-    end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
-            if answer.status == 200:
-                return
-        time.sleep(0.3)
-    raise PerpetuneError(f"{name} does not answer at {url}; see {_log_file(settings, name)}")
+def _script(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
 
 
 def _require_free(name: str, port: int) -> None:
@@ -189,21 +298,16 @@ def _require_free(name: str, port: int) -> None:
             ) from None
 
 
-def _stop(groups: list[int]) -> None:
-    for group in groups:
-        members = _members(group)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGTERM)
-        _, alive = psutil.wait_procs(members, timeout=20)
-        for process in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(alive, timeout=5)
-
-
-def _members(leader: int) -> list[psutil.Process]:
+def _stop(leader: psutil.Process) -> None:
+    """End a process that `up` started, its group and its descendants."""
     try:
-        process = psutil.Process(leader)
-        return [process, *process.children(recursive=True)]
+        members = [leader, *leader.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return []
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGTERM)
+    _, alive = psutil.wait_procs(members, timeout=20)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)

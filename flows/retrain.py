@@ -10,7 +10,6 @@ registers its version once.
 """
 
 import logging
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from flows.data import CuratedData, curated_data
+from flows.environment import has_server
 from flows.leftovers import clear_leftovers
 from flows.terminal import live_trials
 from flows.workers import workers
@@ -180,7 +180,7 @@ def register_step(
 
 def ask(settings: Settings, version: Version, params: str, overrides: list[str]) -> None:
     """Start the flow that waits for a person, where a platform is there to keep it waiting."""
-    if "PREFECT_API_URL" not in os.environ:
+    if not has_server():
         return
     from prefect.deployments import run_deployment
 

@@ -232,6 +232,11 @@ def show_status(status: dict[str, Any]) -> None:
         _console.print(
             f"version {item['version']} waits: {_me()} approve {item['version']} --by NAME"
         )
+    platform = status.get("platform")
+    if platform and platform["running"]:
+        _console.print(f"platform: {', '.join(platform['running'])} at {platform['prefect_url']}")
+    if platform and platform["gone"]:
+        _console.print(f"platform: {', '.join(platform['gone'])} no longer run: {_me()} up")
     for warning in status.get("warnings", []):
         _console.print(f"[red]{escape(str(warning))}[/]")
 
@@ -275,9 +280,20 @@ def show_watch(value: dict[str, Any]) -> None:
 
 def show_platform(platform: dict[str, Any]) -> None:
     """Where to look."""
-    _console.print(f"Prefect  {platform['prefect_url']}")
-    _console.print(f"MLflow   {platform['mlflow_url']}")
+    _console.print(f"Prefect  {platform['sign_in_url']}", soft_wrap=True)
+    _console.print(f"         sign in with the line in {escape(platform['credential'])}")
+    _console.print(f"MLflow   {platform['mlflow_url']}", soft_wrap=True)
     _console.print(f"stop with  {_me()} down")
+
+
+def show_stopped(value: dict[str, Any]) -> None:
+    """What was ended."""
+    if value["stopped"]:
+        _console.print(f"stopped: {', '.join(value['stopped'])}")
+    if value["gone"]:
+        _console.print(f"were not running any more: {', '.join(value['gone'])}")
+    if not value["stopped"] and not value["gone"]:
+        _console.print("no platform was running")
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -1,15 +1,22 @@
 """The platform as people use it: real servers, a real worker, a real browser."""
 
+import base64
+import contextlib
+import http.server
 import json
 import os
 import shutil
 import socket
+import threading
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.flows.conftest import ProjectFolder, make_project
@@ -44,18 +51,25 @@ def wait_for(what: Callable[[], Any], seconds: float = 240) -> Any:
     raise AssertionError("waited in vain")
 
 
-def flow_runs(platform: dict[str, Any], name: str, state: str) -> list[dict[str, Any]]:
-    query = {
-        "flows": {"name": {"any_": [name]}},
-        "flow_runs": {"state": {"name": {"any_": [state]}}},
-    }
-    request = urllib.request.Request(
-        f"{platform['prefect_api_url']}/flow_runs/filter",
-        json.dumps(query).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+def ask(project: ProjectFolder, url: str, body: Any = None) -> Any:
+    """A request of Prefect's API with the credential, as a program of this user sends it."""
+    line = (project.path / ".perpetune/credentials/prefect").read_text().strip()
+    headers = {"Authorization": f"Basic {base64.b64encode(line.encode()).decode()}"}
+    if body is not None:
+        token = ask(project, f"{url.partition('/api/')[0]}/api/csrf-token?client=test")
+        headers |= {"Prefect-Csrf-Token": token["token"], "Prefect-Csrf-Client": "test"}
+        headers["Content-Type"] = "application/json"
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
         return json.loads(answer.read())
+
+
+def flow_runs(up: tuple[ProjectFolder, dict[str, Any]], name: str, *states: str) -> list[dict]:
+    project, platform = up
+    query: dict[str, Any] = {"flows": {"name": {"any_": [name]}}}
+    if states:
+        query["flow_runs"] = {"state": {"name": {"any_": list(states)}}}
+    return ask(project, f"{platform['prefect_api_url']}/flow_runs/filter", query)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +98,172 @@ def test_both_servers_answer_and_the_deployments_are_scheduled(
     for url in (f"{platform['prefect_api_url']}/health", f"{platform['mlflow_url']}/health"):
         with urllib.request.urlopen(url, timeout=30) as answer:
             assert answer.status == 200
-    assert flow_runs(platform, "retrain", "Scheduled")
-    assert flow_runs(platform, "watch", "Scheduled")
+    assert flow_runs(up, "retrain", "Scheduled")
+    assert flow_runs(up, "watch", "Scheduled")
     assert project.perpetune("up") == platform, "a second `up` finds the first"
+
+
+# What a web page can send to another origin, with and without asking the server first (CORS).
+FOREIGN_PAGE = """<!doctype html><iframe name="hidden"></iframe><script>
+async function attack(posts, api) {
+  const sent = (url, options) => fetch(url, options).then(answer => answer.ok, () => false);
+  let taken = 0;
+  for (const [url, body] of posts) {
+    const text = JSON.stringify(body);
+    for (const mode of ["no-cors", "cors"]) {
+      for (const type of ["text/plain", "application/x-www-form-urlencoded", "application/json"]) {
+        const headers = {"Content-Type": type};
+        const options = {method: "POST", mode, body: text, headers, credentials: "include"};
+        taken += await sent(url, options);
+      }
+      // A blob without a type goes out without a Content-Type.
+      taken += await sent(url, {method: "POST", mode, body: new Blob([text])});
+    }
+    const token = await fetch(`${api}/csrf-token?client=page`).then(r => r.json(), () => ({}));
+    for (const password of [btoa("perpetune:perpetune"), btoa(":")]) {
+      const headers = {"Content-Type": "application/json", Authorization: `Basic ${password}`,
+        "Prefect-Csrf-Client": "page", "Prefect-Csrf-Token": `${token.token}`};
+      taken += await sent(url, {method: "POST", body: text, headers});
+    }
+    navigator.sendBeacon(url, new Blob([text], {type: "text/plain"}));
+    const form = document.createElement("form");
+    Object.assign(form, {method: "post", action: url, enctype: "text/plain", target: "hidden"});
+    const field = document.createElement("input");
+    field.name = `${text.slice(0, -1)},"x":"`;
+    field.value = '"}';
+    form.append(field);
+    document.body.append(form);
+    form.submit();
+    await new Promise(next => setTimeout(next, 500));
+  }
+  const event = {event: "drift.detected", resource: {"prefect.resource.id": "model.tiny"},
+    id: crypto.randomUUID(), occurred: new Date().toISOString(),
+    payload: {reason: "a foreign page says so"}};
+  for (const protocols of [[], ["prefect"]]) {
+    const socket = new WebSocket(`${api.replace("http", "ws")}/events/in`, protocols);
+    await new Promise(next => {
+      socket.onclose = next;
+      socket.onopen = () => {
+        socket.send(JSON.stringify({type: "auth", token: "guess"}));
+        socket.send(JSON.stringify(event));
+        setTimeout(next, 3000);
+      };
+    });
+  }
+  return taken;
+}
+</script>"""
+
+
+@contextlib.contextmanager
+def served(page: str) -> Iterator[int]:
+    """A web server with one page, on a port of its own."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def attacks(up: tuple[ProjectFolder, dict[str, Any]], marker: Path) -> list[tuple[str, Any]]:
+    """Approve the candidate, run a command, move an alias: addresses and bodies."""
+    project, platform = up
+    api = platform["prefect_api_url"]
+    suspended = flow_runs(up, "promote", "Suspended")[0]["id"]
+    deployment = ask(project, f"{api}/deployments/name/watch/hourly")["id"]
+    command = {
+        "state": {"type": "SCHEDULED"},
+        "job_variables": {"command": f"touch {marker}"},
+        "name": "a command",
+    }
+    approve = {"run_input": {"action": "approve", "by": "Mallory", "comment": ""}}
+    alias = {"name": "tiny", "alias": "champion", "version": "1"}
+    return [
+        (f"{api}/flow_runs/{suspended}/resume", approve),
+        (f"{api}/deployments/{deployment}/create_flow_run", command),
+        (f"{platform['mlflow_url']}/api/2.0/mlflow/registered-models/alias", alias),
+        (f"{platform['mlflow_url']}/ajax-api/2.0/mlflow/registered-models/alias", alias),
+    ]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_page_of_another_origin_can_neither_approve_nor_run_a_command(
+    up: tuple[ProjectFolder, dict[str, Any]], tmp_path: Path, host: str
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    project, platform = up
+    wait_for(lambda: flow_runs(up, "promote", "Suspended"))
+    marker = tmp_path / "ran"
+    posts = attacks(up, marker)
+    before = {name: {run["id"] for run in flow_runs(up, name)} for name in ("watch", "promote")}
+    statuses = []
+    with served(FOREIGN_PAGE) as port, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page()
+        page.on("response", lambda answer: statuses.append((answer.url, answer.status)))
+        page.goto(f"http://{host}:{port}/")
+        taken = page.evaluate(
+            "([posts, api]) => attack(posts, api)", [posts, platform["prefect_api_url"]]
+        )
+        browser.close()
+    assert taken == 0, "no answer was good"
+    for url, _ in posts:
+        assert {status for seen, status in statuses if seen == url} <= {400, 401, 403}
+        assert any(seen == url for seen, _ in statuses), "the page's requests do arrive"
+    time.sleep(12)  # the worker asks for scheduled runs every ten seconds
+    assert not marker.exists()
+    after = {name: {run["id"] for run in flow_runs(up, name)} for name in before}
+    assert after["watch"] == before["watch"]
+    assert after["promote"] == before["promote"]
+    assert flow_runs(up, "promote", "Suspended")
+    assert not [run for run in flow_runs(up, "retrain") if "foreign" in run["name"]]
+    status = project.perpetune("status")
+    assert (status["champion"], status["challenger"]) == (None, 1)
+
+
+def test_the_same_request_with_the_credential_runs_the_command(
+    up: tuple[ProjectFolder, dict[str, Any]], tmp_path: Path
+) -> None:
+    project, _ = up
+    wait_for(lambda: flow_runs(up, "promote", "Suspended"))
+    marker = tmp_path / "ran"
+    url, command = attacks(up, marker)[1]
+    request = urllib.request.Request(
+        url, json.dumps(command).encode(), {"Content-Type": "application/json"}
+    )
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=60)
+    assert ask(project, url, command)["state"]["type"] == "SCHEDULED"
+    wait_for(marker.exists, seconds=60)
+
+
+def test_the_credential_is_for_this_user_and_appears_nowhere_else(
+    up: tuple[ProjectFolder, dict[str, Any]],
+) -> None:
+    project, platform = up
+    path = project.path / platform["credential"]
+    secret = path.read_text().strip().partition(":")[2]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert project.run("git", "check-ignore", str(path)).stdout.strip()
+    for process in psutil.process_iter(["cmdline"]):
+        assert secret not in " ".join(process.info["cmdline"] or [])
+    files = [file for file in project.path.rglob("*") if file.is_file() and file != path]
+    assert len([file for file in files if file.suffix == ".log"]) == 3
+    assert [str(file) for file in files if secret.encode() in file.read_bytes()] == []
 
 
 @pytest.mark.browser
@@ -97,18 +274,24 @@ def test_a_reviewer_looks_in_mlflow_and_approves_in_prefect(
     from playwright.sync_api import sync_playwright
 
     project, platform = up
-    waiting = wait_for(lambda: flow_runs(platform, "promote", "Suspended"))
+    waiting = wait_for(lambda: flow_runs(up, "promote", "Suspended"))
     assert len(waiting) == 1
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        asked: set[str | None] = set()
+        page.on("request", lambda request: asked.add(urllib.parse.urlsplit(request.url).hostname))
 
         page.goto(f"{platform['mlflow_url']}/#/models/tiny/versions/1")
         page.get_by_text("challenger").first.wait_for()
         # The description: what the reviewer decides on.
         page.get_by_text("held").first.wait_for()
 
-        page.goto(f"{platform['prefect_url']}/runs/flow-run/{waiting[0]['id']}")
+        run = f"/runs/flow-run/{waiting[0]['id']}"
+        page.goto(f"{platform['sign_in_url']}?redirect={run}")
+        credential = (project.path / platform["credential"]).read_text().strip()
+        page.locator("input[type=password]").fill(credential)
+        page.keyboard.press("Enter")
         page.get_by_role("button", name="Resume").first.click()
         form = page.get_by_role("dialog").last
 
@@ -124,25 +307,40 @@ def test_a_reviewer_looks_in_mlflow_and_approves_in_prefect(
         field("Comment").locator("textarea").fill("<b>reads well</b>")
         form.get_by_role("button", name="Submit").click()
         wait_for(lambda: project.perpetune("status")["champion"] == 1)
-        wait_for(lambda: flow_runs(platform, "promote", "Completed"))
+        wait_for(lambda: flow_runs(up, "promote", "Completed"))
         browser.close()
+    assert {host for host in asked if host} == {"127.0.0.1"}, "the pages ask nobody else"
     status = project.perpetune("status")
     assert (status["challenger"], status["pending"]) == (None, [])
 
 
 def test_drift_starts_a_round_by_its_event(up: tuple[ProjectFolder, dict[str, Any]]) -> None:
-    project, platform = up
+    project, _ = up
     if project.perpetune("status")["champion"] is None:
         project.perpetune("approve", "1", "--by", "Ada Lovelace")
     # Prefect's database is that of the whole session: other tests' rounds are in it.
-    before = {run["id"] for run in flow_runs(platform, "retrain", "Completed")}
+    before = {run["id"] for run in flow_runs(up, "retrain", "Completed")}
     watched = project.perpetune("watch")
     assert [window["drift"] for window in watched["windows"]] == [False, True]
     assert watched["retrain"] is None
 
     def answered() -> bool:
-        rounds = flow_runs(platform, "retrain", "Completed")
+        rounds = flow_runs(up, "retrain", "Completed")
         return any("drift in window-2" in run["name"] and run["id"] not in before for run in rounds)
 
     wait_for(answered, seconds=400)
     assert [item["version"] for item in project.perpetune("status")["pending"]] == [2]
+
+
+def test_up_starts_what_is_missing_and_keeps_the_rest(
+    up: tuple[ProjectFolder, dict[str, Any]],
+) -> None:
+    project, platform = up
+    os.kill(platform["processes"]["worker"]["pid"], 9)
+    state = project.perpetune("status")["platform"]
+    assert (state["running"], state["gone"]) == (["prefect", "mlflow"], ["worker"])
+    again = project.perpetune("up")
+    for name in ("prefect", "mlflow"):
+        assert again["processes"][name] == platform["processes"][name]
+    assert again["processes"]["worker"]["pid"] != platform["processes"]["worker"]["pid"]
+    platform["processes"] = again["processes"]

@@ -1,0 +1,53 @@
+"""What a client of the local Prefect server has to know: a password that `perpetune up` makes.
+
+Prefect's server on loopback answers every process of this machine and, through a browser, every
+web page. With a credential it answers neither, unless they can read a file of this user.
+"""
+
+import contextlib
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from tasks.settings import Settings
+
+_USER = "perpetune"
+
+
+def credential_file(settings: Settings) -> Path:
+    """Where the credential of the running platform is: one line, `user:password`."""
+    return settings.project.state_dir / "credentials" / "prefect"
+
+
+def new_credential() -> str:
+    """A credential that nobody can guess (256 random bits)."""
+    return f"{_USER}:{secrets.token_urlsafe(32)}"
+
+
+def write_credential(settings: Settings, credential: str) -> None:
+    """Keep `credential` for the commands that come later: readable by this user only, never in git.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path = credential_file(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    # The state folder may lie in a repository that does not ignore it.
+    (path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+    handle, name = tempfile.mkstemp(dir=path.parent)  # mode 0600 from the beginning
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(f"{credential}\n")
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_credential(settings: Settings) -> str | None:
+    """The credential of the platform that was started last; None where this user has none."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return credential_file(settings).read_text(encoding="utf-8").strip() or None
+    return None

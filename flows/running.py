@@ -1,0 +1,131 @@
+"""Which platform runs: what `perpetune up` wrote down, compared with the processes that are there.
+
+A process id alone says nothing: after a restart of the machine it belongs to somebody else. A
+process counts as ours only when it began when ours began and has our command line.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tasks import files
+from tasks.settings import Settings
+
+SERVERS = ("prefect", "mlflow")
+NAMES = (*SERVERS, "worker")
+# Seconds. The machine's start, from which we count, is known to the second only.
+_SAME_START = 2.0
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the platform; `started` is in seconds after the machine's start.
+
+    That moment, unlike a time of day, stays the same when the clock is set.
+    """
+
+    pid: int
+    started: float
+    command: tuple[str, ...]
+    log: str
+
+    def find(self) -> psutil.Process | None:
+        """The process, if it still runs; None if it is gone or its id is another's by now."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(_started(process) - self.started) < _SAME_START
+            if same and tuple(process.cmdline()) == self.command:
+                return process
+        except psutil.Error:
+            pass
+        return None
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The addresses and processes of one platform, by name: prefect, mlflow, worker."""
+
+    prefect_url: str
+    mlflow_url: str
+    processes: Mapping[str, Process]
+
+    @property
+    def prefect_api_url(self) -> str:
+        """Where clients of Prefect send their requests."""
+        return f"{self.prefect_url}/api"
+
+    def alive(self) -> dict[str, psutil.Process]:
+        """Those of its processes that still run."""
+        found = {name: process.find() for name, process in self.processes.items()}
+        return {name: process for name, process in found.items() if process}
+
+
+def describe(pid: int, log: Path) -> Process:
+    """What identifies the process `pid` from now on.
+
+    Raises:
+        psutil.Error: it has ended.
+    """
+    process = psutil.Process(pid)
+    return Process(pid, _started(process), tuple(process.cmdline()), str(log))
+
+
+def platform_file(settings: Settings) -> Path:
+    """Where `perpetune up` writes down its platform."""
+    return settings.project.state_dir / "platform.json"
+
+
+def write_platform(settings: Settings, platform: Platform) -> None:
+    """Write down `platform` for the commands that come later."""
+    files.write_json(platform_file(settings), asdict(platform))
+
+
+def recorded_platform(settings: Settings) -> Platform | None:
+    """What `perpetune up` wrote down last, whether it still runs or not; None if it is nothing.
+
+    A file that cannot be read, or that names its processes by id alone, counts as none.
+    """
+    try:
+        plain = json.loads(platform_file(settings).read_bytes())
+        return Platform(
+            prefect_url=str(plain["prefect_url"]),
+            mlflow_url=str(plain["mlflow_url"]),
+            processes={name: _process(plain["processes"][name]) for name in NAMES},
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def running_platform(settings: Settings) -> Platform | None:
+    """The platform of this state folder, if both of its servers run: the one answer to that."""
+    platform = recorded_platform(settings)
+    if platform and set(SERVERS) <= set(platform.alive()):
+        return platform
+    return None
+
+
+def platform_state(settings: Settings) -> dict[str, Any] | None:
+    """Which processes of the last `perpetune up` run and which are gone; None before any."""
+    platform = recorded_platform(settings)
+    if platform is None:
+        return None
+    alive = platform.alive()
+    return {
+        "prefect_url": platform.prefect_url,
+        "mlflow_url": platform.mlflow_url,
+        "running": [name for name in platform.processes if name in alive],
+        "gone": [name for name in platform.processes if name not in alive],
+    }
+
+
+def _process(plain: Mapping[str, Any]) -> Process:
+    command = tuple(str(part) for part in plain["command"])
+    return Process(int(plain["pid"]), float(plain["started"]), command, str(plain["log"]))
+
+
+def _started(process: psutil.Process) -> float:
+    return round(process.create_time() - psutil.boot_time(), 2)
