@@ -227,7 +227,7 @@ def train(context: Context, data: Path, out: Path, plots: Path | None) -> Outcom
         for name in ("train_loss", "validation_loss", "learning_rate"):
             rows = [{"step": row["step"], name: row[name]} for row in curve if name in row]
             files.write_json(plots / f"{name}.json", rows)
-    return Outcome(metrics)
+    return Outcome(metrics, terminal.show_training)
 
 
 @command("sweep")

@@ -270,10 +270,9 @@ def _winner(trials: dict[str, Any]) -> dict[str, str]:
     facts = {"trials": str(len(trials["trials"]))} | used
     selection = trials.get("selection")
     if selection:
-        facts["optimism of the best of them"] = (
-            f"its validation loss of {best['validation_loss']:.3f} is about "
-            f"{selection['optimism']:.3f} too low for having been chosen"
-        )
+        from tasks.tune import selection_sentence
+
+        facts["how sure that choice is"] = selection_sentence(selection, best["validation_loss"])
     return facts
 
 

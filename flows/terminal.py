@@ -94,8 +94,45 @@ def _varied(trials: list[dict[str, Any]]) -> list[str]:
     return sorted(found, key=lambda name: (name != "rank", name != "learning_rate", name))
 
 
+def show_training(metrics: dict[str, Any]) -> None:
+    """What a run has come to."""
+    _console.print(
+        f"validation loss {metrics['validation_loss']:.4f} after {metrics['steps']} steps; "
+        f"the base's {metrics['initial_validation_loss']:.4f}"
+    )
+    _console.print(
+        f"{_of_data(metrics)}; {metrics['tokens_trained']:,} tokens in {metrics['seconds']:.0f} s"
+    )
+    _show_worse(metrics)
+    _console.print(escape(metrics["adapter"]), soft_wrap=True)
+    _show_warnings(metrics)
+
+
+def _of_data(metrics: dict[str, Any]) -> str:
+    """What share of the training data the run saw."""
+    return (
+        f"{metrics['examples_seen']:,} of {metrics['train_examples']:,} examples seen, "
+        f"{metrics['epochs']:.2g} epochs"
+    )
+
+
+def _show_worse(result: dict[str, Any]) -> None:
+    if result.get("worse_than_base"):
+        _console.print(
+            "[bold red]No better than the base model: do not use it. Lower the learning rate, "
+            "train longer, or look at the data.[/]"
+        )
+
+
+def _show_warnings(result: dict[str, Any]) -> None:
+    for warning in result.get("warnings", []):
+        _console.print(f"[yellow]warning[/] {escape(str(warning))}")
+
+
 def show_sweep(result: dict[str, Any]) -> None:
     """Every trial, the best one marked."""
+    from tasks.tune import selection_sentence
+
     names = _varied(result["trials"])
     best = result["best"]["number"] if result.get("best") else None
     rows = [
@@ -106,18 +143,18 @@ def show_sweep(result: dict[str, Any]) -> None:
             trial["steps"],
             _number(trial["validation_loss"]),
             f"{trial['seconds']:.0f}",
-            "best" if trial["number"] == best else "",
+            "best" if trial["number"] == best else trial.get("reason") or "",
         )
         for trial in result["trials"]
     ]
     columns = ["trial", *names, "state", "steps", "validation loss", "seconds", ""]
     _table("Trials", columns, rows)
-    selection = result.get("selection")
-    if selection:
-        _console.print(
-            f"The best of {selection['trials']} flatters itself by about "
-            f"{selection['optimism']:.3f}: expect {selection['corrected_loss']:.3f} on other data."
-        )
+    if "initial_validation_loss" in result:
+        _console.print(f"The base's validation loss is {result['initial_validation_loss']:.4f}.")
+    if "examples_seen" in result:
+        _console.print(f"A whole trial: {_of_data(result)}.")
+    if result.get("selection"):
+        _console.print(selection_sentence(result["selection"], result["best"]["validation_loss"]))
     for spread in result.get("seeds", []):
         losses = ", ".join(
             "failed" if loss is None else f"{loss:.4f}" for loss in spread["validation_losses"]
@@ -125,6 +162,8 @@ def show_sweep(result: dict[str, Any]) -> None:
         _console.print(
             f"trial {spread['number']} from {len(spread['validation_losses'])} seeds: {losses}"
         )
+    _show_worse(result)
+    _show_warnings(result)
 
 
 def show_plan(result: dict[str, Any]) -> None:
@@ -149,10 +188,21 @@ def show_plan(result: dict[str, Any]) -> None:
     _table(f"Plan for {model['name']}", [*columns, ""], rows)
     _console.print(
         f"{data['examples']:,} examples of {data['tokens']:,} tokens, {data['targets']:,} of them "
-        f"learned; {data['steps']:,} steps; {machine['memory_budget_bytes'] / 1e9:.1f} GB to use, "
+        f"learned; {data['steps']:,} steps see {data['examples_seen']:,} of the examples "
+        f"({data['epochs']:.2g} epochs); {machine['memory_budget_bytes'] / 1e9:.1f} GB to use, "
         f"{machine['cores']} cores, {escape(machine['accelerator'] or 'no accelerator')}, "
         f"{machine['dtype']}"
     )
+    if model["loss"] is not None:
+        _console.print(
+            f"the base loses {model['loss']:.2f} nats a token on the answers; some "
+            f"{model['usual_loss']:.2f} on common text is usual for its size"
+        )
+    elif model.get("loss_unknown"):
+        _console.print(
+            f"the base's loss, and the time, are unknown: {escape(model['loss_unknown'])}"
+        )
+    _show_warnings(data)
     _console.print(f"\n[bold]Advice: {escape(advised or 'none of them')}[/]")
     for reason in result["advice"]["reasons"]:
         _console.print(f"  because {escape(reason)}")

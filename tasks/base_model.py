@@ -24,11 +24,15 @@ PLAIN_TEMPLATE = (
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
-def locate(settings: Settings) -> Path:
+def locate(settings: Settings, *, weights: bool = True) -> Path:
     """The folder of the base model on this machine, in the layout of `save_pretrained`.
 
     A GGUF file of an installed package is converted once, into the state folder; a hub id is
     downloaded by `huggingface_hub` into its own cache.
+
+    Args:
+        settings: `base` says which model.
+        weights: a folder has to hold some; planning asks for its configuration only.
 
     Raises:
         BadInput: there is no such package, folder or hub model.
@@ -40,9 +44,14 @@ def locate(settings: Settings) -> Path:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise BadInput(f"base.model: {folder} holds no config.json; name a model's folder")
-        if not any(folder.glob("*.safetensors")):
+        if weights and not any(folder.glob("*.safetensors")):
             raise BadInput(
-                f"base.model: {folder} holds no *.safetensors; pickled weights are refused"
+                f"base.model: {folder} holds no *.safetensors; "
+                + (
+                    "pickled weights are refused"
+                    if any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
+                    else "without weights there is only `perpetune plan`"
+                )
             )
         return folder
     if base.model.count("/") == 1 and not base.model.startswith((".", "/", "~")):
@@ -82,12 +91,12 @@ def tokenizer_source(settings: Settings) -> tuple[Path, str | None]:
     return locate(settings), None
 
 
-def load_tokenizer(settings: Settings) -> "PreTrainedTokenizerBase":
-    """The base model's tokenizer, with a chat template in any case."""
+def load_tokenizer(settings: Settings, *, weights: bool = True) -> "PreTrainedTokenizerBase":
+    """The base model's tokenizer, with a chat template in any case; `weights` as in `locate`."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
-        locate(settings), trust_remote_code=settings.base.trust_remote_code
+        locate(settings, weights=weights), trust_remote_code=settings.base.trust_remote_code
     )
     if tokenizer.chat_template is None:
         log.warning("%s has no chat template: turns go under plain headings", settings.base.model)

@@ -30,6 +30,10 @@ class Example:
     source: str
     input_ids: tuple[int, ...]
     learned: tuple[bool, ...]
+    cut: int = 0
+    """Tokens that `max_length` took, of those that are not learned."""
+    answer_cut: int = 0
+    """Tokens that `max_length` took, of those that are learned."""
 
     @property
     def targets(self) -> int:
@@ -55,13 +59,16 @@ def encode(record: Record, tokenizer: "AnyTokenizer", max_length: int | None = N
     for part, (_, is_learned) in zip(encoded, read, strict=True):
         ids.extend(part)
         learned.extend([is_learned] * len(part))
+    whole = len(ids), sum(learned)
     if max_length is not None and len(ids) > max_length:
         first = learned.index(True) if True in learned else 0
         # At least one token has to stand before the first that is learned.
         start = max(0, min(len(ids) - max_length, first - 1))
         ids, learned = ids[start : start + max_length], learned[start : start + max_length]
     source = record.origin[0] if record.origin else record.source
-    return Example(record.id, source, tuple(ids), tuple(learned))
+    answer_cut = whole[1] - sum(learned)
+    cut = whole[0] - len(ids) - answer_cut
+    return Example(record.id, source, tuple(ids), tuple(learned), cut, answer_cut)
 
 
 def encode_all(record: Record, tokenizer: "AnyTokenizer", max_length: int) -> list[Example]:

@@ -5,7 +5,7 @@ one stage stands in one section.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -39,19 +39,43 @@ def _is_moment(value: Any) -> Any:
 
 
 Moment = Annotated[str, BeforeValidator(_is_moment)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+_LANGUAGE = r"^[a-z]{2,3}$"
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 
 
 class Section(BaseModel):
     """One section of `params.yaml`: unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
     )
 
     def plain(self) -> dict[str, Any]:
         """The settings as JSON-able values, as they stand in `params.yaml`."""
         return self.model_dump(mode="json")
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy in which these settings have other values, validated as if it were read.
+
+        `model_copy` does not validate: settings that cannot work would pass.
+
+        Raises:
+            BadInput: the settings do not go together, or a value is out of range.
+        """
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        try:
+            return type(self).model_validate(values | changes)
+        except ValidationError as error:
+            section = () if isinstance(self, Settings) else (type(self).__name__.lower(),)
+            problems = _problems(error, values | changes)
+            raise BadInput(
+                "\n".join(_sentence((*section, *path), *rest) for path, *rest in problems)
+            ) from None
 
 
 class Project(Section):
@@ -175,7 +199,7 @@ class Curate(Section):
     """Highest share of a text's lines that end with an ellipsis (Gopher: 0.3)."""
     drop_placeholder_text: bool = True
     """Drop texts with "lorem ipsum" (C4)."""
-    languages: list[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]] = []
+    languages: list[Annotated[str, StringConstraints(pattern=_LANGUAGE)]] = []
     """Languages kept, as ISO 639 codes; none: any."""
     min_language_score: Share = 0.5
     """Confidence from which the language found counts."""
@@ -276,8 +300,9 @@ class Tune(Section):
     """Gradients are clipped to this norm."""
     evaluations: Annotated[int, Field(ge=1)] = 4
     """Evaluations on validation data in a full run, evenly spread, the last one at the end."""
-    validation_examples: Annotated[int, Field(ge=1)] = 40
-    """Validation examples in each of them (the first by hash of their id)."""
+    validation_examples: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Validation examples in each of them (the first by hash of their id); `auto`: 40, or more
+    where all evaluations together take less than a tenth of the run's time."""
     patience: Annotated[int, Field(ge=1)] = 2
     """Stop after so many evaluations without gain."""
     checkpoint_minutes: Positive = 5.0
@@ -460,6 +485,26 @@ class Settings(Section):
     watch: Watch = Watch()
     platform: Platform = Platform()
 
+    @model_validator(mode="after")
+    def _trials_are_valid(self) -> Self:
+        for name in ("method", "target_modules", "rank", "alpha", "dropout"):
+            for value in getattr(self.sweep, name):
+                try:
+                    tune = self.tune.replace(**{name: value})
+                except BadInput as error:
+                    raise ValueError(f"sweep.{name}: {value}: {error}") from None
+                _check_quantisation(self.base, tune, f"sweep.{name}" if name == "method" else "")
+        _check_quantisation(self.base, self.tune, "" if self.sweep.method else "tune.method")
+        return self
+
+
+def _check_quantisation(base: Base, tune: Tune, setting: str) -> None:
+    if setting and base.quantisation == "nf4" and tune.method == "full":
+        raise ValueError(
+            f"{setting}: full trains every weight, and base.quantisation keeps the base in 4 bits: "
+            "set base.quantisation to null, or choose qlora"
+        )
+
 
 DEFAULT_FILE = Path("params.yaml")
 
@@ -482,8 +527,11 @@ def load_settings(path: Path = DEFAULT_FILE, overrides: Iterable[str] = ()) -> S
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        problems = [_explain(problem, path, lines, overridden) for problem in error.errors()]
-        raise BadInput("\n".join(problems)) from None
+        told = []
+        for key, value, allowed in _problems(error, given):
+            where = _where(key, file=path, lines=lines, overridden=overridden)
+            told.append(f"{where}: {_sentence(key, value, allowed)}")
+        raise BadInput("\n".join(told)) from None
 
 
 def _read_yaml(path: Path) -> Any:
@@ -552,33 +600,125 @@ def _apply(values: dict[str, Any], override: str) -> tuple[str, ...]:
     return path
 
 
-def _explain(
-    problem: Any,
-    file: Path,
-    lines: Mapping[tuple[str, ...], int],
-    overridden: set[tuple[str, ...]],
-) -> str:
-    parts = tuple(str(part) for part in problem["loc"])
-    known = [parts[:n] for n in range(len(parts), 0, -1)]
-    if any(path in overridden for path in known):
-        where = "--set"
-    else:
-        line = next((lines[path] for path in known if path in lines), None)
-        where = f"{file}:{line}" if line else str(file)
-    key = ".".join(parts)
-    if problem["type"] == "extra_forbidden":
-        names = _keys_beside(parts)
-        close = difflib.get_close_matches(parts[-1], names, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(names)}"
-        return f"{where}: {key}: unknown key; {hint}"
-    allowed = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    if isinstance(problem["input"], Mapping):
-        # A section as a whole: what it says is about several of its keys.
-        return f"{where}: {key}: {allowed}"
-    return f"{where}: {key}: given {problem['input']!r}; allowed: {allowed}"
+_Path: TypeAlias = tuple[str, ...]
 
 
-def _keys_beside(path: tuple[str, ...]) -> list[str]:
+def _where(path: _Path, file: Path, lines: Mapping[_Path, int], overridden: set[_Path]) -> str:
+    known = [path[:count] for count in range(len(path), 0, -1)]
+    if any(each in overridden for each in known):
+        return "--set"
+    line = next((lines[each] for each in known if each in lines), None)
+    return f"{file}:{line}" if line else str(file)
+
+
+def _sentence(path: _Path, value: Any, allowed: Sequence[str]) -> str:
+    key, words = ".".join(path), ", or ".join(allowed)
+    if not key:
+        return words  # about several sections, which it names
+    # A section as a whole: what it says is about several of its keys.
+    whole = isinstance(value, Mapping | Section) or value is _UNKNOWN
+    return f"{key}: {words}" if whole else f"{key}: given {value!r}; allowed: {words}"
+
+
+_UNKNOWN = object()
+
+
+def _problems(error: ValidationError, given: Any) -> list[tuple[_Path, Any, list[str]]]:
+    """For each setting at fault: its path, what was given, and what is allowed, in words.
+
+    Pydantic has a problem for each type that a setting could be of, under an inner name of that
+    type; here they are one problem of the setting.
+    """
+    found: dict[_Path, tuple[Any, list[str]]] = {}
+    for problem in error.errors():
+        path, value = _path(problem["loc"], given)
+        if problem["type"] == "extra_forbidden":
+            found[path] = (_UNKNOWN, [_unknown_key(path)])
+            continue
+        _, allowed = found.setdefault(path, (value, []))
+        words = _words(problem)
+        if words not in allowed:
+            allowed.append(words)
+    return [(path, value, _without_types(allowed)) for path, (value, allowed) in found.items()]
+
+
+def _path(loc: Sequence[str | int], given: Any) -> tuple[_Path, Any]:
+    """The part of a problem's place that stands in the settings, and the value there."""
+    path: list[str] = []
+    for part in loc:
+        if isinstance(given, Section) and part in type(given).model_fields:
+            given = getattr(given, str(part))
+        elif (isinstance(given, Mapping) and part in given) or (
+            isinstance(given, list | tuple) and isinstance(part, int) and part < len(given)
+        ):
+            given = given[part]  # type: ignore[index]
+        else:
+            continue  # a type's name
+        path.append(str(part))
+    return tuple(path), given
+
+
+_WORDS = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "keys with values",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a smaller number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "keys with values",
+    "none_required": "null",
+    "path_type": "a path",
+    "string_type": "a text",
+    "tuple_type": "a list",
+}
+_LIMITS = {
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "a number of at most {le:g}",
+    "too_long": "a list of at most {max_length}",
+    "too_short": "a list of at least {min_length}",
+}
+_PATTERNS = {
+    _NAME: "letters, digits, '.', '_' and '-' (100 at most, the first a letter or digit)",
+    _LANGUAGE: "two or three lower-case letters, as in en",
+}
+
+
+def _words(problem: Any) -> str:
+    """What a setting has to be, without the names that types have in Python."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if kind in _LIMITS:
+        return _LIMITS[kind].format(**context)
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS[context["pattern"]]
+    if kind == "literal_error":
+        return str(context["expected"])
+    if kind == "missing":
+        return "two values"  # of a pair; every key has a default
+    return str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _without_types(allowed: Sequence[str]) -> list[str]:
+    """Several types, said from the plain ones to the others, a list last."""
+    return sorted(allowed, key=lambda words: (words == "a list", words == "null"))
+
+
+def _unknown_key(path: _Path) -> str:
+    names = _keys_beside(path)
+    close = difflib.get_close_matches(path[-1], names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(names)}"
+    return f"unknown key; {hint}"
+
+
+def _keys_beside(path: _Path) -> list[str]:
     model: Any = Settings
     for part in path[:-1]:
         model = model.model_fields[part].annotation

@@ -12,9 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from tasks.settings import Settings
+from tasks.tune.selection import sentence as selection_sentence
 from tasks.tune.spread import Advance, Assignment, Job, assignments, work
 
-__all__ = ["Advance", "Assignment", "Job", "assignments", "plan", "sweep", "train", "work"]
+__all__ = [
+    "Advance",
+    "Assignment",
+    "Job",
+    "assignments",
+    "plan",
+    "selection_sentence",
+    "sweep",
+    "train",
+    "work",
+]
 
 
 def plan(data: Path, settings: Settings) -> dict[str, Any]:
@@ -56,17 +67,19 @@ def train(
 
     Returns:
         What stands in `metrics.json`: losses are nats per learned token, `tokens_per_second`
-        counts trained tokens over all of `seconds`, evaluations included.
+        counts trained tokens over all of `seconds`, evaluations included. `examples_seen` of
+        `train_examples` are what the configured steps see; `data` counts what `tune.max_length`
+        cut or left out; `worse_than_base` says that no evaluation was better than the base's;
+        `warnings` are sentences.
 
     Raises:
-        BadInput: a file of `data` is missing, empty or damaged, or holds nothing to learn.
-        PerpetuneError: the loss left the finite numbers.
+        BadInput: a file of `data` is missing, empty or damaged, or holds nothing to learn, or a
+            setting cannot work with this base or these data.
+        PerpetuneError: the loss left the finite numbers, the base's own among them.
     """
     from tasks.tune import training
 
-    if settings.tune.processes > 1:
-        return training.run_together(data, out, settings)
-    return training.run(training.prepare(data, settings), out, settings)
+    return training.train(data, out, settings)
 
 
 def sweep(
@@ -97,9 +110,11 @@ def sweep(
             (`tasks.tune.spread` says what workers do).
 
     Returns:
-        What stands in `sweep.json`: `trials`, `best`, `selection` (by how much choosing the best
-        flatters it), `seeds` (spread of the best ones over other seeds, where asked for),
-        `seconds` (including those before a restart), `tokens_trained`, `tokens_per_second`.
+        What stands in `sweep.json`: `trials` (of one that failed, the `reason`), `best`,
+        `worse_than_base`, `selection` (by how much choosing the best flatters it, or why that
+        cannot be said), `data` and `warnings` as in `train`, `seeds` (spread of the best ones over
+        other seeds, where asked for), `seconds` (including those before a restart),
+        `tokens_trained`, `tokens_per_second`.
 
     Raises:
         BadInput: as `train`.

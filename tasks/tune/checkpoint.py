@@ -5,17 +5,21 @@ far lie beside it in `OUT/best.unfinished/`, written before the checkpoint that 
 run that goes on from it finds those weights, or better ones that it will find again.
 """
 
+import logging
 import math
 import shutil
 from pathlib import Path
 from typing import Any
 
+import orjson
 import torch
 from safetensors.torch import load_file, save_file
 
 from tasks import files
 from tasks.settings import Settings
 from tasks.tune.loop import Run
+
+log = logging.getLogger(__name__)
 
 _BEST = "best.unfinished"
 
@@ -45,6 +49,8 @@ def save(run: Run, key: str, out: Path, settings: Settings, facts: Progress) -> 
 def load(run: Run, key: str, out: Path) -> None:
     """Bring a fresh `run` to where `out`'s checkpoint was taken, if there is one of this key."""
     progress = read_progress(out)
+    if progress is None and _progress_file(out).is_file():
+        log.warning("%s holds no finite numbers or is damaged: starting over", out / "checkpoint")
     if progress is None or progress["key"] != key:
         return
     if progress["best_loss"] is not None and not progress["ended"] and not (out / _BEST).is_dir():
@@ -66,15 +72,23 @@ def load(run: Run, key: str, out: Path) -> None:
     run.curve = progress["curve"]
     run.best_loss = math.inf if progress["best_loss"] is None else progress["best_loss"]
     run.best_losses = progress["best_losses"]
+    run.evaluations = progress["evaluations"]
     run.without_gain = progress["without_gain"]
     run.seconds = progress["seconds"]
     run.failure = progress["failure"]
 
 
 def read_progress(out: Path) -> Progress | None:
-    """The numbers of the checkpoint in `out`, if there is one."""
-    path = out / "checkpoint" / "progress.json"
-    return files.read_json(path) if path.is_file() else None
+    """The numbers of the checkpoint in `out`, if there is one that can be read.
+
+    Version 0.1 wrote NaN into it where a base gives no finite loss, which is no JSON.
+    """
+    path = _progress_file(out)
+    try:
+        progress = files.read_json(path) if path.is_file() else None
+    except orjson.JSONDecodeError:
+        return None
+    return progress if isinstance(progress, dict) else None
 
 
 def keep_best(out: Path) -> None:
@@ -91,6 +105,10 @@ def remove(out: Path) -> None:
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
 
 
+def _progress_file(out: Path) -> Path:
+    return out / "checkpoint" / "progress.json"
+
+
 def _progress(run: Run, key: str) -> Progress:
     trainable, whole = run.adapted.counts()
     return {
@@ -98,6 +116,7 @@ def _progress(run: Run, key: str) -> Progress:
         "curve": run.curve,
         "best_loss": run.best_loss if math.isfinite(run.best_loss) else None,
         "best_losses": run.best_losses,
+        "evaluations": run.evaluations,
         "without_gain": run.without_gain,
         "seconds": run.seconds,
         "failure": run.failure,

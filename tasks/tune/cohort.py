@@ -14,6 +14,7 @@ from tasks import files
 from tasks.settings import Settings
 from tasks.tune import loop, memory, training
 from tasks.tune.batching import batches, packs, row_length
+from tasks.tune.data import Data
 from tasks.tune.distributed import ALONE, Processes
 from tasks.tune.methods import METHODS
 from tasks.tune.spread import Job
@@ -37,6 +38,7 @@ class Trainer:
             crash goes on with equal numbers.
         watch: is told of each step.
         processes: who trains together.
+        read: the content of `data`, where it has been read already.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class Trainer:
         watch: Watch = lambda *_: None,
         *,
         processes: Processes = ALONE,
+        read: Data | None = None,
     ) -> None:
         self._data, self._notes, self._watch = data, notes, watch
-        self._processes = processes
+        self._processes, self._read = processes, read
         self._prepared: dict[str, Prepared] = {}
 
     def __call__(self, jobs: Sequence[Job], evaluations: int | None = None) -> None:
@@ -64,7 +67,9 @@ class Trainer:
         )
         if key not in self._prepared:
             self._prepared.clear()
-            self._prepared[key] = training.prepare(self._data, settings, self._processes)
+            self._prepared[key] = training.prepare(
+                self._data, settings, self._processes, self._read
+            )
         return self._prepared[key]
 
     def _groups(self, jobs: Sequence[Job]) -> list[list[Job]]:

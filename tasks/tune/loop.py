@@ -59,6 +59,9 @@ class Run:
         """The weights of `best_loss`, as far as no file holds them yet."""
         self.best_losses: list[float] = []
         """Summed loss of each validation example behind `best_loss`."""
+        self.evaluations: list[list[float]] = []
+        """The same of each evaluation so far: choosing among them flatters, and by how much is
+        seen from these."""
         self.without_gain = 0
         self.seconds = 0.0
         self.failure: str | None = None
@@ -91,7 +94,10 @@ class Run:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.tune.max_gradient_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.tune.max_gradient_norm)
+        if not self.scaler.is_enabled() and not math.isfinite(norm):  # else the step is left out
+            self.failure = f"the gradient is {float(norm)} at step {self.step + 1}"
+            return
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.adapted.after_step(self.step + 1)
@@ -111,6 +117,7 @@ class Run:
             self.failure = f"the validation loss is {loss} at step {self.step}"
             return
         self.curve[-1]["validation_loss"] = loss
+        self.evaluations.append(losses.tolist())
         self.without_gain += 1
         if loss < self.best_loss:
             self.best_loss, self.best_losses = loss, losses.tolist()

@@ -11,7 +11,6 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 
 from tasks import files
 
@@ -31,7 +30,9 @@ _STYLE: Any = {
     "xtick.color": _QUIET,
     "ytick.color": _QUIET,
 }
-_COLOURS = matplotlib.colormaps["viridis"]
+# Ten colours that neighbours do not share; the same colour again has another stroke.
+_COLOURS = [f"C{number}" for number in range(10)]
+_STROKES: Any = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
 _AXES = ("rank", "learning_rate", "alpha")
 _READABLE = 12  # more cells side by side are too narrow for words
 
@@ -40,14 +41,18 @@ def draw_curves(
     trials: Sequence[Mapping[str, Any]],
     curves: Mapping[int, Sequence[Mapping[str, Any]]],
     best: int,
+    base_loss: float,
     path: Path,
 ) -> None:
     """Validation loss over steps, a line for each trial; pruned trials end in a cross.
+
+    All begin from the base's loss, at step 0.
 
     Args:
         trials: as in `sweep.json`.
         curves: the rows of each trial's `curve.jsonl`, by its number.
         best: number of the winner, which is drawn strongest.
+        base_loss: before any training.
         path: PNG to write.
     """
     with matplotlib.rc_context(_STYLE):
@@ -56,15 +61,18 @@ def draw_curves(
         size = (9 + 0.08 * max(0, longest - 24), max(4.8, 0.6 + 0.24 * len(trials)))
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
+        evaluated = {0}
         for place, (trial, label) in enumerate(zip(trials, labels, strict=True)):
             points = [row for row in curves[trial["number"]] if "validation_loss" in row]
             if not points:
                 continue
             won = trial["number"] == best
-            steps = [row["step"] for row in points]
-            losses = [row["validation_loss"] for row in points]
-            colour = _COLOURS(place / max(1, len(trials) - 1) * 0.9)
-            (line,) = axes.plot(steps, losses, color=colour, marker="o")
+            steps = [0, *(row["step"] for row in points)]
+            losses = [base_loss, *(row["validation_loss"] for row in points)]
+            evaluated.update(steps)
+            colour = _COLOURS[place % len(_COLOURS)]
+            (line,) = axes.plot(steps, losses, color=colour, marker="o", markevery=slice(1, None))
+            line.set_linestyle(_STROKES[place // len(_COLOURS) % len(_STROKES)])
             line.set(linewidth=3 if won else 1.5, markersize=5 if won else 3.5, zorder=2 + won)
             line.set_label(label + " (best)" * won)
             if trial["state"] == "pruned":
@@ -74,14 +82,18 @@ def draw_curves(
         axes.set_xlabel("optimiser step")
         axes.set_ylabel("validation loss (nats per learned token)")
         axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xticks(_spread(sorted(evaluated)))
+        base = axes.axhline(base_loss, color=_QUIET, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+        base.set_label(f"base, {base_loss:.3f}")
         axes.grid(axis="y")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
         _save(figure, path)
 
 
-def draw_heatmap(trials: Sequence[Mapping[str, Any]], best: int, path: Path) -> None:
+def draw_heatmap(
+    trials: Sequence[Mapping[str, Any]], best: int, base_loss: float, path: Path
+) -> None:
     """Best validation loss by rank and learning rate; the winner is framed.
 
     Where more is varied, each combination of the rest has a panel; colours mean the same in all.
@@ -90,6 +102,7 @@ def draw_heatmap(trials: Sequence[Mapping[str, Any]], best: int, path: Path) -> 
     Args:
         trials: as in `sweep.json`.
         best: number of the winner.
+        base_loss: before any training; stands in the title.
         path: PNG to write.
     """
     panels: dict[str, list[Mapping[str, Any]]] = {}
@@ -120,7 +133,7 @@ def draw_heatmap(trials: Sequence[Mapping[str, Any]], best: int, path: Path) -> 
             if ranks and place % across == 0:
                 axes.set_ylabel("rank")
         figure.suptitle(
-            "Validation loss by configuration (framed: best)",
+            f"Validation loss by configuration (framed: best; base: {base_loss:.3f})",
             x=0.01, ha="left", fontsize=12, fontweight="bold",
         )  # fmt: skip
         shades = matplotlib.cm.ScalarMappable(scale, colours)
@@ -151,7 +164,8 @@ def _draw_cells(
         axes.add_patch(cell)
         text = "failed" if loss is None else f"{loss:.3f}"
         if trial["state"] == "pruned":
-            text += "\nstopped early" if len(rates) <= 6 else "\nstopped\nearly"
+            after = f"after {trial['steps']} step{'s' * (trial['steps'] != 1)}"
+            text += f"\nstopped {after}" if len(rates) <= 4 else f"\nstopped\n{after}"
         ink = "white" if shade > 0.45 else _INK
         weight = "bold" if won else "normal"
         if len(rates) <= _READABLE:
@@ -164,6 +178,12 @@ def _draw_cells(
     else:
         axes.set_yticks([])
     axes.tick_params(length=0)
+
+
+def _spread(steps: Sequence[int]) -> list[int]:
+    """At most a dozen of the steps after which somebody looked, the last one among them."""
+    every = math.ceil(len(steps) / 12)
+    return [*reversed([*reversed(steps)][::every])]
 
 
 def _label(trial: Mapping[str, Any], others: str) -> str:

@@ -1,12 +1,12 @@
 """Which settings of training are sensible: the learning rate that `auto` means, and warnings.
 
-What is impossible is refused by `tasks.settings`, and by a method where the base has no place for
-it. Here nothing is refused: a rank above a layer's width, say, wastes memory and trains all the
-same.
+What is impossible is refused by `tasks.settings`, and by a method's `check` where the base has no
+place for it. Here nothing is refused: a rate outside its range, say, may still be right for once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from tasks.settings import Method as Name
 from tasks.settings import Tune
 from tasks.tune.methods import METHODS, alpha
 
@@ -40,11 +40,42 @@ def warnings(tune: Tune, hidden_size: int) -> list[str]:
     return [f"tune.{sentence}" for sentence in _sentences(tune, hidden_size)]
 
 
+def sweep_warnings(tunes: Sequence[Tune], hidden_size: int) -> list[str]:
+    """The same for the configurations of a sweep, each sentence once.
+
+    A search goes beyond the usual on purpose. So a method's rates are warned about where none of
+    them is in its range, or where one list of rates has to serve several methods.
+
+    Args:
+        tunes: at least one configuration.
+        hidden_size: width of the base.
+    """
+    found = dict.fromkeys(
+        f"tune.{sentence}"
+        for tune in tunes
+        for sentence in _sentences(tune, hidden_size)
+        if not sentence.startswith("learning_rate: ")
+    )
+    methods = list(dict.fromkeys(tune.method for tune in tunes))
+    for method in methods:
+        low, high = _range(method, hidden_size)
+        rates = sorted({learning_rate(t, hidden_size) for t in tunes if t.method == method})
+        outside = [rate for rate in rates if not low <= rate <= high]
+        if len(outside) == len(rates) or (outside and len(methods) > 1):
+            found[
+                f"sweep.learning_rate: {', '.join(f'{rate:g}' for rate in outside)}: outside "
+                f"{low:g} to {high:g}, where {method} is mostly trained at a width of "
+                f"{hidden_size}"
+                + ("; give each method a sweep with rates of its own" if len(methods) > 1 else "")
+            ] = None
+    return list(found)
+
+
 def _sentences(tune: Tune, hidden_size: int) -> Iterator[str]:
     method = tune.method
     uses = METHODS[method].uses
     if "rank" in uses:
-        yield from _of_ranks(tune, hidden_size)
+        yield from _of_ranks(tune)
     if "dropout" in uses and tune.dropout > 0.2:
         yield (
             f"dropout: {tune.dropout:g} is above 0.2; LoRA and QLoRA were trained with 0 to 0.1, "
@@ -62,7 +93,7 @@ def _sentences(tune: Tune, hidden_size: int) -> Iterator[str]:
             if tune.bottleneck_size < 64
             else "more seldom gains over the cost in memory and time"
         )
-    low, high = (_rounded(rate * _scale(hidden_size)) for rate in METHODS[method].rates)
+    low, high = _range(method, hidden_size)
     rate = learning_rate(tune, hidden_size)
     if not low <= rate <= high:
         yield (
@@ -73,13 +104,8 @@ def _sentences(tune: Tune, hidden_size: int) -> Iterator[str]:
     yield from _of_training(tune)
 
 
-def _of_ranks(tune: Tune, hidden_size: int) -> Iterator[str]:
-    if tune.rank > hidden_size:
-        yield (
-            f"rank: {tune.rank} is above the base's width of {hidden_size}, beyond which a rank "
-            "adds nothing that full training would not do with less memory"
-        )
-    elif not 4 <= tune.rank <= 256:
+def _of_ranks(tune: Tune) -> Iterator[str]:
+    if not 4 <= tune.rank <= 256:
         yield f"rank: {tune.rank} is outside 4 to 256; " + (
             "it may hold too little of the task"
             if tune.rank < 4
@@ -127,8 +153,13 @@ def _of_training(tune: Tune) -> Iterator[str]:
     if tune.max_length > tune.micro_batch_tokens:
         yield (
             f"max_length: {tune.max_length} is above micro_batch_tokens "
-            f"({tune.micro_batch_tokens}); one example may take more memory than was reckoned with"
+            f"({tune.micro_batch_tokens}); one example may take more memory than was predicted"
         )
+
+
+def _range(method: Name, hidden_size: int) -> tuple[float, float]:
+    low, high = METHODS[method].rates
+    return _rounded(low * _scale(hidden_size)), _rounded(high * _scale(hidden_size))
 
 
 def _scale(hidden_size: int) -> float:

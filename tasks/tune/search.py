@@ -14,13 +14,14 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+import orjson
 import sqlalchemy
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
@@ -29,14 +30,18 @@ from tasks import base_model, files
 from tasks.errors import PerpetuneError
 from tasks.settings import Method as Name
 from tasks.settings import Settings, Sweep, Tune
-from tasks.tune import checkpoint, halving, pictures, selection, training
+from tasks.tune import checkpoint, checks, halving, pictures, selection, training
+from tasks.tune import data as tuning_data
 from tasks.tune.cohort import Trainer
+from tasks.tune.data import Data
 from tasks.tune.loop import Run
 from tasks.tune.methods import METHODS, alpha
 from tasks.tune.spread import Advance, Job, one_by_one, processes
 from tasks.tune.training import Diverged
 
 log = logging.getLogger(__name__)
+
+_FORMAT = 2  # of what trials leave; a change of it makes it 3
 
 _STATES = {
     TrialState.RUNNING: "running",
@@ -67,13 +72,17 @@ def run(
             on_trial(trial, _folder(out, trial["number"]))
         return done
     began = time.perf_counter()
+    read = tuning_data.read(data, settings)
+    warnings = _checked(read, settings)
+    seen = tuning_data.seen(read.train.examples, settings.tune, settings.project.seed)
+    log.info("of a whole trial, %s", seen)
     with _study(key, out, settings) as study:
         earlier = study.user_attrs.get("seconds", 0.0)
         board = _Board(study, out, settings, on_progress)
         for trial in study.trials:
             if trial.state.is_finished():
                 on_trial(_row(trial, out, settings), _folder(out, trial.number))
-        with _advancing(data, out, settings, workers, board) as advance:
+        with _advancing(data, read, out, settings, workers, board) as advance:
             while cohort := _cohort(study, out, settings):
                 for trial in _through_rungs(study, cohort, out, settings, advance, board):
                     on_trial(trial, _folder(out, trial["number"]))
@@ -81,12 +90,23 @@ def run(
             trials = [_row(trial, out, settings) for trial in study.trials]
             seeds = _other_seeds(key, _best(trials, out), out, settings, advance)
         seconds = earlier + time.perf_counter() - began
-        return _write_result(key, trials, seeds, seconds, out, settings)
+        found = {"key": key, "trials": trials, "seeds": seeds, "seconds": seconds}
+        found |= {"warnings": warnings, "examples_seen": seen.examples, "epochs": seen.epochs}
+        return _write_result(found, out, settings)
+
+
+def _checked(read: Data, settings: Settings) -> list[str]:
+    """Refuse what cannot work, whichever trial has it, and say what may not; returns the latter."""
+    warnings = checks.check(read, settings, _configurations(settings))
+    for warning in warnings:
+        log.warning("%s", warning)
+    return warnings
 
 
 @contextmanager
 def _advancing(
     data: Path,
+    read: Data,
     out: Path,
     settings: Settings,
     workers: Callable[[Path], AbstractContextManager[Advance]] | None,
@@ -102,7 +122,7 @@ def _advancing(
     elif settings.tune.processes > 1:
         yield one_by_one(data)
     else:
-        yield Trainer(data, out / "lanes.json", board.stepped)
+        yield Trainer(data, out / "lanes.json", board.stepped, read=read)
 
 
 def _cohort(study: optuna.Study, out: Path, settings: Settings) -> list[optuna.Trial]:
@@ -174,22 +194,44 @@ def _through_rungs(
                 yield _ended(study, number, out, settings)
         if rung is None:
             break
-        standing = {
-            trial.number: trial.intermediate_values[rung]
-            for trial in study.trials
-            if rung in trial.intermediate_values and trial.state != TrialState.FAIL
-        }
-        here = {number: standing.pop(number) for number in [*running] if number in standing}
-        factor = settings.sweep.reduction_factor
-        for number in sorted(here.keys() - halving.promoted(here, [*standing.values()], factor)):
+        for number in sorted(_weak(study, running, rung, out, settings)):
             training.finish(jobs[number], "pruned")
             study.tell(running.pop(number), state=TrialState.PRUNED)
             yield _ended(study, number, out, settings)
         board.show()
 
 
+def _weak(
+    study: optuna.Study, running: Collection[int], rung: int, out: Path, settings: Settings
+) -> set[int]:
+    """The numbers of the running trials that end at a rung."""
+    standing: dict[int, halving.Losses] = {}
+    targets = None
+    for trial in study.trials:
+        if rung in trial.intermediate_values and trial.state != TrialState.FAIL:
+            losses, targets = _losses(_folder(out, trial.number))
+            standing[trial.number] = losses[rung - 1]
+    here = {number: standing.pop(number) for number in running if number in standing}
+    if not here or targets is None:
+        return set()
+    factor = settings.sweep.reduction_factor
+    return here.keys() - halving.promoted(here, [*standing.values()], targets, factor)
+
+
+def _losses(folder: Path) -> tuple[halving.Losses, halving.Losses]:
+    """Of a trial: the summed loss of each validation example at each of its evaluations
+    [evaluations, E], and the learned tokens of each [E]."""
+    progress = checkpoint.read_progress(folder)
+    if progress is None:
+        rows = files.read_jsonl(folder / "validation.jsonl")
+    else:
+        rows = training.validation_rows(progress)
+    losses = np.array([row["losses"] for row in rows], dtype=float).T
+    return losses, np.array([row["targets"] for row in rows], dtype=float)
+
+
 def _rungs(settings: Settings) -> list[int]:
-    """The evaluations after which trials are held against each other."""
+    """The evaluations after which trials are compared."""
     sweep = settings.sweep
     return halving.rungs(settings.tune.evaluations, sweep.reduction_factor) if sweep.prune else []
 
@@ -210,6 +252,7 @@ def _report(trial: optuna.Trial, job: Job) -> bool:
         metrics = training.finish(job) if progress else files.read_json(job.out / "metrics.json")
     except Diverged as error:
         log.warning("trial %d failed: %s; lower sweep.learning_rate", trial.number, error)
+        trial.set_user_attr("reason", str(error))
         study.tell(trial, state=TrialState.FAIL)
         return True
     if metrics["state"] == "pruned":
@@ -228,7 +271,8 @@ def _ended(study: optuna.Study, number: int, out: Path, settings: Settings) -> T
 def _key(data: Path, settings: Settings) -> str:
     """Equal keys mean that a sweep would give the same trials."""
     return files.content_key(
-        [files.md5(path) for path in training.split_files(data)],
+        _FORMAT,
+        [files.md5(path) for path in tuning_data.split_files(data)],
         base_model.identity(settings),
         settings.base.plain(),
         settings.tune.model_dump(
@@ -244,7 +288,11 @@ def _key(data: Path, settings: Settings) -> str:
 def _finished_sweep(out: Path, key: str) -> dict[str, Any] | None:
     if not (out / "sweep.json").is_file() or not (out / "best").is_dir():
         return None
-    found = files.read_json(out / "sweep.json")
+    try:
+        found = files.read_json(out / "sweep.json")
+    except orjson.JSONDecodeError:
+        log.warning("%s holds no finite numbers or is damaged: written anew", out / "sweep.json")
+        return None
     return found if found.get("key") == key else None
 
 
@@ -302,7 +350,22 @@ def _tune(params: Mapping[str, Any], settings: Settings) -> Tune:
         name: json.loads(value) if isinstance(value, str) and value.startswith("[") else value
         for name, value in params.items()
     }
-    return settings.tune.model_copy(update=chosen)
+    return settings.tune.replace(**chosen)
+
+
+def _configurations(settings: Settings) -> list[Tune]:
+    """Every configuration that a trial can have; of a range of rates, its ends."""
+    if settings.sweep.sampler == "grid":
+        return [_tune(params, settings) for params in _grid(settings)[: _count(settings)]]
+    space: dict[str, Any] = _space(settings.sweep)
+    rates = space.pop("learning_rate")
+    every = itertools.product(*(each.choices for each in space.values()), (rates.low, rates.high))
+    found: dict[str, Tune] = {}
+    for values in every:
+        tune = _tune(dict(zip([*space, "learning_rate"], values, strict=True)), settings)
+        used = {name: value for name, value in tune.plain().items() if _matters(name, tune.method)}
+        found.setdefault(files.content_key(used), tune)
+    return list(found.values())
 
 
 def _count(settings: Settings) -> int:
@@ -336,7 +399,7 @@ def _sampler(settings: Settings, number: int) -> optuna.samplers.BaseSampler:
 
 def _job(trial: optuna.Trial, out: Path, settings: Settings) -> Job:
     tune = _tune(trial.params, settings)
-    return Job(_folder(out, trial.number), settings.model_copy(update={"tune": tune}))
+    return Job(_folder(out, trial.number), settings.replace(tune=tune))
 
 
 def _row(trial: FrozenTrial, out: Path, settings: Settings) -> Trial:
@@ -358,6 +421,7 @@ def _row(trial: FrozenTrial, out: Path, settings: Settings) -> Trial:
         "number": trial.number,
         "params": varied | {"alpha": alpha(tune) if _matters("alpha", tune.method) else None},
         "state": _STATES[trial.state],
+        "reason": trial.user_attrs.get("reason"),
         "rung": sum(rung in trial.intermediate_values for rung in _rungs(settings)),
         "steps": len(curve),
         "validation_loss": None if trial.state == TrialState.FAIL else loss,
@@ -398,7 +462,9 @@ class _Board:
         if job.out not in self._rows:
             self.show()
         if job.out in self._rows:  # other seeds of a winner are no trials
+            evaluations = len(run.evaluations)
             self._rows[job.out] |= {
+                "rung": sum(rung <= evaluations for rung in _rungs(self._settings)),
                 "steps": run.step,
                 "validation_loss": run.best_loss if math.isfinite(run.best_loss) else None,
                 "seconds": run.seconds,
@@ -427,8 +493,10 @@ def _best(trials: Sequence[Trial], out: Path) -> list[Trial]:
     """The complete trials, best first."""
     complete = [trial for trial in trials if trial["state"] == "complete"]
     if not complete:
+        reason = next((trial["reason"] for trial in trials if trial["reason"]), "")
         raise PerpetuneError(
-            f"{out}: all {len(trials)} trials failed; lower sweep.learning_rate in params.yaml"
+            f"{out}: all {len(trials)} trials failed (the first: {reason}); lower "
+            "sweep.learning_rate"
         )
     return sorted(complete, key=lambda trial: (trial["validation_loss"], trial["number"]))
 
@@ -444,10 +512,11 @@ def _other_seeds(
             params = {name: each for name, each in trial["params"].items() if each is not None}
             if "alpha" in params:
                 params["alpha"] = float(params["alpha"])
-            tune = settings.tune.model_copy(update=params)
-            own = {"tune": tune, "project": project.model_copy(update={"seed": seed})}
+            own = settings.replace(
+                tune=settings.tune.replace(**params), project=project.replace(seed=seed)
+            )
             folder = out / "seeds" / key / f"{trial['number']}-{seed}"
-            jobs[trial["number"], seed] = Job(folder, settings.model_copy(update=own))
+            jobs[trial["number"], seed] = Job(folder, own)
     missing = [job for job in jobs.values() if not (job.out / "metrics.json").is_file()]
     if missing:
         advance(missing, None)
@@ -475,51 +544,51 @@ def _other_seeds(
     return spread
 
 
-def _write_result(
-    key: str,
-    trials: list[Trial],
-    seeds: list[dict[str, Any]],
-    seconds: float,
-    out: Path,
-    settings: Settings,
-) -> dict[str, Any]:
-    complete = _best(trials, out)
-    best = complete[0]
+def _write_result(found: dict[str, Any], out: Path, settings: Settings) -> dict[str, Any]:
+    """Write `best/`, the pictures and, last of all, `sweep.json`, which is returned."""
+    trials: list[Trial] = found["trials"]
+    best = _best(trials, out)[0]
     folder = _folder(out, best["number"])
     with files.atomic_folder(out / "best") as building:
         shutil.copytree(folder / "best", building, dirs_exist_ok=True)
+    metrics = files.read_json(folder / "metrics.json")
+    base_loss = metrics["initial_validation_loss"]
     curves = {
         trial["number"]: files.read_jsonl(_folder(out, trial["number"]) / "curve.jsonl")
         for trial in trials
     }
-    pictures.draw_curves(trials, curves, best["number"], out / "curves.png")
-    pictures.draw_heatmap(trials, best["number"], out / "heatmap.png")
-    validation = {
-        trial["number"]: files.read_jsonl(_folder(out, trial["number"]) / "validation.jsonl")
+    pictures.draw_curves(trials, curves, best["number"], base_loss, out / "curves.png")
+    pictures.draw_heatmap(trials, best["number"], base_loss, out / "heatmap.png")
+    measured = {
+        trial["number"]: _losses(_folder(out, trial["number"]))
         for trial in trials
         if trial["state"] != "failed"
     }
-    tokens = sum(trial["tokens"] for trial in trials)
-    metrics = files.read_json(folder / "metrics.json")
-    result = {
-        "key": key,
-        "trials": trials,
-        "best": {
-            "number": best["number"],
-            "params": best["params"],
-            "validation_loss": best["validation_loss"],
-            "adapter": str(out / "best"),
-        },
-        "initial_validation_loss": metrics["initial_validation_loss"],
-        "selection": selection.expected_optimism(
-            {n: np.array([row["loss"] for row in rows]) for n, rows in validation.items()},
-            np.array([row["targets"] for row in validation[best["number"]]]),
-            seed=settings.project.seed,
-        ),
-        "seeds": seeds,
-        "seconds": seconds,
-        "tokens_trained": tokens,
-        "tokens_per_second": tokens / seconds,
+    chosen = selection.assess(
+        {number: losses for number, (losses, _) in measured.items()},
+        measured[best["number"]][1],
+        best["number"],
+        seed=settings.project.seed,
+    )
+    winner = {
+        "number": best["number"],
+        "params": best["params"],
+        "validation_loss": best["validation_loss"],
+        "worse_than_base": metrics["worse_than_base"],
+        "adapter": str(out / "best"),
     }
+    tokens = sum(trial["tokens"] for trial in trials)
+    result = found | {
+        "best": winner,
+        "initial_validation_loss": base_loss,
+        "worse_than_base": metrics["worse_than_base"],
+        "train_examples": metrics["train_examples"],
+        "data": metrics["data"],
+        "selection": chosen.to_json(),
+        "tokens_trained": tokens,
+        "tokens_per_second": tokens / found["seconds"],
+    }
+    if metrics["worse_than_base"]:
+        log.warning("%s", training.worse_than_base(metrics, "the best trial"))
     files.write_json(out / "sweep.json", result)
     return result

@@ -158,6 +158,4 @@ def _trainer(data: Path) -> "Trainer":
 
 def _absolute(settings: Settings) -> Settings:
     state = settings.project.state_dir.absolute()
-    return settings.model_copy(
-        update={"project": settings.project.model_copy(update={"state_dir": state})}
-    )
+    return settings.replace(project=settings.project.replace(state_dir=state))

@@ -9,22 +9,25 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
-from tasks import base_model, files, records
-from tasks.encoding import Example, encode_all
-from tasks.errors import BadInput, PerpetuneError
+from tasks import base_model, files
+from tasks.encoding import Example
+from tasks.errors import PerpetuneError
 from tasks.settings import Settings, Tune
-from tasks.tune import checkpoint, loop, memory, ranges
+from tasks.tune import checkpoint, checks, loop, memory, ranges
+from tasks.tune import data as tuning_data
 from tasks.tune.batching import batches, first_by_hash, packs
+from tasks.tune.data import Data
 from tasks.tune.distributed import ALONE, Processes
 from tasks.tune.loop import Run, cores, evaluate, evaluation_steps, repeatable
 from tasks.tune.methods import METHODS, Adapted, alpha, lanes
@@ -32,6 +35,9 @@ from tasks.tune.packing import Pack, pack, packed_attention
 from tasks.tune.spread import Job, one_by_one
 
 log = logging.getLogger(__name__)
+
+_FORMAT = 2  # of checkpoints; a change of what they hold makes it 3
+_FEWEST_VALIDATION = 40
 
 
 class Diverged(PerpetuneError):
@@ -46,67 +52,84 @@ class Prepared:
     train: list[Example]
     validation: list[Pack]
     base_loss: float
-    data_key: str
+    data: Data
     processes: Processes
     passes: dict[str, memory.Pass] = field(default_factory=dict)
     """Those that memory was predicted by."""
 
 
-def prepare(data: Path, settings: Settings, processes: Processes = ALONE) -> Prepared:
+def prepare(
+    data: Path, settings: Settings, processes: Processes = ALONE, read: Data | None = None
+) -> Prepared:
     """Encode the data and load the base model.
 
     Args:
         data: folder with `train.jsonl` and `validation.jsonl`.
         settings: `tune`, `base` and the project's seed matter.
         processes: who trains together.
+        read: the content of `data`, where it has been read already.
 
     Raises:
         BadInput: a file of `data` is missing, empty or damaged, holds nothing to learn, or a
             sequence longer than the base can read.
+        Diverged: the base gives no finite loss.
     """
     tune = settings.tune
-    paths = split_files(data)
-    tokenizer = base_model.load_tokenizer(settings)
-    train, validation = (encoded(path, tokenizer, tune.max_length) for path in paths)
+    read = tuning_data.read(data, settings) if read is None else read
     base = base_model.load_model(
         settings,
         quantised=METHODS[tune.method].quantised,
         on=torch.device("cpu") if processes.shard else None,
     )
-    _check_positions(base, [*train, *validation])
+    checks.check_positions(base, read)
     processes.spread(base)
-    held_out = first_by_hash(validation, tune.validation_examples)
-    with repeatable(settings.project.seed), packed_attention(base), cores(base, processes) as here:
+    train, seed = read.train.examples, settings.project.seed
+    held_out = first_by_hash(
+        read.validation.examples, validation_count(read.validation.examples, train, tune, seed)
+    )
+    with repeatable(seed), packed_attention(base), cores(base, processes) as here:
         cut = packs(held_out, tune.micro_batch_tokens, here.side_by_side, shared=True)
         evaluated = [pack(part, base.device) for part in cut]
-        losses = evaluate(base, evaluated, 1, here)
+        losses = evaluate(base, evaluated, 1, here)[0]
+    _check_finite(losses, read.validation.path, base)
     base_loss = float(losses.sum() / sum(len(packed.targets) for packed in evaluated))
     log.info("%d training examples; base model's validation loss %.4f", len(train), base_loss)
-    key = files.content_key(*map(files.md5, paths))
-    return Prepared(base, train, evaluated, base_loss, key, processes)
+    return Prepared(base, train, evaluated, base_loss, read, processes)
 
 
-def _check_positions(base: PreTrainedModel, examples: Sequence[Example]) -> None:
-    positions = getattr(base.config.get_text_config(), "max_position_embeddings", None)
-    longest = max(len(example.input_ids) for example in examples)
-    if positions and longest > positions:
-        raise BadInput(
-            f"tune.max_length: there is an example of {longest} tokens, and {type(base).__name__} "
-            f"has {positions} positions; set it to {positions} or less"
-        )
+def validation_count(
+    validation: Sequence[Example], train: Sequence[Example], tune: Tune, seed: int
+) -> int:
+    """How many validation examples each evaluation reads.
 
-
-def split_files(data: Path) -> list[Path]:
-    """The files of `data` that training reads.
-
-    Raises:
-        BadInput: one of them is missing.
+    `auto`: at least 40, and as many more as keep all evaluations below a tenth of the run's cost.
+    A backward pass costs twice a forward, so that a token that is trained on costs three.
     """
-    paths = [data / "train.jsonl", data / "validation.jsonl"]
-    for path in paths:
-        if not path.is_file():
-            raise BadInput(f"{path}: no such file; `perpetune curate` writes it")
-    return paths
+    if tune.validation_examples != "auto":
+        return tune.validation_examples
+    trained = 3 * sum(map(_length, chain.from_iterable(batches(train, tune, seed))))
+    each = tune.evaluations * sum(map(_length, validation)) / len(validation)
+    return max(_FEWEST_VALIDATION, int(0.1 * trained / each))
+
+
+def _length(example: Example) -> int:
+    return len(example.input_ids)
+
+
+def _check_finite(losses: torch.Tensor, path: Path, base: PreTrainedModel) -> None:
+    broken = int((~losses.isfinite()).sum())
+    if not broken:
+        return
+    kind = str(base.dtype).removeprefix("torch.")
+    remedy = (
+        "numbers overflow in float16: set base.dtype to bfloat16 or float32"
+        if base.dtype == torch.float16
+        else "its weights may be damaged, or hold numbers that are not finite: try another copy"
+    )
+    raise Diverged(
+        f"base.model: the base gives no finite loss in {kind} on {broken} of {len(losses)} "
+        f"examples of {path}, before any training; {remedy}"
+    )
 
 
 def advance(
@@ -135,6 +158,7 @@ def advance(
         "memory": taken,
         "initial_validation_loss": prepared.base_loss,
         "train_examples": len(prepared.train),
+        "data": prepared.data.to_json(),
         "validation": [
             {"id": name, "targets": count}
             for packed in prepared.validation
@@ -206,10 +230,19 @@ def run(
     settings: Settings,
     *,
     on_step: Callable[[Run], None] = lambda _: None,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """`tasks.tune.train` on data and base model that are prepared already."""
+    """`tasks.tune.train` on data and base model that are prepared already.
+
+    Args:
+        prepared: of the same data and base.
+        out: the run's folder.
+        settings: the configuration.
+        on_step: called after each step.
+        more: what else `metrics.json` is to hold.
+    """
     tune = settings.tune
-    _begin(prepared.base.config, out, tune)
+    (out / "metrics.json").unlink(missing_ok=True)
     steps = len(batches(prepared.train, tune, settings.project.seed))
     with tqdm(total=steps, desc=f"{tune.method}", disable=None, file=sys.stderr) as bar:
 
@@ -228,31 +261,48 @@ def run(
             on_step(run)
 
         advance(prepared, [Job(out, settings)], on_step=stepped)
-    return finish(Job(out, settings))
+    return finish(Job(out, settings), more=more)
 
 
-def run_together(data: Path, out: Path, settings: Settings) -> dict[str, Any]:
-    """`tasks.tune.train` by several processes."""
-    split_files(data)
-    trusted = settings.base.trust_remote_code
-    config = AutoConfig.from_pretrained(base_model.locate(settings), trust_remote_code=trusted)
-    _begin(config, out, settings.tune)
-    one_by_one(data)([Job(out, settings)], None)
-    return finish(Job(out, settings))
-
-
-def _begin(config: PreTrainedConfig, out: Path, tune: Tune) -> None:
-    (out / "metrics.json").unlink(missing_ok=True)
-    for warning in ranges.warnings(tune, config.get_text_config().hidden_size):
+def train(data: Path, out: Path, settings: Settings) -> dict[str, Any]:
+    """`tasks.tune.train`; its docstring is the contract."""
+    tune = settings.tune
+    read = tuning_data.read(data, settings)
+    warnings = checks.check(read, settings)
+    seen = tuning_data.seen(read.train.examples, tune, settings.project.seed)
+    log.info("%s", seen)
+    for warning in warnings:
         log.warning("%s", warning)
+    more = {"examples_seen": seen.examples, "warnings": warnings}
+    if tune.processes > 1:
+        (out / "metrics.json").unlink(missing_ok=True)
+        one_by_one(data)([Job(out, settings)], None)
+        metrics = finish(Job(out, settings), more=more)
+    else:
+        metrics = run(prepare(data, settings, read=read), out, settings, more=more)
+    if metrics["worse_than_base"]:
+        log.warning("%s", worse_than_base(metrics))
+    return metrics
 
 
-def finish(job: Job, state: str = "complete") -> dict[str, Any]:
+def worse_than_base(result: Mapping[str, Any], what: str = "this run") -> str:
+    """What to say of a result that is no better than the base it began from."""
+    return (
+        f"{what} ended no better than the base model: validation loss "
+        f"{result['validation_loss']:.4f}, and {result['initial_validation_loss']:.4f} before any "
+        "training; do not use it: lower the learning rate, train longer, or look at the data"
+    )
+
+
+def finish(
+    job: Job, state: str = "complete", *, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Turn a checkpoint into results: `best/`, `curve.jsonl`, `validation.jsonl`, `metrics.json`.
 
     Args:
         job: it stands at its end, or where it is to end.
         state: how it ended, `complete` or `pruned`.
+        more: what else `metrics.json` is to hold.
 
     Raises:
         Diverged: its loss left the finite numbers; its curve is kept.
@@ -267,11 +317,11 @@ def finish(job: Job, state: str = "complete") -> dict[str, Any]:
         checkpoint.remove(out)
         raise Diverged(progress["failure"])
     checkpoint.keep_best(out)
-    rows = zip(progress["validation"], progress["best_losses"], strict=True)
-    files.write_jsonl(out / "validation.jsonl", [row | {"loss": loss} for row, loss in rows])
+    files.write_jsonl(out / "validation.jsonl", validation_rows(progress))
     seconds, tokens = progress["seconds"], sum(row["tokens"] for row in curve)
     examples = progress["train_examples"]
     metrics = {
+        **(more or {}),
         "method": tune.method,
         "params": tune.model_dump(mode="json", exclude={"method", "mix", "checkpoint_minutes"})
         | {"alpha": alpha(tune), "learning_rate": progress["rate"]},
@@ -280,18 +330,33 @@ def finish(job: Job, state: str = "complete") -> dict[str, Any]:
         "epochs": min(len(curve) * tune.batch_size, math.ceil(tune.epochs * examples)) / examples,
         "validation_loss": progress["best_loss"],
         "initial_validation_loss": progress["initial_validation_loss"],
+        "worse_than_base": progress["best_loss"] >= progress["initial_validation_loss"],
         "train_loss": curve[-1]["train_loss"],
         "tokens_trained": tokens,
         "tokens_per_second": tokens / seconds,
         "seconds": seconds,
         "trainable_parameters": progress["trainable_parameters"],
         "trainable_share": progress["trainable_share"],
+        "train_examples": examples,
+        "data": progress["data"],
         "memory": progress["memory"],
         "adapter": str(out / "best"),
     }
     files.write_json(out / "metrics.json", metrics)
     checkpoint.remove(out)
     return metrics
+
+
+def validation_rows(progress: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each validation example: `id`, `targets`, `loss` (summed over them, of the best
+    evaluation), and `losses`, that of every evaluation."""
+    each = zip(*progress["evaluations"], strict=True)
+    return [
+        row | {"loss": loss, "losses": list(losses)}
+        for row, loss, losses in zip(
+            progress["validation"], progress["best_losses"], each, strict=True
+        )
+    ]
 
 
 def _memory(prepared: Prepared, jobs: Sequence[Job], keys: Sequence[str]) -> dict[str, Any]:
@@ -309,28 +374,10 @@ def _memory(prepared: Prepared, jobs: Sequence[Job], keys: Sequence[str]) -> dic
 def _key(prepared: Prepared, settings: Settings) -> str:
     """Equal keys mean equal runs: only then does one go on where another was stopped."""
     return files.content_key(
-        prepared.data_key,
+        _FORMAT,
+        prepared.data.key,
         base_model.identity(settings),
         settings.base.plain(),
         settings.tune.model_dump(mode="json", exclude={"checkpoint_minutes"}),
         settings.project.seed,
     )
-
-
-def encoded(path: Path, tokenizer: Any, max_length: int) -> list[Example]:
-    """The examples of a split that hold something to learn.
-
-    Raises:
-        BadInput: there are none, or the file is damaged.
-    """
-    examples = [
-        example
-        for record in records.load([path])
-        for example in encode_all(record, tokenizer, max_length)
-    ]
-    learnable = [example for example in examples if example.targets]
-    if len(learnable) < len(examples):
-        log.warning("%s: %d records hold nothing to learn", path, len(examples) - len(learnable))
-    if not learnable:
-        raise BadInput(f"{path}: no record holds anything to learn; mend the data or curate again")
-    return learnable

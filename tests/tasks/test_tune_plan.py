@@ -43,7 +43,7 @@ def fitting(*names: str) -> dict[str, bool]:
         (replace(FACTS, examples=30, fits=fitting("qlora")), "qlora", "in 4 bits it does"),
         (replace(FACTS, fits=fitting("prompt")), "prompt", "LoRA does not fit"),
         (replace(FACTS, fits=fitting()), None, "no method fits"),
-        (replace(FACTS, loss=None), "lora", "was not measured"),
+        (replace(FACTS, loss=None), "lora", "learns as well as"),
     ],
 )
 def test_advice_follows_from_facts(facts: Facts, method: str | None, because: str) -> None:
@@ -143,8 +143,16 @@ def test_what_is_shown_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> 
     empty = ("trainable_parameters", "trainable_share", "memory_bytes", "memory_arithmetic")
     terminal.show_plan(
         {
-            "model": {"name": "[red]base[/]"},
-            "data": {"examples": 1, "tokens": 1, "targets": 1, "steps": 1},
+            "model": {"name": "[red]base[/]", "loss": None, "loss_unknown": "[s]gone[/]"},
+            "data": {
+                "examples": 1,
+                "tokens": 1,
+                "targets": 1,
+                "steps": 1,
+                "examples_seen": 1,
+                "epochs": 1.0,
+                "warnings": ["[u]mind[/]"],
+            },
             "machine": {
                 "cores": 1,
                 "accelerator": None,
@@ -158,5 +166,12 @@ def test_what_is_shown_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> 
         }
     )
     shown = capsys.readouterr().out
-    for text in ("[red]base[/]", "set [red]this[/]", "[b]so[/]", "[i]or[/]"):
+    for text in (
+        "[red]base[/]",
+        "set [red]this[/]",
+        "[b]so[/]",
+        "[i]or[/]",
+        "[u]mind[/]",
+        "[s]gone[/]",
+    ):
         assert text in shown

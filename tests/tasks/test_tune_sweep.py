@@ -1,12 +1,13 @@
 """A sweep finds the best of its trials, stops weak ones, and outlives its process."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from tasks.settings import load_settings
 from tasks.tune import pictures, sweep
 from tasks.tune.halving import promoted, rungs
 from tasks.tune.search import _grid
-from tasks.tune.selection import expected_optimism
+from tasks.tune.selection import assess, sentence
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
 
@@ -383,16 +384,49 @@ def test_other_seeds_of_the_best_are_trained_when_asked_for(data, tmp_path, make
 
 def test_choosing_among_equal_trials_flatters_and_the_sweep_says_by_how_much():
     generator = np.random.default_rng(0)
-    targets = generator.integers(5, 30, 40)
+    targets = generator.integers(5, 30, 40).astype(float)
     # Twelve trials of one true loss, whose losses on these examples differ by chance alone.
-    noise = {n: targets * generator.normal(2.0, 0.3, 40) for n in range(12)}
-    found = expected_optimism(noise, targets, seed=0)
-    best = min(losses.sum() for losses in noise.values()) / targets.sum()
-    assert found["optimism"] > 0.02
-    assert abs(found["corrected_loss"] - 2.0) < abs(best - 2.0)
-    clear = noise | {99: targets * 0.5}
-    assert abs(expected_optimism(clear, targets, seed=0)["optimism"]) < 0.01
-    assert expected_optimism({1: noise[1]}, targets, seed=0) is None
+    noise = {n: targets * generator.normal(2.0, 0.3, (1, 40)) for n in range(12)}
+    best = min(noise, key=lambda n: noise[n].sum())
+    found = assess(noise, targets, best, seed=0)
+    loss = noise[best].sum() / targets.sum()
+    assert found.optimism > 0.02
+    assert abs(found.corrected_loss - 2.0) < abs(loss - 2.0)
+    assert found.standard_error == pytest.approx(0.3 / 40**0.5, rel=0.4)
+    assert f"makes it about {found.optimism:.2f} too low" in sentence(found.to_json(), loss)
+    clear = assess(noise | {99: targets[None] * 0.5}, targets, 99, seed=0)
+    assert clear.optimism < 0.001
+    assert "less than 0.01 too low" in sentence(clear.to_json(), 0.5)
+
+
+def test_the_best_of_a_trials_evaluations_is_a_choice_too():
+    generator = np.random.default_rng(0)
+    targets = np.full(40, 10.0)
+    many = {0: 10 * generator.normal(2.0, 0.3, (12, 40)), 1: targets[None] * 2.0}
+    found = assess(many, targets, 0, seed=0)
+    assert found.choices == 13
+    assert found.optimism > 0.02
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 9, 10, 12])
+def test_few_validation_examples_are_enough_or_the_figure_says_why_not(count):
+    generator = np.random.default_rng(0)
+    losses = {n: generator.uniform(5, 30, (3, count)) for n in range(4)}
+    for seed in range(5):
+        found = assess(losses, np.full(count, 10.0), 0, seed=seed)
+        assert json.loads(json.dumps(found.to_json(), allow_nan=False)) == found.to_json()
+        assert (found.optimism is None) == (count < 10)
+        assert (found.standard_error is None) == (count == 1)
+        assert (found.reason is None) == (count >= 10)
+        said = sentence(found.to_json(), 2.0)
+        assert "nan" not in said
+        assert (f"{count} validation examples are too few" in said) == (count < 10)
+
+
+def measured(losses: Sequence[float]) -> dict[int, np.ndarray]:
+    """Trials of these mean losses on twenty examples, of which some are hard for all trials."""
+    hard = np.random.default_rng(0).normal(0, 1, 20)
+    return {number: loss + hard for number, loss in enumerate(losses)}
 
 
 @hypothesis_settings(max_examples=100, deadline=None)
@@ -402,15 +436,26 @@ def test_choosing_among_equal_trials_flatters_and_the_sweep_says_by_how_much():
     factor=st.integers(2, 5),
 )
 def test_the_best_at_a_rung_go_on_and_never_all_unless_equal(losses, earlier, factor):
-    candidates = dict(enumerate(losses))
-    on = promoted(candidates, earlier, factor)
-    every = sorted([*losses, *earlier])
-    allowed = max(1, len(every) // factor)
-    worst = max((candidates[number] for number in on), default=-1)
-    assert all(candidates[number] > worst for number in candidates.keys() - on)
-    assert sum(loss < worst for loss in every) < allowed
-    if min(losses) <= min(every):
+    every = measured([*losses, *earlier])
+    candidates = {n: every.pop(n) for n in range(len(losses))}
+    on = promoted(candidates, [*every.values()], np.ones(20), factor)
+    allowed = max(1, (len(losses) + len(earlier)) // factor)
+    worst = max((losses[number] for number in on), default=-1)
+    assert all(losses[number] >= worst - 1e-9 for number in candidates.keys() - on)
+    assert sum(loss < worst - 1e-6 for loss in [*losses, *earlier]) < allowed
+    if min(losses) <= min([*losses, *earlier]):
         assert on
+
+
+def test_who_cannot_be_told_from_the_last_of_the_best_goes_on_too():
+    ones, trials = np.ones(20), measured([1.0, 1.05, 2.0, 2.0])
+    assert promoted(trials, [], ones, 4) == {0}
+    # The difference of .05 varies by ± .3 from example to example: its standard error is .07.
+    trials[1] += np.tile([0.3, -0.3], 10)
+    assert promoted(trials, [], ones, 4) == {0, 1}
+    assert promoted({1: trials[1], 2: trials[2]}, [trials[0]], ones, 4) == {1}
+    one = {number: np.array([loss]) for number, loss in enumerate([1.0, 1.05, 2.0])}
+    assert promoted(one, [], np.ones(1), 3) == {0}
 
 
 def test_rungs_are_powers_of_the_factor_before_the_last_evaluation():
@@ -496,7 +541,7 @@ def drawn(monkeypatch, tmp_path):
             {"number": n, "params": each, "state": "complete", "validation_loss": 2 + n / 100}
             for n, each in enumerate(params)
         ]
-        pictures.draw_heatmap(trials, 0, tmp_path / "heatmap.png")
+        pictures.draw_heatmap(trials, 0, 3.0, tmp_path / "heatmap.png")
         return [axes for axes in figures[-1].axes if axes.get_visible()][:-1]  # colours
 
     return draw

@@ -8,9 +8,11 @@ from tasks.settings import Method as Name
 from tasks.tune.methods.bottleneck import bottleneck
 from tasks.tune.methods.contract import Adapted, Method
 from tasks.tune.methods.lora import alpha, lanes, lora
-from tasks.tune.methods.lora_kin import adalora, dora, ia3
+from tasks.tune.methods.lora import check as check_lora
+from tasks.tune.methods.lora_kin import adalora, check_ia3, dora, ia3
+from tasks.tune.methods.prompts import check as check_prompts
 from tasks.tune.methods.prompts import prefix, prompt, ptuning
-from tasks.tune.methods.weights import feature_extraction, full
+from tasks.tune.methods.weights import check_chosen, feature_extraction, full
 
 __all__ = ["METHODS", "Adapted", "Method", "alpha", "lanes"]
 
@@ -27,6 +29,7 @@ METHODS: dict[Name, Method] = {
     "feature_extraction": Method(
         name="feature_extraction",
         attach=feature_extraction,
+        check=check_chosen,
         usual_rate=1e-4,
         rates=(1e-5, 3e-4),
         source="Kumar et al. 2022, https://arxiv.org/abs/2202.10054",
@@ -35,6 +38,7 @@ METHODS: dict[Name, Method] = {
     "lora": Method(
         name="lora",
         attach=lora,
+        check=check_lora,
         usual_rate=2e-4,
         rates=(1e-4, 3e-4),
         source="Hu et al. 2021, https://arxiv.org/abs/2106.09685",
@@ -44,6 +48,7 @@ METHODS: dict[Name, Method] = {
     "qlora": Method(
         name="qlora",
         attach=lora,
+        check=check_lora,
         usual_rate=2e-4,
         rates=(1e-4, 3e-4),
         source="Dettmers et al. 2023, https://arxiv.org/abs/2305.14314",
@@ -54,6 +59,7 @@ METHODS: dict[Name, Method] = {
     "dora": Method(
         name="dora",
         attach=dora,
+        check=check_lora,
         usual_rate=2e-4,
         rates=(1e-4, 3e-4),
         source="Liu et al. 2024, https://arxiv.org/abs/2402.09353",
@@ -62,6 +68,7 @@ METHODS: dict[Name, Method] = {
     "adalora": Method(
         name="adalora",
         attach=adalora,
+        check=check_lora,
         usual_rate=1e-3,
         rates=(5e-4, 3e-3),
         source="Zhang et al. 2023, https://arxiv.org/abs/2303.10512",
@@ -70,6 +77,7 @@ METHODS: dict[Name, Method] = {
     "ia3": Method(
         name="ia3",
         attach=ia3,
+        check=check_ia3,
         usual_rate=3e-3,
         rates=(1e-3, 1e-2),
         source="Liu et al. 2022, https://arxiv.org/abs/2205.05638",
@@ -86,6 +94,7 @@ METHODS: dict[Name, Method] = {
     "prefix": Method(
         name="prefix",
         attach=prefix,
+        check=check_prompts,
         usual_rate=5e-5,
         rates=(2e-5, 3e-4),
         source="Li & Liang 2021, https://arxiv.org/abs/2101.00190",
@@ -94,6 +103,7 @@ METHODS: dict[Name, Method] = {
     "prompt": Method(
         name="prompt",
         attach=prompt,
+        check=check_prompts,
         usual_rate=1e-2,
         rates=(1e-3, 6e-2),
         source="Lester et al. 2021, https://arxiv.org/abs/2104.08691",
@@ -102,6 +112,7 @@ METHODS: dict[Name, Method] = {
     "ptuning": Method(
         name="ptuning",
         attach=ptuning,
+        check=check_prompts,
         usual_rate=2e-3,
         rates=(2e-4, 1e-2),
         source="Liu et al. 2021, https://arxiv.org/abs/2103.10385 and 2110.07602",

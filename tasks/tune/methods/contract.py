@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,10 @@ def size(parameter: torch.nn.Parameter) -> int:
     return parameter.numel() if quantised is None else math.prod(quantised.shape)
 
 
+def _anywhere(_base: "PreTrainedModel", _tune: Tune) -> None:
+    """A method that every base has a place for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One way to adapt a base model.
@@ -102,6 +106,8 @@ class Method:
 
     Raises `BadInput` where the base has no place for it, naming the setting to change.
     """
+    check: "Callable[[PreTrainedModel, Tune], None]" = field(default=_anywhere, kw_only=True)
+    """Raises the same without attaching anything; the base may be without weights (`meta`)."""
     usual_rate: float
     rates: tuple[float, float]
     """Sensible range of the peak learning rate."""

@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTuner
 
+from tasks.errors import BadInput
 from tasks.settings import Tune
 from tasks.tune.methods.adapters import PeftAdapted, peft_model
 from tasks.tune.methods.contract import Adapted
@@ -33,6 +34,21 @@ def alpha(tune: Tune) -> int | float:
     """LoRA's alpha as a number, where it is set by the rank."""
     given = {"r": tune.rank, "2r": 2 * tune.rank}.get(str(tune.alpha), tune.alpha)
     return int(given) if given == int(given) else float(given)
+
+
+def check(base: "PreTrainedModel", tune: Tune) -> None:
+    """Whether the base has a place for LoRA or one of its relatives.
+
+    Raises:
+        BadInput: it has none of the modules, or the rank is beyond its width.
+    """
+    target_modules(base, tune.target_modules)
+    width = base.config.get_text_config().hidden_size
+    if tune.rank > width:
+        raise BadInput(
+            f"tune.rank: {tune.rank} is above the width of {type(base).__name__}, which is "
+            f"{width}; choose {width} or less (8 to 64 are usual)"
+        )
 
 
 @contextmanager

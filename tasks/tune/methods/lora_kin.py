@@ -160,6 +160,16 @@ def ia3(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
     Raises:
         BadInput: the base has no modules of these or known names.
     """
+    with peft_model(base, _ia3_config(base, tune)) as model:
+        yield PeftAdapted(model)
+
+
+def check_ia3(base: "PreTrainedModel", tune: Tune) -> None:
+    """Raises BadInput: the base has no modules of these or known names."""
+    _ia3_config(base, tune)
+
+
+def _ia3_config(base: "PreTrainedModel", tune: Tune) -> IA3Config:
     named = isinstance(tune.target_modules, list)
     kind = base.config.model_type
     if not named and kind in KNOWN_TARGETS and kind in KNOWN_FEEDFORWARD:
@@ -171,11 +181,7 @@ def ia3(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
         feedforward = [
             name for name in targets if any(f".{each}".endswith(f".{name}") for each in inside)
         ]
-    config = IA3Config(
-        task_type="CAUSAL_LM", target_modules=targets, feedforward_modules=feedforward
-    )
-    with peft_model(base, config) as model:
-        yield PeftAdapted(model)
+    return IA3Config(task_type="CAUSAL_LM", target_modules=targets, feedforward_modules=feedforward)
 
 
 def feedforward_outputs(base: "PreTrainedModel") -> list[str]:

@@ -123,6 +123,21 @@ def prefix(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted
         yield Prefixed(model)
 
 
+def check(base: "PreTrainedModel", tune: Tune) -> None:
+    """Whether the base's positions hold the virtual tokens and a sequence.
+
+    Raises:
+        BadInput: they do not.
+    """
+    context = getattr(base.config.get_text_config(), "max_position_embeddings", None) or math.inf
+    if tune.virtual_tokens + tune.max_length > context:
+        raise BadInput(
+            f"tune.virtual_tokens: {tune.virtual_tokens} before sequences of up to "
+            f"{tune.max_length} tokens (tune.max_length) are more than the {context} positions of "
+            f"{type(base).__name__}; lower one of the two"
+        )
+
+
 @contextmanager
 def _peft_model(
     base: "PreTrainedModel", tune: Tune, config: PromptLearningConfig
@@ -132,13 +147,7 @@ def _peft_model(
     Raises:
         BadInput: the base has no room for the virtual tokens, or no place.
     """
-    context = getattr(base.config.get_text_config(), "max_position_embeddings", None) or math.inf
-    if tune.virtual_tokens + tune.max_length > context:
-        raise BadInput(
-            f"tune.virtual_tokens: {tune.virtual_tokens} before sequences of up to "
-            f"{tune.max_length} tokens (tune.max_length) are more than the {context} positions of "
-            f"{type(base).__name__}; lower one of the two"
-        )
+    check(base, tune)
     trainable = {each: each.requires_grad for each in base.parameters()}
     with _at_rest(base):
         model = get_peft_model(base, config)

@@ -1,7 +1,13 @@
 """Which modules an adapter goes into, by words that hold for every architecture."""
 
+import difflib
 import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers.pytorch_utils import Conv1D
 
 from tasks.errors import BadInput
 from tasks.settings import Targets
@@ -23,8 +29,12 @@ def target_modules(base: "PreTrainedModel", targets: Targets) -> str | list[str]
     """`targets` as PEFT takes them: `all-linear`, or the last parts of modules' names.
 
     Raises:
-        BadInput: the base's attention has no such projections under a known name.
+        BadInput: the base's attention has no such projections under a known name, or there is no
+            layer for one of the names.
     """
+    if isinstance(targets, list):
+        _check_names(base, targets)
+        return targets
     if targets not in ("qv", "qkvo"):
         return targets
     inside = {
@@ -41,3 +51,39 @@ def target_modules(base: "PreTrainedModel", targets: Targets) -> str | list[str]
             f"{type(base).__name__}; name the modules, as in [c_attn]"
         )
     return sorted(found)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """What somebody who wrote `name` may have meant, and all that there is."""
+    every = sorted(set(known))
+    found = difflib.get_close_matches(name, every, n=1)
+    meant = f"did you mean {found[0]}? " if found else ""
+    return f"{meant}it has {', '.join(every)}"
+
+
+def _check_names(base: "PreTrainedModel", names: Sequence[str]) -> None:
+    modules = dict(base.named_modules())
+    for name in names:
+        found = [each for key, each in modules.items() if f".{key}".endswith(f".{name}")]
+        if found and all(isinstance(each, _ADAPTABLE) for each in found):
+            continue
+        layers = {key.rpartition(".")[2] for key, each in modules.items() if _is_layer(key, each)}
+        what = "is no layer with weights of its own" if found else "is the name of no module"
+        hint = (
+            f"write target_modules: {name}, without brackets"
+            if name in ("all-linear", "qv", "qkvo")
+            else closest(name, layers)
+        )
+        raise BadInput(f"tune.target_modules: {name!r} {what} of {type(base).__name__}; {hint}")
+    if not names:
+        raise BadInput("tune.target_modules: names nothing; name modules, or write all-linear")
+
+
+# Of an adapted base, which further lanes go into, too.
+_ADAPTABLE = (torch.nn.Linear, torch.nn.Embedding, Conv1D, BaseTunerLayer)
+
+
+def _is_layer(name: str, module: torch.nn.Module) -> bool:
+    return isinstance(module, torch.nn.Linear | Conv1D) and not re.search(
+        r"\.lora_|\.base_layer$", name
+    )

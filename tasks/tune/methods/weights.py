@@ -19,6 +19,7 @@ from tasks import base_model, files
 from tasks.errors import BadInput
 from tasks.settings import Settings, Tune
 from tasks.tune.methods.contract import Adapted, Weights
+from tasks.tune.methods.targets import closest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -140,6 +141,18 @@ def feature_extraction(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iter
     Raises:
         BadInput: the base has no such module, or it is quantised.
     """
+    chosen = _chosen(base, tune)
+    with _trained(base, chosen) as adapted:
+        yield adapted
+
+
+def check_chosen(base: "PreTrainedModel", tune: Tune) -> None:
+    """Raises BadInput: the base has no module that `tune.trained_modules` names."""
+    _chosen(base, tune)
+
+
+def _chosen(base: "PreTrainedModel", tune: Tune) -> _Modules:
+    """The modules that `tune.trained_modules` names, with all inside them."""
     named: _Modules = dict(base.named_modules())
     chosen: _Modules = {}
     for ending in tune.trained_modules:
@@ -155,7 +168,7 @@ def feature_extraction(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iter
             known = {name.rpartition(".")[2] for name, each in named.items() if each._parameters}
             raise BadInput(
                 f"tune.trained_modules: no module with weights of {type(base).__name__} ends with "
-                f"{ending!r}; it has {', '.join(sorted(known))}"
+                f"{ending!r}; {closest(ending, known)}"
             )
         chosen |= inside
     if _quantised(chosen.values()):
@@ -164,8 +177,7 @@ def feature_extraction(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iter
             "set base.quantisation to null, or train lm_head"
         )
     # In the base's order, whatever the order of the settings.
-    with _trained(base, {name: each for name, each in named.items() if name in chosen}) as adapted:
-        yield adapted
+    return {name: each for name, each in named.items() if name in chosen}
 
 
 @contextmanager

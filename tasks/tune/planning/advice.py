@@ -162,7 +162,6 @@ def advise(facts: Facts) -> dict[str, Any]:
             "no method fits into this memory: lower tune.micro_batch_tokens or tune.max_length, "
             "set tune.gradient_checkpointing, choose a smaller base model, or a larger machine"
         )
-    reasons.append(_distance(facts))
     instead = [
         f"{rule.methods[0]}: {_told(rule, facts)}" for rule in _INSTEAD if rule.applies(facts)
     ]
@@ -178,18 +177,3 @@ def _told(rule: Rule, facts: Facts) -> str:
         capacity=f"{float(f'{facts.capacity:.1e}'):,.0f}",
     )
     return f"{reason} ({rule.source})"
-
-
-def _distance(facts: Facts) -> str:
-    if facts.loss is None:
-        return "how far the data are from what the base knows was not measured"
-    where = "close to"
-    if facts.distance >= _FAR:
-        where = "far from"
-    elif facts.distance > 0:
-        where = "some way from"
-    return (
-        f"the data are {where} what the base knows: it loses {facts.loss:.2f} nats a token on the "
-        f"answers, where some {facts.usual_loss:.2f} on common text is usual for its size "
-        "(Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556)"
-    )

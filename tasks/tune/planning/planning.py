@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
 from tasks import base_model
 from tasks.encoding import Example
 from tasks.errors import BadInput
 from tasks.settings import Settings, Tune
-from tasks.tune import loop, memory, training
+from tasks.tune import checks, loop, memory, training
+from tasks.tune import data as tuning_data
 from tasks.tune.batching import batches, first_by_hash
+from tasks.tune.data import Data
 from tasks.tune.memory import Memory, Pass
 from tasks.tune.methods import METHODS
 from tasks.tune.planning.advice import Facts, advise
@@ -49,6 +50,8 @@ class _Measured:
     flops_per_second: float | None
     step_seconds: float | None
     """Of clipping and AdamW, for one trained parameter."""
+    unknown: str | None
+    """Why these are none."""
 
 
 def plan(data: Path, settings: Settings) -> dict[str, Any]:
@@ -70,14 +73,13 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
         BadInput: a file of `data` is missing, empty or damaged, or holds nothing to learn.
     """
     began = time.perf_counter()
-    tune, device = settings.tune, base_model.device()
-    tokenizer = base_model.load_tokenizer(settings)
-    examples, validation = (
-        training.encoded(path, tokenizer, tune.max_length) for path in training.split_files(data)
-    )
-    config = AutoConfig.from_pretrained(
-        base_model.locate(settings), trust_remote_code=settings.base.trust_remote_code
-    )
+    tune, device, seed = settings.tune, base_model.device(), settings.project.seed
+    folder = base_model.locate(settings, weights=False)
+    read = tuning_data.read(data, settings, weights=False)
+    examples, validation = read.train.examples, read.validation.examples
+    base = checks.skeleton(settings)
+    checks.check_positions(base, read)
+    config = base.config
     process = memory.runtime() if device.type == "cpu" else 0
     available, total = memory.machine(device)
     budget = settings.plan.memory_gb * 1e9 if settings.plan.memory_gb else available
@@ -87,11 +89,14 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
     passes: dict[str, Pass] = {}
     memories: dict[str, Memory] = {}
     refused: dict[str, str] = {}
-    for name in METHODS:
+    for number, name in enumerate(METHODS, start=1):
+        log.info("memory of %s (%d of %d methods)", name, number, len(METHODS))
         try:
+            own = tune.replace(method=name)
+            METHODS[name].check(base, own)
             passes[name] = memory.trace(
                 config,
-                tune.model_copy(update={"method": name}),
+                own,
                 largest,
                 dtype=base_model.compute_dtype(settings.base),
                 quantised=settings.base.quantisation == "nf4",
@@ -109,10 +114,11 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
             device_type=device.type,
         )
     fits = {name: each.total <= budget for name, each in memories.items()}
-    measured = _measure(data, examples, settings, passes, memories, available)
+    measured = _measure(data, read, settings, passes, memories, available, folder)
 
-    tokens = _tokens_of_run(examples, validation, tune, settings.project.seed)
-    steps = len(batches(examples, tune, settings.project.seed))
+    tokens = _tokens_of_run(examples, validation, tune, seed)
+    seen = tuning_data.seen(examples, tune, seed)
+    steps = seen.steps
     methods = []
     for name in METHODS:
         row: dict[str, Any] = {"method": name}
@@ -158,6 +164,7 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
             "architecture": config.model_type,
             "parameters": parameters,
             "loss": measured.loss,
+            "loss_unknown": measured.unknown,
             "usual_loss": facts.usual_loss,
         },
         "data": {
@@ -169,7 +176,11 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
                 name: facts.targets / count for name, count in facts.trained.items() if count
             },
             "steps": steps,
+            "examples_seen": seen.examples,
+            "epochs": seen.epochs,
             "tokens_trained": tokens[0],
+            "counts": read.to_json(),
+            "warnings": tuning_data.warnings(read, tune),
         },
         "machine": {
             "cores": os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count(),
@@ -200,22 +211,30 @@ _COLUMNS = (
 
 def _measure(
     data: Path,
-    examples: Sequence[Example],
+    read: Data,
     settings: Settings,
     passes: dict[str, Pass],
     memories: dict[str, Memory],
     available: int,
+    folder: Path,
 ) -> _Measured:
     """The base model's loss, and the speed of a training step."""
     # Loading in 4 bits reads the whole base, too, and takes minutes where memory is short.
-    if "lora" not in passes or memories["lora"].total > available:
-        log.warning("the base model does not fit into memory: its loss and speed stay unknown")
-        return _Measured(None, None, None)
-    tune = settings.tune.model_copy(
-        update={"method": "lora", "validation_examples": _LOSS_EXAMPLES}
-    )
-    settings = settings.model_copy(update={"tune": tune})
-    prepared = training.prepare(data, settings)
+    unknown = ""
+    if not any(folder.glob("*.safetensors")):
+        unknown = f"{folder} holds no weights"
+    elif "lora" not in passes:
+        unknown = "LoRA, which would be timed, has no place in the base"
+    elif memories["lora"].total > available:
+        unknown = "the base does not fit into memory"
+    if unknown:
+        log.warning("the base's loss and speed stay unknown: %s", unknown)
+        return _Measured(None, None, None, unknown)
+    log.info("the base's loss, and some training steps, to know the speed")
+    examples = read.train.examples
+    tune = settings.tune.replace(method="lora", validation_examples=_LOSS_EXAMPLES)
+    settings = settings.replace(tune=tune)
+    prepared = training.prepare(data, settings, read=read)
     whole = batches(examples, tune, settings.project.seed)[0]
     few = sorted(whole, key=lambda each: len(each.input_ids))[-2:]
     job = training.Job(Path(), settings)
@@ -242,7 +261,7 @@ def _measure(
             passes_took, step_took = timed(batch)
     lora = passes["lora"]
     flops = _tokens(batch) * lora.flops / lora.tokens
-    return _Measured(prepared.base_loss, flops / passes_took, step_took / lora.trained)
+    return _Measured(prepared.base_loss, flops / passes_took, step_took / lora.trained, None)
 
 
 def _tokens_of_run(
@@ -250,7 +269,8 @@ def _tokens_of_run(
 ) -> tuple[int, int]:
     """Tokens that a run trains on, and those that its evaluations read."""
     trained = sum(_tokens(batch) for batch in batches(examples, tune, seed))
-    held_out = first_by_hash(validation, tune.validation_examples)
+    count = training.validation_count(validation, examples, tune, seed)
+    held_out = first_by_hash(validation, count)
     return trained, tune.evaluations * _tokens(held_out)
 
 
