@@ -5,7 +5,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tasks import files
+from tasks import files, tokenizer_files
+from tasks.chat_template import ChatTemplate, read_template
 from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import Base, Settings
 
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# For base models that never saw a chat: turns under plain headings, the answer ends with EOS.
-PLAIN_TEMPLATE = (
-    "{% for m in messages %}{{ m['role'] + ':\n' + m['content'] }}"
-    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% else %}{{ '\n\n' }}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}{{ 'assistant:\n' }}{% endif %}"
-)
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
@@ -63,19 +58,26 @@ def locate(settings: Settings, *, weights: bool = True) -> Path:
 
 
 def identity(settings: Settings) -> str:
-    """What exactly the base is: the source's version, or the hash of a folder's weights.
+    """What exactly the base is: the source's version, or the hash of a folder's weights, tokenizer
+    and template; with the hash of `base.chat_template` where it is set.
 
-    Equal identities mean equal weights; it goes into every round's key and version's tags.
+    Equal identities mean equal weights and equal tokens; it goes into every round's key and
+    version's tags.
     """
     base = settings.base
+    template = ""
+    if base.chat_template is not None:
+        template = f"+template:{files.content_key(read_template(base.chat_template))}"
     if base.model.startswith("package:"):
         name = base.model.removeprefix("package:")
-        return f"{base.model}=={_package_file(name)[0]}"
+        return f"{base.model}=={_package_file(name)[0]}{template}"
     folder = Path(base.model).expanduser()
     if folder.is_dir():
-        names = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
-        return f"folder:{files.folder_hash({path.name: files.md5(path) for path in names})}"
-    return f"{base.model}@{base.revision or 'main'}"
+        names = ("config.json", *tokenizer_files.VOCABULARIES, *tokenizer_files.SETTINGS)
+        found = [*folder.glob("*.safetensors"), *(folder / name for name in names)]
+        hashes = {path.name: files.md5(path) for path in sorted(found) if path.is_file()}
+        return f"folder:{files.folder_hash(hashes)}{template}"
+    return f"{base.model}@{base.revision or 'main'}{template}"
 
 
 def tokenizer_source(settings: Settings) -> tuple[Path, str | None]:
@@ -92,15 +94,18 @@ def tokenizer_source(settings: Settings) -> tuple[Path, str | None]:
 
 
 def load_tokenizer(settings: Settings, *, weights: bool = True) -> "PreTrainedTokenizerBase":
-    """The base model's tokenizer, with a chat template in any case; `weights` as in `locate`."""
-    from transformers import AutoTokenizer
+    """The base model's tokenizer, with a chat template in any case; see `tokenizer_files.read`.
 
-    tokenizer = AutoTokenizer.from_pretrained(
-        locate(settings, weights=weights), trust_remote_code=settings.base.trust_remote_code
-    )
-    if tokenizer.chat_template is None:
-        log.warning("%s has no chat template: turns go under plain headings", settings.base.model)
-        tokenizer.chat_template = PLAIN_TEMPLATE
+    Args:
+        settings: names the base.
+        weights: as in `locate`.
+
+    Raises:
+        BadInput: there is no such model, it has no tokenizer, or nothing ends an answer.
+    """
+    tokenizer = tokenizer_files.read(locate(settings, weights=weights), None, settings.base)
+    template = ChatTemplate.of(tokenizer.chat_template, {})
+    tokenizer_files.announce(template, settings.base)
     return tokenizer
 
 

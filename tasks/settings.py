@@ -100,6 +100,8 @@ class Base(Section):
     """Revision of a hub id: pin it, a moving branch cannot be reproduced."""
     trust_remote_code: bool = False
     """Execute code that a hub model ships. Only for models that you have read."""
+    chat_template: str | None = None
+    """File with a chat template (Jinja) that takes the place of the model's own, everywhere."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the frozen weights; `auto`: bfloat16 where the machine computes it natively."""
     quantisation: Literal["nf4"] | None = None

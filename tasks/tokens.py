@@ -5,18 +5,19 @@ several hundred.
 """
 
 import functools
-import json
 import logging
 import multiprocessing
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tasks import base_model, files
-from tasks.base_model import PLAIN_TEMPLATE
+from tasks import base_model, files, tokenizer_files
+from tasks.chat_template import PLAIN_TEMPLATE, ChatTemplate, read_template
 from tasks.errors import BadInput
-from tasks.settings import Settings
+from tasks.settings import Base, Settings
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,11 @@ _PROBES = (
     "Ünïcödé — 漢字 🙂 \u200b 'don't' …",
     " leading and trailing \n",
 )
+
+_FORMAT = 2  # of converted tokenizers
+_NATIVE = ("TokenizersBackend", "PreTrainedTokenizerFast")
+_CHANGING = {"added_tokens_decoder", "add_bos_token", "add_eos_token", "auto_map"}
+_PATCHED = 100_000  # transformers changes some tokenizers with a larger vocabulary
 
 
 class Tokenizer:
@@ -38,19 +44,31 @@ class Tokenizer:
     def __init__(self, folder: Path) -> None:
         import tokenizers
 
-        config = _config(folder)
-        self.chat_template: str = _template(folder, config)
-        self.special_tokens = {
-            name: token["content"] if isinstance(token, dict) else token
-            for name, token in config.items()
-            if name in ("bos_token", "eos_token", "pad_token", "unk_token") and token
-        }
-        self.eos_token: str | None = self.special_tokens.get("eos_token")
+        config = tokenizer_files.read_object(folder / "tokenizer_config.json")
+        self.chat_template = _template(folder, config)
+        self.special_tokens_map = _named(config)
+        self.eos_token: str | None = self.special_tokens_map.get("eos_token")
         self._exact = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._exact.no_truncation()
         self._exact.no_padding()
         self._fast = self._agreeing(folder)
-        self.widest = max(map(len, self._exact.get_vocab()), default=1)
+        vocabulary = self._exact.get_vocab()
+        self.stop_ids = tuple(i for i in tokenizer_files.stop_ids(folder) if i < len(vocabulary))
+        self.widest = max(map(len, vocabulary), default=1)
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """Id of the end token."""
+        return None if self.eos_token is None else self._exact.token_to_id(self.eos_token)
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, Any]:
+        """The tokens that are cut out of a text before anything else, by id."""
+        return dict(self._exact.get_added_tokens_decoder())
+
+    def convert_ids_to_tokens(self, number: int) -> str | None:
+        """The token with this id."""
+        return self._exact.id_to_token(number)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without special tokens around it."""
@@ -71,26 +89,11 @@ class Tokenizer:
         self, texts: Sequence[str], add_special_tokens: bool = False
     ) -> dict[str, list[list[int]]]:
         """Token ids, in the shape of transformers' tokenizers."""
+        if len(texts) == 1:  # spares the threads
+            one = self._exact.encode(texts[0], add_special_tokens=add_special_tokens)
+            return {"input_ids": [one.ids]}
         found = self._exact.encode_batch(list(texts), add_special_tokens=add_special_tokens)
         return {"input_ids": [encoding.ids for encoding in found]}
-
-    def apply_chat_template(
-        self,
-        messages: Sequence[dict[str, Any]],
-        tokenize: bool = False,
-        add_generation_prompt: bool = False,
-    ) -> str:
-        """The chat as text, by transformers' own sandboxed renderer."""
-        from transformers.utils.chat_template_utils import render_jinja_template
-
-        assert not tokenize
-        rendered: Any = render_jinja_template(
-            conversations=[list(messages)],
-            chat_template=self.chat_template,
-            add_generation_prompt=add_generation_prompt,
-            **self.special_tokens,
-        )
-        return str(rendered[0][0])
 
     def _agreeing(self, folder: Path) -> Any:
         """`tokie`'s tokenizer, or None where it cannot read this one or reads it differently."""
@@ -120,56 +123,95 @@ def _load(folder: str) -> Tokenizer:
 def locate(settings: Settings) -> Path:
     """A folder with the base model's `tokenizer.json`, `tokenizer_config.json` and template.
 
-    What is not there in that form (a GGUF file, say) is converted once, in a process of its own so
-    that the memory which that takes is given back.
+    What is not there in the form that transformers reads as it is (a GGUF file, a tokenizer that
+    transformers builds anew, another template by `base.chat_template`) is converted once, in a
+    process of its own so that the memory which that takes is given back.
 
     Raises:
-        BadInput: there is no such model, or its tokenizer cannot be read.
+        BadInput: there is no such model, its tokenizer cannot be read, or nothing ends an answer.
     """
+    base = settings.base
     source, file = base_model.tokenizer_source(settings)
-    if file is None and (source / "tokenizer.json").is_file():
-        return source
-    key = files.content_key(str(source), file, settings.base.plain())
-    folder = settings.project.state_dir / "models" / f"tokenizer-{key}"
-    if not folder.is_dir():
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=spawn) as process:
-            process.submit(_convert, source, file, settings, folder).result()
+    folder = source
+    if file is not None or base.chat_template is not None or not _is_native(source):
+        key = files.content_key(_FORMAT, version("transformers"), _hashes(source, file, base))
+        folder = settings.project.state_dir / "models" / f"tokenizer-{key}"
+        if not folder.is_dir():
+            _convert_apart(source, file, base, folder)
+    tokenizer = load(folder)
+    tokenizer_files.check_ends(tokenizer, source)
+    tokenizer_files.announce(ChatTemplate.of(tokenizer.chat_template, {}), base)
     return folder
 
 
-def _convert(source: Path, file: str | None, settings: Settings, folder: Path) -> None:
-    from transformers import AutoTokenizer
+def _hashes(source: Path, file: str | None, base: Base) -> list[Any]:
+    """What a converted tokenizer depends on."""
+    names = (*tokenizer_files.VOCABULARIES, *tokenizer_files.SETTINGS, "config.json")
+    paths = [source / name for name in ([file] if file else names)]
+    template = base.chat_template and read_template(base.chat_template)
+    hashes = {path.name: files.md5(path) for path in paths if path.is_file()}
+    return [hashes, template, base.trust_remote_code and str(source)]
 
-    options = {"gguf_file": file} if file else {}
+
+def _is_native(folder: Path) -> bool:
+    """Whether transformers reads `tokenizer.json` as it is, and nothing besides it."""
+    import tokenizers
+
+    config = tokenizer_files.read_object(folder / "tokenizer_config.json")
+    more = ("special_tokens_map.json", "added_tokens.json")
+    if config.get("tokenizer_class") not in _NATIVE or config.keys() & _CHANGING:
+        return False
+    if any((folder / name).is_file() for name in more):
+        return False
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, trust_remote_code=settings.base.trust_remote_code, **options
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"base.model: the tokenizer in {source} cannot be read: {error}") from None
+        exact = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception:  # noqa: BLE001 (whatever is wrong, transformers will say so)
+        return False
+    added = {token.content for token in exact.get_added_tokens_decoder().values()}
+    return added.issuperset(_named(config).values()) and exact.get_vocab_size() <= _PATCHED
+
+
+def _convert_apart(source: Path, file: str | None, base: Base, folder: Path) -> None:
+    if "transformers" in sys.modules:  # the memory is taken already
+        _convert(source, file, base, folder)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as process:
+        process.submit(_convert, source, file, base, folder).result()
+
+
+def _convert(source: Path, file: str | None, base: Base, folder: Path) -> None:
+    tokenizer = tokenizer_files.read(source, file, base)
     if not tokenizer.is_fast:
         raise BadInput(f"base.model: the tokenizer in {source} has no tokenizer.json")
+    stop_ids = list(getattr(tokenizer, "stop_ids", ()))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_folder(folder) as building:
         tokenizer.save_pretrained(building)
+        files.write_json(building / "generation_config.json", {"eos_token_id": stop_ids})
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    assert isinstance(values, dict)
-    return values
+def _named(config: dict[str, Any]) -> dict[str, str]:
+    """The special tokens that a tokenizer's configuration names."""
+    found = {}
+    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
+        token = config.get(name)
+        text = token.get("content") if isinstance(token, dict) else token
+        if isinstance(text, str) and text:
+            found[name] = text
+    return found
 
 
-def _template(folder: Path, config: dict[str, Any]) -> str:
+def _template(folder: Path, config: dict[str, Any]) -> str | dict[str, str]:
+    """The template, or several by name."""
     path = folder / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
     named = config.get("chat_template")
     if isinstance(named, list):
-        named = {one["name"]: one["template"] for one in named}.get("default")
-    if named:
-        return str(named)
-    log.warning("%s has no chat template: turns go under plain headings", folder.name)
-    return PLAIN_TEMPLATE
+        named = {entry["name"]: entry["template"] for entry in named}
+    if path.is_file():
+        named = path.read_text(encoding="utf-8")
+        more = sorted((folder / "additional_chat_templates").glob("*.jinja"))
+        if more:
+            texts = {path.stem: path.read_text(encoding="utf-8") for path in more}
+            named = {"default": named} | texts
+    return named or PLAIN_TEMPLATE

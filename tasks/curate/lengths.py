@@ -5,29 +5,32 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from tasks.curate.ledger import Evidence, Place, place
-from tasks.encoding import TEMPLATE_ERRORS, encode
-from tasks.errors import BadInput
+from tasks.encoding import Codec, Unrenderable, control_token, encode_all
 from tasks.records import Chat, Labelled, Preference, Record, Text, Turn
 from tasks.tokens import Tokenizer
 
 _MARGIN = 4
 """Tokens a turn by which a count from the parts may be off, with room to spare."""
 _PROBE = "word"
+_ENDLESS = 2**62
+_REASONING = "</think>"
+"""Templates cut content here; such a chat is measured whole."""
 
-Roles: TypeAlias = tuple[str, ...]
+Structure: TypeAlias = tuple[tuple[str, bool | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Tokens of each record, or why the chat template cannot render it."""
+    """Tokens of each record, or why the base cannot be given it."""
 
     tokens: dict[Place, int] = field(default_factory=dict)
-    errors: dict[Place, str] = field(default_factory=dict)
+    errors: dict[Place, Unrenderable] = field(default_factory=dict)
 
-    def unrenderable(self, record: Record) -> Evidence | None:
-        """Evidence for a record that the base model's chat template refuses."""
+    def refused(self, record: Record, reason: str) -> Evidence | None:
+        """Evidence for a record that the base cannot be given for this reason
+        (`encoding.Unrenderable`)."""
         error = self.errors.get(place(record))
-        return None if error is None else {"error": error}
+        return error.evidence if error is not None and error.reason == reason else None
 
     def too_short(self, record: Record, minimum: int) -> Evidence | None:
         """Evidence for a record of fewer tokens than `minimum`."""
@@ -48,14 +51,15 @@ class Ruler:
     """Counts the tokens of records with the base model's chat template.
 
     What a chat's template adds is rendered once for each order of roles; a chat is then as long as
-    its turns and that. Where this comes near a bound, and for whatever else, the chat is encoded
-    as training encodes it.
+    its turns and that. Where this comes near a bound, and for whatever else (calls, tools,
+    reasoning), the chat is encoded as training encodes it.
     """
 
     def __init__(self, tokenizer: Tokenizer, minimum: int, maximum: int) -> None:
         self._tokenizer = tokenizer
+        self._codec = Codec.of(tokenizer)
         self._bounds = (minimum, maximum)
-        self._frames: dict[Roles, int | None] = {}
+        self._frames: dict[Structure, int | None] = {}
 
     def measure(self, records: Iterable[Record]) -> Lengths:
         """Tokens of each of `records`.
@@ -71,58 +75,85 @@ class Ruler:
             if at_least > self._bounds[1]:
                 lengths.tokens[place(record)] = at_least
             else:
-                parts = _parts(record)
+                parts = [turn.content for turn in record.turns] if self._is_plain(record) else []
                 turns += parts
                 waiting.append((record, len(parts)))
         counts = self._tokenizer.count(turns)
         done = 0
         for record, parts_of in waiting:
-            self._enter(record, sum(counts[done : done + parts_of]), lengths)
+            said = sum(counts[done : done + parts_of]) if parts_of else None
+            self._enter(record, said, lengths)
             done += parts_of
         return lengths
 
-    def _enter(self, record: Record, said: int, lengths: Lengths) -> None:
-        frame = self._frame(record)
-        if frame is not None:
+    def _enter(self, record: Record, said: int | None, lengths: Lengths) -> None:
+        frame = None if said is None else self._frame(record)
+        if said is not None and frame is not None:
             margin = _MARGIN * len(record.turns)
             near = any(abs(said + frame - bound) <= margin for bound in self._bounds)
             if not near:
                 lengths.tokens[place(record)] = said + frame
                 return
-        from jinja2 import TemplateError
-
         try:
             lengths.tokens[place(record)] = self._exactly(record)
-        except (BadInput, TemplateError, *TEMPLATE_ERRORS) as error:
-            lengths.errors[place(record)] = f"{type(error).__name__}: {error}"[:300]
+        except Unrenderable as error:
+            lengths.errors[place(record)] = error
+
+    def _is_plain(self, record: Record) -> bool:
+        """Whether the parts tell the length: turns of words alone, which no template changes."""
+        if control_token([record.text], self._codec):
+            return False
+        if record.kind == "text":
+            return True
+        return (
+            record.kind == "chat"
+            and not record.tools
+            and _REASONING not in record.text
+            and all(map(_is_words, record.turns))
+        )
 
     def _frame(self, record: Record) -> int | None:
         """Tokens beside the turns' own; None where a probe cannot tell."""
-        from jinja2 import TemplateError
-
-        if isinstance(record, Text):
-            return 1 if self._tokenizer.eos_token else 0
-        if not isinstance(record, Chat) or not all(turn.plain for turn in record.turns):
-            return None
-        roles = tuple(turn.role for turn in record.turns)
-        if roles not in self._frames:
-            probe = tuple(Turn(role, _PROBE) for role in roles)
+        if not isinstance(record, Chat):
+            return len(self._codec.bos) + bool(self._codec.end)
+        structure = tuple((turn.role, turn.learn) for turn in record.turns)
+        if structure not in self._frames:
+            turns = tuple(Turn(role, _PROBE, learn=learn) for role, learn in structure)
             try:
-                whole = self._exactly(replace(record, turns=probe))
-            except (BadInput, TemplateError, *TEMPLATE_ERRORS):
-                self._frames[roles] = None
+                whole = self._exactly(replace(record, turns=turns))
+            except Unrenderable:
+                self._frames[structure] = None
             else:
-                self._frames[roles] = whole - len(roles) * self._tokenizer.count([_PROBE])[0]
-        return self._frames[roles]
+                self._frames[structure] = whole - len(turns) * self._tokenizer.count([_PROBE])[0]
+        return self._frames[structure]
 
     def _exactly(self, record: Record) -> int:
+        """Tokens of the record's longest example.
+
+        Raises:
+            Unrenderable: as `encode`, or there is nothing to learn in it.
+        """
         if isinstance(record, Preference):
-            # As long as the longer of its two chats.
             return max(map(self._exactly, record.chats().values()))
         if isinstance(record, Labelled):
-            return sum(self._tokenizer.count(_parts(record)))
-        return len(encode(record, self._tokenizer).input_ids)
+            return self._exactly(_of_labelled(record))
+        examples = encode_all(record, self._tokenizer, _ENDLESS)
+        if not any(example.targets for example in examples):
+            sentence = "no answer that is to be learned"
+            raise Unrenderable(record, "nothing_to_learn", sentence)
+        return max(len(example.input_ids) for example in examples)
 
 
-def _parts(record: Record) -> Sequence[str]:
-    return [turn.content for turn in record.turns]
+def _is_words(turn: Turn) -> bool:
+    """Whether a turn says something, in words alone."""
+    more = turn.reasoning or turn.tool_calls or turn.name or turn.tool_call_id
+    return not more and bool(turn.content.strip())
+
+
+def _of_labelled(record: Labelled) -> Chat | Text:
+    """What of a labelled example is read."""
+    rest: Sequence[str] = ("id", "source", "line", "group", "timestamp", "meta", "origin")
+    values = {name: getattr(record, name) for name in rest}
+    if record.turns[0].role == "text":
+        return Text(**values, text=record.turns[0].content)
+    return Chat(**values, turns=record.turns, tools=record.tools)

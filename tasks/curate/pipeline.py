@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from tasks import tokens
 from tasks.curate import engine, outputs
-from tasks.curate.assembly import assemble
+from tasks.curate.assembly import Assembled, assemble
 from tasks.curate.contamination import Guard
 from tasks.curate.decisions import decide
 from tasks.curate.parts import Parts
 from tasks.curate.reading import input_chunks, no_record, read_benchmarks
+from tasks.curate.reasons import explain
 from tasks.curate.report import write_report
 from tasks.curate.sifting import Plan, Sifter, Task
 from tasks.errors import BadInput, PerpetuneError
@@ -79,7 +80,7 @@ def curate(
         assembled = assemble(parts, decided, building)
         if not len(decided.left()):
             counts = ", ".join(f"{name} {n}" for name, n in assembled.dropped.most_common())
-            raise BadInput(f"curate: every record was dropped ({counts}); see the curate settings")
+            raise BadInput(f"curate: every record was dropped ({counts}); {_help(assembled)}")
         report = write_report(
             building,
             parts,
@@ -94,6 +95,17 @@ def curate(
             log.warning("%s", sentence)
         outputs.publish(building, out, report)
     return report
+
+
+def _help(assembled: Assembled) -> str:
+    """What the commonest reason means, an example of it, and which setting would change it."""
+    (reason, _), *_ = assembled.dropped.most_common()
+    explained = explain(reason)
+    evidence = assembled.samples[reason][0].evidence
+    found = evidence.get("error") or evidence.get("key")
+    example = f" (for instance: {found})" if found else ""
+    setting = f"; see {explained.setting}" if explained.setting else ""
+    return f"{reason}: {explained.meaning}{example}{setting}"
 
 
 def _tasks(inputs: Sequence[Path], replay: Sequence[Path]) -> list[Task]:

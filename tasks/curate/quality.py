@@ -24,6 +24,7 @@ from tasks.curate.language import EXCERPT, identify, known_languages
 from tasks.curate.ledger import Evidence, Place, Sieved, drop, place
 from tasks.curate.lengths import Lengths
 from tasks.curate.normalise import comparable
+from tasks.encoding import UNRENDERABLE
 from tasks.errors import BadInput
 from tasks.records import TEXT_ROLE, Preference, Record
 from tasks.settings import Curate
@@ -185,7 +186,7 @@ def filters(settings: Curate, lengths: Lengths, repetition: Mapping[Place, float
                 minimum=settings.min_language_score,
             ),
         ),
-        (True, "unrenderable", lengths.unrenderable),
+        *((True, reason, partial(lengths.refused, reason=reason)) for reason in UNRENDERABLE),
         (
             settings.min_tokens > 0,
             "too_short",

@@ -50,7 +50,21 @@ REASONS = {
         'The text holds placeholder words ("lorem ipsum").', "curate.drop_placeholder_text"
     ),
     "language": Reason("The record is in a language that is not asked for.", "curate.languages"),
-    "unrenderable": Reason("The base model's chat template cannot render this chat."),
+    "unrenderable": Reason(
+        "The base model's chat template refuses this chat; another base may take it, or a "
+        "template of your own.",
+        "base.chat_template",
+    ),
+    "template_ignores": Reason(
+        "The base model's chat template leaves out what the record says (tools, calls, reasoning, "
+        "a role); another base may render it, or a template of your own.",
+        "base.chat_template",
+    ),
+    "empty_turn": Reason("An answer says nothing: it would teach the model to be silent."),
+    "control_tokens": Reason(
+        "The text holds what the base model's tokenizer reads as a control token."
+    ),
+    "nothing_to_learn": Reason("No answer of the chat is to be learned: its weights are 0."),
     "too_short": Reason("The record has too few tokens.", "curate.min_tokens"),
     "too_long": Reason("The record has too many tokens.", "curate.max_tokens"),
     "personal_data": Reason("The record holds personal data or a secret.", "curate.personal_data"),

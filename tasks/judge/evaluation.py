@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
-_FORMAT = 1  # of kept measurements; a change of how anything is measured makes it 2
+_FORMAT = 2  # of kept measurements; a change of how anything is measured makes it 2
 _DIGITS = 6
 
 
@@ -137,9 +137,7 @@ def load_benchmark(
     answered = chosen[: judge.max_generations if generations is None else generations]
     room = None if context is None else max(1, context - judge.max_new_tokens)
     prompts = tuple(
-        None
-        if record.target is None
-        else encoding.encode_prompt(record, tokenizer)[-room if room else None :]
+        None if record.target is None else encoding.encode_prompt(record, tokenizer, room)
         for record in answered
     )
     return Benchmark(name, files.md5(path), tuple(chosen), tuple(examples), prompts)
@@ -182,7 +180,9 @@ def measure(
                 "tokens": example.targets,
             }
             if at in answer_to:
-                row |= _compared(record, answer_to[at])
+                # Answers are read without the reasoning before them, and so are references.
+                reference = encoding.visible(record.target or "", tokenizer)
+                row |= _compared(record, reference, answer_to[at])
             rows.append(row)
     return rows
 
@@ -281,8 +281,7 @@ def _perplexity(loss: float) -> float:
     return round(math.exp(min(loss, 700.0)), _DIGITS)
 
 
-def _compared(record: records.Record, answer: str) -> Row:
-    reference = (record.target or "").strip()
+def _compared(record: records.Record, reference: str, answer: str) -> Row:
     return {
         "prompt": _asked(record),
         "reference": reference,

@@ -9,6 +9,8 @@ from peft import PeftModel
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from tasks.encoding import Codec, read_answer
+
 
 @torch.inference_mode()
 def answer(
@@ -58,9 +60,8 @@ def answer(
                     ids[row, width - len(prompts[at]) :] = torch.tensor(prompts[at])
                     mask[row, width - len(prompts[at]) :] = 1
                 said = model.generate(input_ids=ids.to(device), attention_mask=mask.to(device))
-                texts = tokenizer.batch_decode(said[:, width:], skip_special_tokens=True)
-                for at, text in zip(batch, texts, strict=True):
-                    answers[at] = text.strip()
+                for at, generated in zip(batch, said[:, width:].tolist(), strict=True):
+                    answers[at] = read_answer(generated, tokenizer)
                 bar.update(len(batch))
     finally:
         inner.generation_config = shipped
@@ -72,9 +73,7 @@ def _greedy(
     shipped: GenerationConfig, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int
 ) -> GenerationConfig:
     ends = shipped.eos_token_id if shipped.eos_token_id is not None else []
-    ends = {*(ends if isinstance(ends, list) else [ends])}
-    if tokenizer.eos_token_id is not None:
-        ends.add(tokenizer.eos_token_id)
+    ends = {*(ends if isinstance(ends, list) else [ends]), *Codec.of(tokenizer).ends}
     padding = tokenizer.pad_token_id
     if padding is None:
         padding = min(ends, default=0)  # masked in prompts, cut off in answers

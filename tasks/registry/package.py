@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks import base_model
+from tasks.chat_template import read_template
 from tasks.errors import BadInput
 from tasks.settings import Settings
 
@@ -39,13 +40,17 @@ def save(adapter: Path, folder: Path, model: "LoggedModel", settings: Settings) 
     # MLflow keeps an artifact under the name of its folder.
     copy = Path(shutil.copytree(adapter, folder / ADAPTER))
     target = folder / "model"
+    # A template of the user's own is kept as text: where the model is served, the file may not be.
+    template = settings.base.chat_template
+    base = settings.base.model_copy(update={"chat_template": None})
     save_model(
         target,
         python_model=str(_CODE),
         artifacts={ADAPTER: str(copy)},
         model_config={
-            "base": settings.base.model_dump(mode="json"),
-            "base_identity": base_model.identity(settings),
+            "base": base.model_dump(mode="json"),
+            "base_identity": base_model.identity(settings.model_copy(update={"base": base})),
+            "chat_template": None if template is None else read_template(template),
             "state_dir": str(settings.project.state_dir),
             "max_new_tokens": settings.judge.max_new_tokens,
         },

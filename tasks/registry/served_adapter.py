@@ -42,6 +42,8 @@ class ServedAdapter(PythonModel):
             )
         self._max_new_tokens = config["max_new_tokens"]
         self._tokenizer = base_model.load_tokenizer(settings)
+        if config.get("chat_template"):
+            self._tokenizer.chat_template = config["chat_template"]
         self._model = base_model.load_model(settings, None if whole else tuned)
 
     def predict(
@@ -56,7 +58,7 @@ class ServedAdapter(PythonModel):
     def _answer(self, prompt: str | list[dict[str, str]]) -> str:
         import torch
 
-        from tasks.encoding import encode_prompt
+        from tasks.encoding import Codec, encode_prompt, read_answer
         from tasks.errors import BadInput
         from tasks.records import BadLine, parse
 
@@ -65,16 +67,18 @@ class ServedAdapter(PythonModel):
         if isinstance(record, BadLine):
             raise BadInput(f"prompt: {record.detail}")
         asked = torch.tensor([encode_prompt(record, self._tokenizer)], device=self._model.device)
+        ends = sorted(Codec.of(self._tokenizer).ends)
+        padding = self._tokenizer.pad_token_id
         with torch.inference_mode():
             said = self._model.generate(  # type: ignore[operator]
                 input_ids=asked,
                 attention_mask=torch.ones_like(asked),
                 max_new_tokens=self._max_new_tokens,
                 do_sample=False,
-                pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
+                eos_token_id=ends,
+                pad_token_id=ends[0] if padding is None else padding,
             )
-        answer = said[0, asked.shape[1] :]
-        return str(self._tokenizer.decode(answer, skip_special_tokens=True)).strip()
+        return read_answer(said[0, asked.shape[1] :].tolist(), self._tokenizer)
 
 
 set_model(ServedAdapter())
