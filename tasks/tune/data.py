@@ -153,22 +153,16 @@ def warnings(data: Data, tune: Tune) -> list[str]:
 
 def _check_kinds(path: Path, rows: Sequence[records.Record]) -> None:
     """Refuse what supervised tuning does not learn from, before anything is computed."""
-    other = [row for row in rows if _kind(row) not in _LEARNED_FROM]
+    other = [row for row in rows if row.kind not in _LEARNED_FROM]
     if not other:
         return
-    count = Counter(map(_kind, other))
+    count = Counter(record.kind for record in other)
     kinds = " and ".join(f"{count[kind]:,} of kind {kind}" for kind in sorted(count))
     raise BadInput(
         f"{path}:{other[0].line}: {kinds} among {len(rows):,} records; supervised tuning "
         "learns from chats and texts: leave these out and curate again, or write the good answers "
         "as prompt and completion"
     )
-
-
-def _kind(record: records.Record) -> str:
-    if hasattr(record, "kind"):
-        return str(record.kind)
-    return "preference" if "chosen" in record.content else "chat"
 
 
 def _encoded(path: Path, rows: Sequence[records.Record], tokenizer: Any, tune: Tune) -> Split:

@@ -93,7 +93,7 @@ PHI3 = """
 
 GEMMA2 = """
 {{- bos_token -}}
-{%- if messages[0].role == 'system' -%}{{ raise_exception('System role not supported') }}{%- endif -%}
+{%- if messages[0].role == 'system' -%}{{ raise_exception('no system role') }}{%- endif -%}
 {%- for m in messages -%}
 {%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}
 {{ raise_exception('Conversation roles must alternate user/assistant') }}{%- endif -%}

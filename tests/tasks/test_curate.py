@@ -405,7 +405,14 @@ def test_what_differs_in_answer_role_or_call_is_no_duplicate(
         {"messages": [turns[0] | {"role": "system"}, turns[1]]},
         {"messages": [turns[0], turns[1] | {"tool_calls": [{"name": "add"}]}]},
     )
-    settings = make_settings(curate={"protect_splits": None, "check_turns": False})
+    template = tmp_path / "template.jinja"
+    template.write_text(
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ m.tool_calls }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    settings = make_settings(
+        base={"chat_template": str(template)}, curate={"protect_splits": None, "check_turns": False}
+    )
     report = curate([str(source)], [], tmp_path / "out", settings)
     assert report["dropped"] == {}
 
