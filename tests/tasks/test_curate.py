@@ -407,7 +407,8 @@ def test_what_differs_in_answer_role_or_call_is_no_duplicate(
     )
     template = tmp_path / "template.jinja"
     template.write_text(
-        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ m.tool_calls }}<|im_end|>{% endfor %}"
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ m.tool_calls }}<|im_end|>"
+        "{% endfor %}"
         "{% if add_generation_prompt %}[assistant]{% endif %}"
     )
     settings = make_settings(
