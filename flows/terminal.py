@@ -362,7 +362,9 @@ def _made_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
 def _interval(value: dict[str, float] | None) -> str:
     if not value:
         return "-"
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    form = ".3f" if max(value.values()) < 1e6 else ".3g"
+    low, middle, high = (format(value[name], form) for name in ("low", "value", "high"))
+    return f"{middle} [{low}, {high}]"
 
 
 def _number(value: Any) -> str:

@@ -72,10 +72,8 @@ class Section(BaseModel):
             return type(self).model_validate(values | changes)
         except ValidationError as error:
             section = () if isinstance(self, Settings) else (type(self).__name__.lower(),)
-            problems = _problems(error, values | changes)
-            raise BadInput(
-                "\n".join(_sentence((*section, *path), *rest) for path, *rest in problems)
-            ) from None
+            problems = _problems(error, values | changes, section)
+            raise BadInput("\n".join(_sentence(*each) for each in problems)) from None
 
 
 class Project(Section):
@@ -625,7 +623,9 @@ def _sentence(path: _Path, value: Any, allowed: Sequence[str]) -> str:
 _UNKNOWN = object()
 
 
-def _problems(error: ValidationError, given: Any) -> list[tuple[_Path, Any, list[str]]]:
+def _problems(
+    error: ValidationError, given: Any, section: _Path = ()
+) -> list[tuple[_Path, Any, list[str]]]:
     """For each setting at fault: its path, what was given, and what is allowed, in words.
 
     Pydantic has a problem for each type that a setting could be of, under an inner name of that
@@ -634,6 +634,7 @@ def _problems(error: ValidationError, given: Any) -> list[tuple[_Path, Any, list
     found: dict[_Path, tuple[Any, list[str]]] = {}
     for problem in error.errors():
         path, value = _path(problem["loc"], given)
+        path = (*section, *path)
         if problem["type"] == "extra_forbidden":
             found[path] = (_UNKNOWN, [_unknown_key(path)])
             continue

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks import base_model, encoding, files, records
-from tasks.errors import BadInput
+from tasks.errors import BadInput, PerpetuneError
 from tasks.judge import metrics, statistics
 from tasks.settings import Settings
 
@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
-_FORMAT = 2  # of kept measurements; a change of how anything is measured makes it 2
+_FORMAT = 3  # of kept measurements; a change of how anything is measured makes it 4
 _DIGITS = 6
+_LARGEST_EXPONENT = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,14 @@ def evaluate(
     Returns:
         The content of `metrics.json`: `model`, `seconds`, and for each of `benchmarks` the number
         of `examples` and `generated` answers, and `loss` (nats a target token), `perplexity`,
-        `rouge_l`, `exact_match`, each with `value`, `low` and `high`; the latter two are None
-        where fewer than `statistics.FEWEST_CLUSTERS` answers were generated: too few for a figure.
+        `rouge_l`, `exact_match`, each with `value`, `low` and `high`; `perplexity` is None where
+        it is beyond every number, the latter two where fewer than `statistics.FEWEST_CLUSTERS`
+        answers were generated: too few for a figure.
 
     Raises:
         BadInput: a benchmark is missing, malformed or holds nothing to measure, or the adapter
             is none, or was made for another model.
+        PerpetuneError: the model gives no finite loss.
     """
     started = time.perf_counter()
     (out / "metrics.json").unlink(missing_ok=True)
@@ -72,9 +75,45 @@ def evaluate(
         load_benchmark(path, name, tokenizer, settings, virtual_tokens=virtual_tokens(adapter))
         for name, path in name_benchmarks(benchmarks).items()
     ]
+    _warn_of_another_base(adapter, settings)
     rows = measure(adapter, wanted, tokenizer, settings)
+    _check_finite(rows, adapter, settings)
     seconds = time.perf_counter() - started
     return write(rows, "base" if adapter is None else str(adapter), seconds, out, settings)
+
+
+def _check_finite(rows: Sequence[Row], adapter: Path | None, settings: Settings) -> None:
+    broken = [row for row in rows if "not_finite" in row]
+    if not broken:
+        return
+    kind = str(base_model.compute_dtype(settings.base)).removeprefix("torch.")
+    whose = "the base model" if adapter is None else f"{adapter} on its base"
+    remedy = "another copy of the weights"
+    if kind == "float16":
+        remedy = "base.dtype=bfloat16 or float32: numbers overflow in float16"
+    elif adapter is not None:
+        remedy = "`evaluate base`, which tells whose weights are damaged"
+    raise PerpetuneError(
+        f"{whose} gives no finite loss in {kind} on {sum(row['not_finite'] for row in broken):,} "
+        f"of {sum(row['tokens'] for row in rows):,} tokens, in {len(broken)} of {len(rows)} "
+        f"examples (the first: {broken[0]['id']} of {broken[0]['benchmark']}); try {remedy}"
+    )
+
+
+def _warn_of_another_base(adapter: Path | None, settings: Settings) -> None:
+    """An adapter of another base can have its shapes, and then only its figures tell."""
+    path = None if adapter is None else adapter / "adapter_config.json"
+    if path is None or not path.is_file():
+        return
+    made_for = files.read_json(path).get("base_model_name_or_path")
+    if made_for and made_for != settings.base.model:
+        log.warning(
+            "%s was made for %s, and is measured on %s: unless these are the same weights, its "
+            "figures mean nothing",
+            adapter,
+            made_for,
+            settings.base.model,
+        )
 
 
 def name_benchmarks(specs: Iterable[str | Path]) -> dict[str, Path]:
@@ -156,7 +195,7 @@ def measure(
     name = "base" if adapter is None else adapter.name
     rows = []
     for benchmark in benchmarks:
-        sums = scoring.negative_log_likelihoods(
+        losses = scoring.token_losses(
             model, benchmark.examples, label=f"{benchmark.name}: loss of {name}"
         )
         asked = {at: prompt for at, prompt in enumerate(benchmark.prompts) if prompt is not None}
@@ -176,9 +215,11 @@ def measure(
                 "benchmark": benchmark.name,
                 "id": record.id,
                 "group": record.group,
-                "nll": round(sums[at], _DIGITS),
+                "nll": round(scoring.summed(losses[at]), _DIGITS),
                 "tokens": example.targets,
             }
+            if broken := int((~losses[at].isfinite()).sum()):
+                row["not_finite"] = broken
             if at in answer_to:
                 # Answers are read without the reasoning before them, and so are references.
                 reference = encoding.visible(record.target or "", tokenizer)
@@ -259,7 +300,7 @@ def _summary(rows: Sequence[Row], settings: Settings) -> dict[str, Any]:
         "examples": len(rows),
         "generated": len(answered),
         "loss": _plain(loss),
-        "perplexity": {name: _perplexity(value) for name, value in _plain(loss).items()},
+        "perplexity": _perplexities(_plain(loss)),
         **means,
     }
 
@@ -276,9 +317,11 @@ def _plain(interval: statistics.Interval) -> dict[str, float]:
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
-def _perplexity(loss: float) -> float:
-    # Beyond this a float has no name for it, and JSON none for infinity.
-    return round(math.exp(min(loss, 700.0)), _DIGITS)
+def _perplexities(losses: Mapping[str, float]) -> dict[str, float] | None:
+    """None where a float has no name for it: JSON has none for infinity."""
+    if max(losses.values()) > _LARGEST_EXPONENT:
+        return None
+    return {name: round(math.exp(loss), _DIGITS) for name, loss in losses.items()}
 
 
 def _compared(record: records.Record, reference: str, answer: str) -> Row:

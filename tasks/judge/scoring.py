@@ -21,20 +21,33 @@ _BATCH_TOKENS = 1024
 _LOGITS_AT_ONCE = 256
 
 
-@torch.inference_mode()
 def negative_log_likelihoods(
     model: Any, examples: Sequence[Example], *, label: str = "loss"
 ) -> list[float]:
     """−log p(answer | prompt) of each example in nats: the sum over its target tokens, in order.
 
+    A loss that is no finite number counts as `WORST_LOSS` for its token.
+    """
+    return [summed(losses) for losses in token_losses(model, examples, label=label)]
+
+
+def summed(losses: torch.Tensor) -> float:
+    """The sum over an example's tokens, `WORST_LOSS` in the place of what is no finite number."""
+    return float(losses.where(losses.isfinite(), WORST_LOSS).sum())
+
+
+@torch.inference_mode()
+def token_losses(
+    model: Any, examples: Sequence[Example], *, label: str = "loss"
+) -> list[torch.Tensor]:
+    """−log p of each target token of each example in nats [targets], in float64.
+
     Batches hold sequences of similar length, padded on the right, where causal attention never
-    looks. Logits are computed at target positions only, their softmax in float32. A loss that is
-    no number counts as `WORST_LOSS` for its token.
+    looks. Logits are computed at target positions only, their softmax in float32.
     """
     device = next(model.parameters()).device
     prompt = _prompt_length(model)
-    sums = [0.0] * len(examples)
-    broken = 0
+    found = [torch.empty(0)] * len(examples)
     with tqdm(total=len(examples), desc=label, unit="ex", disable=None, file=sys.stderr) as bar:
         for batch in _batches(examples):
             rows = [examples[at] for at in batch]
@@ -44,17 +57,16 @@ def negative_log_likelihoods(
             predicts = predicts.to(device)
             kept = functional.pad(predicts, (prompt, 0))
             logits = model(input_ids=ids, logits_to_keep=kept, use_cache=False).logits
-            losses = _token_losses(logits, ids.roll(-1, dims=1)[predicts])
-            finite = losses.isfinite()
-            broken += int((~finite).sum())
-            losses = losses.where(finite, WORST_LOSS).double()
+            losses = _token_losses(logits, ids.roll(-1, dims=1)[predicts]).double().cpu()
             parts = losses.split([row.targets for row in rows])
             for at, part in zip(batch, parts, strict=True):
-                sums[at] = float(part.sum())
+                found[at] = part
             bar.update(len(batch))
+    broken = sum(int((~losses.isfinite()).sum()) for losses in found)
     if broken:
-        log.warning("%s: no finite loss on %d tokens; the adapter may be damaged", label, broken)
-    return sums
+        every = sum(map(len, found))
+        log.warning("%s: no finite loss on %d of %d tokens", label, broken, every)
+    return found
 
 
 def _prompt_length(model: Any) -> int:

@@ -17,6 +17,7 @@ from tasks.tune.batching import batches, packs, row_length
 from tasks.tune.data import Data
 from tasks.tune.distributed import ALONE, Processes
 from tasks.tune.methods import METHODS
+from tasks.tune.methods.targets import all_linear
 from tasks.tune.spread import Job
 from tasks.tune.training import Prepared
 
@@ -87,6 +88,9 @@ class Trainer:
         settings = jobs[0].settings
         if settings.tune.dropout or len(jobs) == 1:
             return 1  # lanes would draw each other's random numbers
+        base = self._prepare(settings).base
+        if not all(all_linear(base, job.settings.tune.target_modules) for job in jobs):
+            return 1  # PEFT would add every lane's update to each token's embedding
         if settings.sweep.packed != "auto":
             return settings.sweep.packed
         noted = files.read_json(self._notes) if self._notes.is_file() else {}

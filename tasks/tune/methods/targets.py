@@ -53,6 +53,16 @@ def target_modules(base: "PreTrainedModel", targets: Targets) -> str | list[str]
     return sorted(found)
 
 
+def all_linear(base: "PreTrainedModel", targets: Targets) -> bool:
+    """Whether an adapter goes into linear layers only: no others can be shared by lanes."""
+    return not isinstance(targets, list) or not any(
+        isinstance(each, torch.nn.Embedding)
+        for key, each in base.named_modules()
+        for name in targets
+        if f".{key}".endswith(f".{name}")
+    )
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """What somebody who wrote `name` may have meant, and all that there is."""
     every = sorted(set(known))
