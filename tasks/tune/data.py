@@ -156,7 +156,7 @@ def _check_kinds(path: Path, rows: Sequence[records.Record]) -> None:
     other = [row for row in rows if row.kind not in _LEARNED_FROM]
     if not other:
         return
-    count = Counter(record.kind for record in other)
+    count = Counter(row.kind for row in other)
     kinds = " and ".join(f"{count[kind]:,} of kind {kind}" for kind in sorted(count))
     raise BadInput(
         f"{path}:{other[0].line}: {kinds} among {len(rows):,} records; supervised tuning "

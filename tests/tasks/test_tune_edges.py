@@ -264,16 +264,22 @@ def test_a_length_that_no_example_has_is_refused(data, tmp_path, call, length):
         )
 
 
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference"),
+        ({"text": "a", "label": "good"}, "labelled"),
+    ],
+)
 def test_other_kinds_of_records_are_refused_before_anything_is_computed(
-    data, tmp_path, make_settings, monkeypatch
+    data, tmp_path, make_settings, monkeypatch, row, kind
 ):
-    row = {"prompt": "a", "chosen": "b", "rejected": "c"}
     with (data / "train.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
     for name in ("load_tokenizer", "load_model"):
         monkeypatch.delattr(base_model, name)
     for work in (train, sweep):
-        with pytest.raises(BadInput, match=r"train\.jsonl:25: 1 of kind preference among 25"):
+        with pytest.raises(BadInput, match=rf"train\.jsonl:25: 1 of kind {kind} among 25"):
             work(data, tmp_path / "out", make_settings())
     with pytest.raises(BadInput, match=r"supervised tuning learns from chats and texts"):
         plan(data, make_settings())
