@@ -1,5 +1,6 @@
 """Chat templates in the styles that model families have, and small tokenizers to go with them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,7 +94,8 @@ PHI3 = """
 
 GEMMA2 = """
 {{- bos_token -}}
-{%- if messages[0].role == 'system' -%}{{ raise_exception('no system role') }}{%- endif -%}
+{%- if messages[0].role == 'system' -%}
+{{ raise_exception('System role not supported') }}{%- endif -%}
 {%- for m in messages -%}
 {%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}
 {{ raise_exception('Conversation roles must alternate user/assistant') }}{%- endif -%}
@@ -361,7 +363,21 @@ def _bytes(special: list[str], texts: Sequence[str]) -> Tokenizer:
 
 
 def _sentencepiece(style: Style, texts: Sequence[str]) -> Tokenizer:
-    exact = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    learned = Tokenizer(models.BPE(unk_token="<unk>"))
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<unk>", *style.special], show_progress=False
+    )
+    words = [f"▁{word}" for text in [*CORPUS, *texts] for word in text.split()]
+    learned.train_from_iterator(words, trainer)
+    model = json.loads(learned.to_str())["model"]
+    vocabulary = model["vocab"]
+    # What is no piece is read byte by byte; these are ordinary pieces.
+    for piece in ["▁", *(f"<0x{i:02X}>" for i in range(256))]:
+        vocabulary.setdefault(piece, len(vocabulary))
+    merges = [tuple(pair) for pair in model["merges"]]
+    exact = Tokenizer(
+        models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    )
     if style.kind == "prepend":
         exact.normalizer = normalizers.Sequence(
             [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
@@ -377,10 +393,4 @@ def _sentencepiece(style: Style, texts: Sequence[str]) -> Tokenizer:
             decoders.Strip(" ", 1, 0),
         ]
     )
-    fallback = [f"<0x{i:02X}>" for i in range(256)]
-    trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=["<unk>", *style.special, *fallback], show_progress=False
-    )
-    words = [word for text in [*CORPUS, *texts] for word in text.split()]
-    exact.train_from_iterator(words, trainer)
     return exact
