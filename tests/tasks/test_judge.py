@@ -290,7 +290,7 @@ def test_evaluate_refuses_what_it_cannot_measure(
 ) -> None:
     out = tmp_path / "out"
     preference = write_lines("p.jsonl", {"prompt": "a", "chosen": "b", "rejected": "c"})
-    with pytest.raises(BadInput, match=r"p\.jsonl:1: a preference pair"):
+    with pytest.raises(BadInput, match=r"p\.jsonl:1: a preference record"):
         evaluate(None, [preference], out, settings)
     broken = write_lines("b.jsonl", task_rows(1)[0], "{broken")
     with pytest.raises(BadInput, match=r"b\.jsonl:2: invalid_json"):
