@@ -1,32 +1,23 @@
 """The `perpetune` command: reads arguments, calls one function, shows what it returns.
 
-Every command takes `--params`, `--set` and `--json`. Exit codes: 0 done, 1 the work failed, 2 bad
-arguments or input, 3 refused by a gate or by policy.
+Every command takes `--params`, `--set` and `--json`; how it ends is in `flows.endings`.
 """
 
 import functools
-import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from flows import environment, terminal
-from tasks.errors import BadInput, PerpetuneError
+from flows.endings import Outcome, run_to_end
+from tasks.errors import BadInput
 from tasks.settings import Settings, load_settings
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command has to say: the JSON object, how a person reads it, and the exit code."""
-
-    value: dict[str, Any]
-    show: Callable[[dict[str, Any]], None] = terminal.show_plain
-    exit_code: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,7 +29,23 @@ class Context:
     overrides: list[str]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """Ends every command in the same way, whatever happens; see `flows.endings`."""
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **options: Any) -> Any:
+        """Run a command and exit; without `standalone_mode`, give back its `Outcome`."""
+        given = list(sys.argv[1:] if args is None else args)
+        own = {"prog_name": "perpetune", "standalone_mode": False}
+        call = partial(super().main, given, **(options | own))
+        if not options.get("standalone_mode", True):
+            return call()
+        sys.exit(run_to_end(call, given))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="perpetune")
 def main() -> None:
     """Continuous fine-tuning you can audit: curate, sweep, judge, approve, watch."""
@@ -82,36 +89,20 @@ def command(name: str) -> Callable[[Callable[..., Outcome]], click.Command]:
         )
         @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
         @functools.wraps(function)
-        def run(params: str, overrides: tuple[str, ...], as_json: bool, **arguments: Any) -> None:
-            try:
-                # Ended politely, so that Prefect's temporary server ends, too.
-                signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-                settings = load_settings(Path(params), overrides)
-                environment.log_to_stderr()
-                environment.prepare(settings)
-                outcome = function(Context(settings, params, list(overrides)), **arguments)
-            except PerpetuneError as error:
-                _fail(str(error), error.exit_code, as_json)
-            except OSError as error:
-                # A full disk, a folder without permission: the system's own words are clear.
-                _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 1, as_json)
-            else:
-                if as_json:
-                    click.echo(json.dumps(outcome.value, default=str))
-                else:
-                    outcome.show(outcome.value)
-                sys.exit(outcome.exit_code)
+        def run(
+            params: str, overrides: tuple[str, ...], as_json: bool, **arguments: Any
+        ) -> Outcome:
+            del as_json  # whoever ends the command has seen it
+            # Ended politely, so that Prefect's temporary server ends, too.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            settings = load_settings(Path(params), overrides)
+            environment.log_to_stderr()
+            environment.prepare(settings)
+            return function(Context(settings, params, list(overrides)), **arguments)
 
         return run
 
     return wrap
-
-
-def _fail(message: str, exit_code: int, as_json: bool) -> None:
-    click.echo(f"perpetune: {message}", err=True)
-    if as_json:
-        click.echo(json.dumps({"error": message, "exit_code": exit_code}))
-    sys.exit(exit_code)
 
 
 _path = click.Path(path_type=Path)

@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
+
+from tasks.errors import PerpetuneError
 
 
 @contextmanager
@@ -63,14 +67,74 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def to_json(value: Any, **options: Any) -> str:
+    """`value` as JSON that every reader takes: NaN and infinities become null.
+
+    Whoever computes a figure that can be none says why beside it. Paths and times become text,
+    NumPy's scalars numbers.
+
+    Args:
+        value: what JSON has a form for, and those.
+        options: of `json.dumps`: `indent`, `sort_keys`, `ensure_ascii`.
+
+    Raises:
+        TypeError: there is something else in it.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, default=_plain, **options)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, default=_plain, **options)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike | date):
+        return str(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    number = value.item() if hasattr(value, "item") else value
+    return None if isinstance(number, float) and not math.isfinite(number) else value
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write one JSON document with sorted keys, atomically: equal values give equal bytes."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    """Write one JSON document with sorted keys, atomically: equal values give equal bytes.
+
+    NaN and infinities become null.
+    """
+    text = to_json(value, indent=2, sort_keys=True, ensure_ascii=False)
+    try:
+        write_text(path, text + "\n")
+    except UnicodeEncodeError:  # halves of pairs have no form in UTF-8
+        write_text(path, to_json(value, indent=2, sort_keys=True) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON document that this project wrote."""
-    return orjson.loads(path.read_bytes())
+    """Read one JSON document that this project wrote; NaN, of an older version, becomes null.
+
+    Raises:
+        PerpetuneError: it is no JSON.
+    """
+    return _parse(path.read_bytes(), str(path))
+
+
+def _parse(data: bytes, place: str) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(data, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        raise PerpetuneError(
+            f"{place}: damaged, or not a file that Perpetune wrote ({error}); remove it"
+        ) from None
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -84,9 +148,15 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read a JSONL file that this project wrote (users' files go through `tasks.records`)."""
+    """Read a JSONL file that this project wrote (users' files go through `tasks.records`).
+
+    Raises:
+        PerpetuneError: a line is no JSON.
+    """
     with path.open("rb") as file:
-        return [orjson.loads(line) for line in file if line.strip()]
+        return [
+            _parse(line, f"{path}:{number}") for number, line in enumerate(file, 1) if line.strip()
+        ]
 
 
 def md5(path: Path) -> str:
