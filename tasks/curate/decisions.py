@@ -5,19 +5,20 @@ have left in the parts; here it is decided which records go, where, and by what 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tasks.curate import contamination, duplicates, heldout, splits
+from tasks.curate import contamination, duplicates, facts, heldout, splits, templates, turns
 from tasks.curate.contamination import Guard, Overlap
 from tasks.curate.ledger import Evidence
 from tasks.curate.ngrams import Hashes, Positions
 from tasks.curate.parts import Parts
 from tasks.errors import BadInput
+from tasks.records import Record
 from tasks.settings import Curate
 
 MIX = "mix"
@@ -33,6 +34,7 @@ REASONS = {
     SURPLUS: (MIX, "replay_surplus"),
 }
 _UNDECIDED = -1
+_TOLD = 20_000  # pairs whose texts are read at once
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Decided:
         verdict: (records,) a split's number, or one of `REASONS`.
         kept: (records,) number of the record that stands for a duplicate; else its own.
         similarity: (records,) of a duplicate to that record.
+        frames: word 5-grams of the templates that records fill, sorted.
         evidence: of contaminated and leaking records.
         funnel: name of each step, records before and after it.
     """
@@ -50,6 +53,7 @@ class Decided:
     verdict: npt.NDArray[np.int8]
     kept: Positions
     similarity: npt.NDArray[np.float32]
+    frames: duplicates.Numbers = field(default_factory=lambda: np.empty(0, np.uint32))
     evidence: dict[int, Evidence] = field(default_factory=dict)
     funnel: list[tuple[str, int, int]] = field(default_factory=list)
 
@@ -112,27 +116,27 @@ def _deduplicate(
         decided.drop(group[group != first], DUPLICATE)
         decided.kept[group] = first
     decided.passed(duplicates.STEP, before)
+    left = decided.left()
+    decided.frames = _frames(parts, left, keys)
     if settings.near_duplicates is None:
         return
-    left = decided.left()
-    general = _boilerplate(parts, left, keys)
-    if len(general):
-        log.info("deduplicate: %d word 5-grams are boilerplate", len(general))
-        for part in parts:
-            own = duplicates.own(part.sets("shingles").distinct(), general)
-            np.save(part.folder / "bands.npy", duplicates.bands(own))
     sizes = np.concatenate([part.sets("shingles").sizes() for part in parts])
-    clusters = duplicates.near_duplicates(
-        parts.total,
-        parts.band,
-        left[sizes[left] >= duplicates.FEWEST_SHINGLES],
-        lambda numbers: parts.sets("shingles", numbers),
-        lambda numbers: parts.sets("answers", numbers),
-        parts.column("shape"),
-        general,
-        order,
-        settings.near_duplicates,
+    candidates = left[sizes[left] >= duplicates.FEWEST_SHINGLES]
+    compared = duplicates.Compared(
+        number=parts.total,
+        band=parts.band,
+        shingles=lambda numbers: parts.lists("shingles", numbers),
+        words=lambda numbers: parts.lists("words", numbers),
+        answers=lambda numbers: parts.sets("answers", numbers),
+        shapes=parts.column("shape"),
+        order=order,
+        differ=lambda pairs, filled: _tell(
+            parts, pairs, lambda one, other, i: facts.differ(one, other, bool(filled[i]))
+        ),
+        frames=decided.frames,
+        similarity=settings.near_duplicates,
     )
+    clusters = duplicates.near_duplicates(compared, candidates)
     gone = np.flatnonzero(clusters.kept != np.arange(parts.total))
     before = len(left)
     decided.drop(gone, NEAR_DUPLICATE)
@@ -141,10 +145,51 @@ def _deduplicate(
     decided.passed("near-duplicates", before)
 
 
-def _boilerplate(parts: Parts, left: Positions, keys: Hashes) -> duplicates.Numbers:
-    """What many of a sample of records have, drawn by the hash of what they say."""
-    drawn = left[np.argsort(keys[left, 0], kind="stable")[: duplicates.SAMPLE]]
-    return duplicates.boilerplate(parts.sets("shingles", np.sort(drawn)))
+def _frames(parts: Parts, left: Positions, keys: Hashes) -> duplicates.Numbers:
+    """5-grams of the templates that records fill; the parts' bands are made without them."""
+
+    def band(which: int) -> duplicates.Numbers:
+        return parts.band(which) if which < duplicates.BANDS else parts.first("shingles")
+
+    found = templates.frames(
+        left,
+        band,
+        lambda numbers: parts.lists("shingles", numbers),
+        lambda numbers: parts.lists("words", numbers),
+        keys[:, 0],
+    )
+    if len(found):
+        log.info("deduplicate: %d word 5-grams are of templates", len(found))
+        for part in parts:
+            shingled = part.sets("shingles")
+            own = shingled.without(found)
+            # What is a template and nothing else is compared whole.
+            whole = np.flatnonzero(own.sizes() == 0)
+            bands = duplicates.bands(own)
+            bands[:, whole] = duplicates.bands(shingled.take(whole))
+            np.save(part.folder / "bands.npy", bands)
+    return found
+
+
+def _tell(
+    parts: Parts, pairs: Positions, ask: Callable[[facts.Told, facts.Told, int], bool]
+) -> npt.NDArray[np.bool_]:
+    """`ask` of what the records of these pairs (2, pairs) tell, and of the pair's number."""
+    found = np.zeros(pairs.shape[1], dtype=bool)
+    for begin in range(0, len(found), _TOLD):
+        some = pairs[:, begin : begin + _TOLD]
+        told = {number: _told(record) for number, record in parts.records(np.unique(some))}
+        for number, (one, other) in enumerate(some.T.tolist(), begin):
+            found[number] = ask(told[one], told[other], number)
+    return found
+
+
+def _told(record: Record) -> facts.Told:
+    said = turns.said(record)
+    if len(said) < 2:
+        return facts.Told.of(said, "", "")
+    asked = turns.user_turns(record)
+    return facts.Told.of(said, said[asked[-1]] if asked else "", turns.learned(record))
 
 
 def _overlaps(parts: Parts, decided: Decided) -> dict[int, list[Overlap]]:
@@ -170,21 +215,26 @@ def _split(
     homes, eras = parts.column("home")[own], parts.column("era")[own]
     decided.verdict[own] = splits.assign(homes, eras, settings)
     if settings.protect_splits is not None:
-        _protect(parts, left, settings.protect_splits, decided)
+        _protect(parts, settings.protect_splits, decided)
     decided.passed(splits.STEP, before)
 
 
-def _protect(parts: Parts, left: Positions, share: float, decided: Decided) -> None:
+def _protect(parts: Parts, share: float, decided: Decided) -> None:
     """Drop what gives away a test record, then what of training gives away a validation record."""
     training, validation, test = (
         np.flatnonzero(decided.verdict == number) for number in range(len(splits.SPLITS))
     )
-    # Copies are gone: what many still have in common is a template.
-    general = _boilerplate(parts, left, parts.column("keys"))
-    found = heldout.leaks(parts, validation, test, general, share)
+
+    def lacking(pairs: Positions) -> npt.NDArray[np.bool_]:
+        return _tell(parts, pairs, lambda record, held_out, _: facts.lacks(record, held_out))
+
+    def leaks(records: Positions, held_out: Positions) -> list[heldout.Leak]:
+        return heldout.leaks(parts, records, held_out, decided.frames, share, lacking)
+
+    found = leaks(validation, test)
     validation = np.setdiff1d(validation, np.array([leak.record for leak in found], np.int64))
     held_out = np.sort(np.concatenate([validation, test]))
-    of_training = heldout.leaks(parts, training, held_out, general, share)
+    of_training = leaks(training, held_out)
     if len(of_training) == len(training) or not len(validation):
         raise BadInput(
             "curate: every record of a split gives away a record of another: give records that "

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from tasks.curate.ngrams import Hashes, Positions, Words, distinct, mix, windows
+from tasks.curate.ngrams import Hashes, Positions, Words, covered, distinct, mix, windows
 from tasks.curate.normalise import comparable
 from tasks.records import INSTRUCTING, Labelled, Record
 
@@ -34,18 +34,19 @@ BANDS, ROWS = 16, 4
 .9998 at .8, .34 at .4."""
 FEWEST_SHINGLES = 4
 """Records with fewer are compared exactly only: one changed word makes a short text another."""
-OWN_SIMILARITY = 0.5
-"""Similarity without boilerplate that a duplicate needs besides."""
+OWN_CONTAINED, OWN_SIMILARITY = 0.8, 0.5
+"""Of records that fill a template: share of the fewer words beside it that both have to have, and
+the similarity of all of them."""
+FEW_WORDS = 64
+"""Records with no more words beside a template become candidates by these words, too."""
 ANSWER_SIMILARITY, SHORT_ANSWER, SHORT_SIMILARITY = 0.5, 10, 0.7
 """And that of the words of the last answers; of those with fewer words than ten, so that of five
 words none may differ."""
-SAMPLE, SHARED, FEWEST_SHARING = 2000, 0.05, 20
-"""Boilerplate: 5-grams of more than this share of a sample, and of more records than this."""
-
 _PREDECESSORS = 8  # of a bucket, that each of its members is compared with
 _PAIRS = 5_000  # compared at once
 
 Numbers: TypeAlias = npt.NDArray[np.uint32]
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +84,33 @@ class Sets:
         )
         return Sets(tagged.astype(np.uint32), np.concatenate(([0], np.cumsum(counts))))
 
-    def without(self, values: Numbers, spare: int = 0) -> "Sets":
-        """The sets less `values` (sorted); one that would have fewer than `spare` stays whole."""
+    def among(self, values: Numbers) -> Mask:
+        """(elements,) which are among `values` (sorted)."""
         if not len(values):
-            return self
+            return np.zeros(len(self.values), dtype=bool)
         near = np.searchsorted(values, self.values).clip(max=len(values) - 1)
-        kept = values[near] != self.values
-        left = np.concatenate(([0], np.cumsum(kept)))[self.starts]
-        kept |= np.repeat(np.diff(left) < spare, self.sizes())
-        counts = np.concatenate(([0], np.cumsum(kept)))
-        return Sets(self.values[kept], counts[self.starts])
+        found: Mask = values[near] == self.values
+        return found
+
+    def counts(self, marked: Mask) -> Positions:
+        """(sets,) how many of each set's elements are `marked`."""
+        return np.diff(np.concatenate(([0], np.cumsum(marked)))[self.starts])
+
+    def keep(self, marked: Mask) -> "Sets":
+        """The sets of the elements that are `marked`."""
+        kept = np.concatenate(([0], np.cumsum(marked)))
+        return Sets(self.values[marked], kept[self.starts])
+
+    def without(self, values: Numbers) -> "Sets":
+        """The sets less `values` (sorted)."""
+        return self.keep(~self.among(values)) if len(values) else self
+
+    def first(self) -> Numbers:
+        """(sets,) the first element of each; 0 of an empty one."""
+        filled = self.sizes() > 0
+        found = np.zeros(len(filled), dtype=np.uint32)
+        found[filled] = self.values[self.starts[:-1][filled]]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,19 +169,6 @@ def single_words(words: Words) -> Sets:
     return Sets((words.hashes >> np.uint64(32)).astype(np.uint32), words.starts)
 
 
-def boilerplate(sample: Sets) -> Numbers:
-    """5-grams that so many records of the sample have that they tell nothing of any; sorted."""
-    values, counts = np.unique(sample.values, return_counts=True)
-    enough = max(FEWEST_SHARING, SHARED * (len(sample.starts) - 1))
-    found: Numbers = values[counts > enough]
-    return found
-
-
-def own(shingled: Sets, general: Numbers) -> Sets:
-    """The sets without boilerplate; what is hardly anything else stays as it is."""
-    return shingled.without(general, spare=FEWEST_SHINGLES)
-
-
 def bands(shingled: Sets) -> Numbers:
     """(BANDS, records) one hash a band; records with equal hashes in any band are candidates.
 
@@ -185,45 +190,129 @@ def bands(shingled: Sets) -> Numbers:
     return out
 
 
-def near_duplicates(
-    number: int,
-    band: Callable[[int], Numbers],
-    candidates: Positions,
-    gather: Callable[[Positions], Sets],
-    answers: Callable[[Positions], Sets],
-    shapes: Numbers,
-    general: Numbers,
-    order: Callable[[Positions], Sequence[Any]],
-    similarity: float,
-) -> Clusters:
-    """Find near-duplicates among `candidates`.
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What near-duplicates are found by, of all records or of some, given by their numbers.
 
-    Args:
+    Attributes:
         number: of all records.
-        band: gives the hashes of one band for all records.
-        candidates: numbers of the records that are compared, ascending.
-        gather: gives the shingles of these records.
-        answers: gives the words of their last answers; empty for what has none.
+        band: one band's hashes of all records, of shingles without what templates share.
+        shingles: in the order of the text.
+        words: likewise.
+        answers: the words of the last answers, each once; empty for what has none.
         shapes: (records,) `shape` of each; those of different shapes are no duplicates.
-        general: boilerplate, sorted.
-        order: gives what records are ordered by; the smallest of a cluster stays.
+        order: what records are ordered by; the smallest of a cluster stays.
+        differ: of (2, pairs) records, and whether they fill one template: do they say different
+            things in nearly the same words (`facts.differ`)?
+        frames: 5-grams of templates (`templates.frames`), sorted.
         similarity: from which on two records are linked.
     """
+
+    number: int
+    band: Callable[[int], Numbers]
+    shingles: Callable[[Positions], Sets]
+    words: Callable[[Positions], Sets]
+    answers: Callable[[Positions], Sets]
+    shapes: Numbers
+    order: Callable[[Positions], Sequence[Any]]
+    differ: Callable[[Positions, Mask], Mask]
+    frames: Numbers
+    similarity: float
+
+    def own_words(self, numbers: Positions) -> tuple[Sets, Mask]:
+        """The words that no template gives, of each record, and which records have others."""
+        words, shingled = self.words(numbers), self.shingles(numbers)
+        general = np.flatnonzero(shingled.among(self.frames))
+        # A shingle stands in its record where its first word does.
+        owner = np.searchsorted(shingled.starts, general, side="right") - 1
+        first = general - shingled.starts[owner] + words.starts[owner]
+        filled = np.zeros(len(numbers), dtype=bool)
+        filled[owner] = True
+        return words.keep(~covered(first, SHINGLE, len(words.values))), filled
+
+    def alike(self, pairs: Positions) -> npt.NDArray[np.float64]:
+        """(pairs,) similarity of the records of each pair (2, pairs); 0 for no near-duplicates."""
+        pairs = pairs.astype(np.int64)
+        found = np.zeros(pairs.shape[1])
+        left = np.flatnonzero(self.shapes[pairs[0]] == self.shapes[pairs[1]])
+        filled = np.zeros(pairs.shape[1], dtype=bool)
+        if len(self.frames):
+            filled[left], left = self._own_alike(pairs, left)
+        for begin in range(0, len(left), _PAIRS):
+            some = left[begin : begin + _PAIRS]
+            numbers, local = _local(pairs[:, some])
+            similarity = jaccard(self.shingles(numbers).distinct(), local)
+            found[some] = np.where(similarity >= self.similarity, similarity, 0)
+            found[some[~self._answers_alike(numbers, local)]] = 0
+        left = np.flatnonzero(found)
+        found[left[self.differ(pairs[:, left], filled[left])]] = 0
+        return found
+
+    def _own_alike(self, pairs: Positions, which: Positions) -> tuple[Mask, Positions]:
+        """Which of the pairs `which` fill a template, and those that are alike without it."""
+        kept, of_template = [which[:0]], np.zeros(len(which), dtype=bool)
+        for begin in range(0, len(which), _PAIRS):
+            some = which[begin : begin + _PAIRS]
+            numbers, local = _local(pairs[:, some])
+            own, filled = self.own_words(numbers)
+            either = filled[local].any(axis=0)
+            of_template[begin : begin + _PAIRS] = either
+            own = own.distinct()
+            sizes = own.sizes()[local]
+            both = common(own.take(local[0]), own.take(local[1]))
+            near = both >= OWN_CONTAINED * sizes.min(axis=0)
+            near &= both >= OWN_SIMILARITY * (sizes.sum(axis=0) - both)
+            near &= (sizes > 0).all(axis=0) | (sizes == 0).all(axis=0)
+            kept.append(some[near | ~either])
+        return of_template, np.concatenate(kept)
+
+    def _answers_alike(self, numbers: Positions, local: Positions) -> Mask:
+        said = self.answers(numbers)
+        sizes = said.sizes()[local]
+        short = sizes.max(axis=0, initial=0) < SHORT_ANSWER
+        enough = np.where(short, SHORT_SIMILARITY, ANSWER_SIMILARITY)
+        silent = ~(sizes > 0).any(axis=0)
+        answered: Mask = silent | (jaccard(said, local) >= enough)
+        return answered
+
+
+def near_duplicates(compared: Compared, candidates: Positions) -> Clusters:
+    """Find near-duplicates among `candidates` (ascending numbers)."""
     links: list[Positions] = [np.empty((2, 0), dtype=np.int64)]
     asked = np.empty(0, dtype=np.uint64)
-    for which in range(BANDS):
-        found = np.setdiff1d(_bucket_pairs(band(which)[candidates], candidates), asked)
+    filled, signatures = _own_bands(compared, candidates)
+    for which in range(2 * BANDS):
+        if which < BANDS:
+            found = _bucket_pairs(compared.band(which)[candidates], candidates)
+        else:
+            found = _bucket_pairs(signatures[which - BANDS], filled)
+        found = np.setdiff1d(found, asked)
         asked = np.union1d(asked, found)
-        for begin in range(0, len(found), _PAIRS):
-            pairs = _unpack(found[begin : begin + _PAIRS])
-            pairs = pairs[:, shapes[pairs[0]] == shapes[pairs[1]]]
-            alike = _alike(pairs, gather, answers, general, similarity)
-            links.append(pairs[:, alike])
-    return _clusters(number, np.concatenate(links, axis=1), gather, order, similarity)
+        pairs = _unpack(found)
+        links.append(pairs[:, compared.alike(pairs) > 0])
+    return _clusters(compared, np.concatenate(links, axis=1))
+
+
+def _own_bands(compared: Compared, candidates: Positions) -> tuple[Positions, Numbers]:
+    """Those that fill a template with few words of their own, and the bands of these words.
+
+    Few words make few shingles, most of which one changed word is in: single words find the copy.
+    """
+    kept, found = [candidates[:0]], [np.empty((BANDS, 0), dtype=np.uint32)]
+    if len(compared.frames):
+        for begin in range(0, len(candidates), _PAIRS):
+            some = candidates[begin : begin + _PAIRS]
+            own, filled = compared.own_words(some)
+            few = np.flatnonzero(filled & (own.sizes() > 0) & (own.sizes() <= FEW_WORDS))
+            kept.append(some[few])
+            found.append(bands(own.take(few)))
+    return np.concatenate(kept), np.concatenate(found, axis=1)
 
 
 def _bucket_pairs(hashes: Numbers, numbers: Positions) -> Hashes:
-    """Pairs of records in one bucket, packed into 64 bits (smaller number first), distinct."""
+    """Pairs of records in one bucket (but 0), packed into 64 bits (smaller number first)."""
+    filled = hashes != 0
+    hashes, numbers = hashes[filled], numbers[filled]
     packed = np.sort(hashes.astype(np.uint64) << np.uint64(32) | numbers.astype(np.uint64))
     bucket, member = packed >> np.uint64(32), packed & np.uint64(0xFFFFFFFF)
     found = []
@@ -240,25 +329,10 @@ def _unpack(pairs: Hashes) -> Positions:
     return np.stack([pairs >> np.uint64(32), pairs & np.uint64(0xFFFFFFFF)]).astype(np.int64)
 
 
-def _alike(
-    pairs: Positions,
-    gather: Callable[[Positions], Sets],
-    answers: Callable[[Positions], Sets],
-    general: Numbers,
-    similarity: float,
-) -> npt.NDArray[np.bool_]:
+def _local(pairs: Positions) -> tuple[Positions, Positions]:
+    """The distinct numbers in `pairs`, ascending, and the pairs as places among them."""
     numbers, local = np.unique(pairs, return_inverse=True)
-    local = local.reshape(pairs.shape)
-    shingled = gather(numbers)
-    alike = jaccard(shingled, local) >= similarity
-    if len(general):
-        alike &= jaccard(own(shingled, general), local) >= OWN_SIMILARITY
-    said = answers(numbers)
-    sizes = said.sizes()[local]
-    enough = np.where(
-        sizes.max(axis=0, initial=0) < SHORT_ANSWER, SHORT_SIMILARITY, ANSWER_SIMILARITY
-    )
-    return alike & (~(sizes > 0).any(axis=0) | (jaccard(said, local) >= enough))
+    return numbers, local.reshape(pairs.shape)
 
 
 def jaccard(of: Sets, pairs: Positions) -> npt.NDArray[np.float64]:
@@ -278,13 +352,7 @@ def common(mine: Sets, theirs: Sets) -> Positions:
     return np.bincount(twice.astype(np.int64), minlength=count)
 
 
-def _clusters(
-    number: int,
-    links: Positions,
-    gather: Callable[[Positions], Sets],
-    order: Callable[[Positions], Sequence[Any]],
-    enough: float,
-) -> Clusters:
+def _clusters(compared: Compared, links: Positions) -> Clusters:
     """Connected components; in each the smallest stays in place of those that are like it.
 
     A chain of small changes may link records that have little in common. What is not like the one
@@ -293,39 +361,25 @@ def _clusters(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    kept = np.arange(number)
-    similarity = np.ones(number, dtype=np.float32)
-    members, local = np.unique(links, return_inverse=True)
+    kept = np.arange(compared.number)
+    similarity = np.ones(compared.number, dtype=np.float32)
+    members, local = _local(links)
     if not len(members):
         return Clusters(kept, similarity)
-    local = local.reshape(links.shape)
     graph = coo_array((np.ones(links.shape[1], bool), (local[0], local[1])), (len(members),) * 2)
     component = connected_components(graph, directed=False)[1]
     rank = np.empty(len(members), dtype=np.int64)
-    keys = order(members)
+    keys = compared.order(members)
     rank[sorted(range(len(members)), key=keys.__getitem__)] = np.arange(len(members))
     left = np.lexsort((rank, component))
     while len(left) > 1:
         first = np.flatnonzero(np.diff(component[left], prepend=-1))
         stays = np.repeat(left[first], np.diff(np.append(first, len(left))))
         others = np.flatnonzero(stays != left)
-        pairs = np.stack([left[others], stays[others]])
-        alike = np.concatenate(
-            [
-                _similarity(members, pairs[:, begin : begin + _PAIRS], gather)
-                for begin in range(0, len(others), _PAIRS)
-            ]
-            or [np.empty(0)]
-        )
-        gone = alike >= enough
-        kept[members[pairs[0, gone]]] = members[pairs[1, gone]]
-        similarity[members[pairs[0, gone]]] = alike[gone]
+        pairs = members[np.stack([left[others], stays[others]])]
+        alike = compared.alike(pairs)
+        gone = alike > 0
+        kept[pairs[0, gone]] = pairs[1, gone]
+        similarity[pairs[0, gone]] = alike[gone]
         left = left[others[~gone]]
     return Clusters(kept, similarity)
-
-
-def _similarity(
-    members: Positions, pairs: Positions, gather: Callable[[Positions], Sets]
-) -> npt.NDArray[np.float64]:
-    numbers, local = np.unique(members[pairs], return_inverse=True)
-    return jaccard(gather(numbers), local.reshape(pairs.shape))

@@ -37,10 +37,10 @@ def comparable(text: str) -> str:
     so do letters drawn like Latin ones inside Latin words. Idempotent: comparable text compares as
     itself.
     """
-    return " ".join(_folded(text).split())
+    return " ".join(folded(text).split())
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """`comparable` but for white space."""
     if text.isascii():
         return text.lower()
@@ -95,7 +95,7 @@ def spaced(text: str) -> str:
     characters that are neither letters nor digits: what a table of bytes can cut."""
     if text.isascii():
         return text
-    text = _SEPARATORS.sub(" ", _folded(text))
+    text = _SEPARATORS.sub(" ", folded(text))
     if not text or max(text) < "\u3040":
         return text
     return _SIGNS.sub(r" \g<0> ", text)

@@ -20,7 +20,7 @@ from tasks.curate.duplicates import Numbers, Sets
 from tasks.curate.ngrams import Positions
 from tasks.records import Record, parse
 
-Ragged: TypeAlias = Literal["shingles", "answers"]
+Ragged: TypeAlias = Literal["shingles", "words", "answers"]
 
 _ROWS, _DROPPED, _IDS, _OVERLAPS, _SUMMARY = (
     "rows.jsonl",
@@ -51,6 +51,13 @@ class Part:
     def rows(self) -> list[bytes]:
         """The records as they are written, a line of JSON each."""
         return (self.folder / _ROWS).read_bytes().splitlines(keepends=True)
+
+    def some_rows(self, local: Positions) -> Iterator[bytes]:
+        """The rows of these of its records."""
+        with (self.folder / _ROWS).open("rb") as file:
+            for start in self.column("row")[local].tolist():
+                file.seek(start)
+                yield file.readline()
 
     def ids(self) -> list[str]:
         """The records' ids."""
@@ -102,18 +109,25 @@ class Parts:
 
     def sets(self, name: Ragged, numbers: Positions) -> Sets:
         """The sets of these records (ascending numbers), each sorted, every element once."""
-        found = [part.sets(name).take(local).distinct() for part, local in self.split(numbers)]
-        sizes = np.concatenate([np.empty(0, np.int64), *(one.sizes() for one in found)])
-        values = np.concatenate([np.empty(0, np.uint32), *(one.values for one in found)])
+        return self.lists(name, numbers).distinct()
+
+    def lists(self, name: Ragged, numbers: Positions) -> Sets:
+        """The same, as the workers left them: in the order of the text, with what repeats."""
+        found = [part.sets(name).take(local) for part, local in self.split(numbers)]
+        sizes = np.concatenate([np.empty(0, np.int64), *(some.sizes() for some in found)])
+        values = np.concatenate([np.empty(0, np.uint32), *(some.values for some in found)])
         return Sets(values, np.concatenate(([0], np.cumsum(sizes))))
+
+    def first(self, name: Ragged) -> Numbers:
+        """(records,) the first element of each record's list; 0 where it is empty."""
+        return np.concatenate([part.sets(name).first() for part in self])
 
     def records(self, numbers: Positions) -> Iterator[tuple[int, Record]]:
         """These records (ascending numbers), each with its number."""
         for part, local in self.split(numbers):
-            rows, lines = part.rows(), part.column("line")
-            for number in local.tolist():
-                record = read_row(rows[number], part.source, int(lines[number]))
-                yield part.first + number, record
+            lines = part.column("line")
+            for number, row in zip(local.tolist(), part.some_rows(local), strict=True):
+                yield part.first + number, read_row(row, part.source, int(lines[number]))
 
     def record(self, number: int) -> Record:
         """One record."""
@@ -177,6 +191,8 @@ class PartWriter:
         for number, found in overlaps.items():
             self._overlaps[len(self._ids) + number] = [overlap.row() for overlap in found]
         self._ids += ids
+        sizes = np.array([0, *map(len, rows)], dtype=np.int64)
+        columns = columns | {"row": self._rows.tell() + np.cumsum(sizes)[:-1]}
         self._rows.write(b"".join(rows))
         for name, values in columns.items():
             self._columns.setdefault(name, []).append(values)

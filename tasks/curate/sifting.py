@@ -151,6 +151,7 @@ class Sifter:
             },
             {
                 "shingles": shingles,
+                "words": duplicates.single_words(said.records),
                 "answers": duplicates.single_words(
                     _of_chats(answers, kinds == KINDS.index("chat"))
                 ),
