@@ -91,8 +91,8 @@ def ours_near(texts: Sequence[str]) -> Flags:
 
 def ours_decontaminate(texts: Sequence[str], benchmarks: Sequence[Path]) -> Flags:
     """Flags of the texts that our decontamination drops, with reading the benchmarks' files."""
+    from tasks.curate.benchmarks import read_benchmarks
     from tasks.curate.contamination import Guard, Overlap
-    from tasks.curate.reading import read_benchmarks
     from tasks.curate.turns import Said
     from tasks.records import Text
     from tasks.settings import Curate

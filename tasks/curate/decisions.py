@@ -85,7 +85,8 @@ def decide(parts: Parts, guard: Guard, settings: Curate) -> Decided:
     replay = parts.column("replay")
     _deduplicate(parts, replay, settings, decided)
     before = len(decided.left())
-    verdicts = guard.judge(_overlaps(parts, decided))
+    words = sum((part.words() for part in parts), start=np.zeros(1, np.int64))
+    verdicts = guard.judge(_overlaps(parts, decided), words)
     for number, record in parts.records(np.array(sorted(verdicts), dtype=np.int64)):
         decided.evidence[number] = guard.evidence(record, verdicts[number])
     decided.drop(sorted(decided.evidence), CONTAMINATED)

@@ -83,6 +83,18 @@ def hash_words(texts: Sequence[str]) -> Words:
     return Words(joined, np.cumsum(counts))
 
 
+def spelt(texts: Sequence[str]) -> Words:
+    """Texts as if each byte of their words were a word: what is between words does not count."""
+    letters = []
+    for text in texts:
+        data = np.frombuffer(spaced(text).encode("utf-8", "surrogatepass"), dtype=np.uint8)
+        data = _letters().take(data)
+        letters.append(data[data != 0])
+    starts = np.concatenate(([0], np.cumsum([len(one) for one in letters]))).astype(np.int64)
+    joined = np.concatenate(letters) if letters else np.empty(0, np.uint8)
+    return Words(mix(joined.astype(np.uint64)), starts)
+
+
 def windows(words: Words, size: int) -> Grams:
     """The windows of `size` words of each text; a shorter text is one window, an empty one none."""
     lengths = np.diff(words.starts)

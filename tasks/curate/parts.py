@@ -22,11 +22,12 @@ from tasks.records import Record, parse
 
 Ragged: TypeAlias = Literal["shingles", "words", "answers"]
 
-_ROWS, _DROPPED, _IDS, _OVERLAPS, _SUMMARY = (
+_ROWS, _DROPPED, _IDS, _OVERLAPS, _WORDS, _SUMMARY = (
     "rows.jsonl",
     "dropped.jsonl",
     "ids.json",
     "overlaps.json",
+    "words.npy",
     "summary.json",
 )
 
@@ -76,6 +77,11 @@ class Part:
             self.first + int(number): [Overlap.of_row(row) for row in rows]
             for number, rows in found.items()
         }
+
+    def words(self) -> Positions:
+        """(words + 1,) what `Guard.count` found in its records."""
+        found: Positions = np.load(self.folder / _WORDS)
+        return found
 
     def summary(self) -> dict[str, Any]:
         """Counts that the worker made."""
@@ -174,6 +180,7 @@ class PartWriter:
         self._columns: dict[str, list[npt.NDArray[Any]]] = {}
         self._sets: dict[str, list[Sets]] = {}
         self._overlaps: dict[int, list[list[Any]]] = {}
+        self._words: Positions | None = None
 
     def drop(self, line: dict[str, Any]) -> None:
         """Enter a line into the part's ledger."""
@@ -186,8 +193,10 @@ class PartWriter:
         columns: dict[str, npt.NDArray[Any]],
         sets: dict[str, Sets],
         overlaps: dict[int, list[Overlap]],
+        words: Positions,
     ) -> None:
-        """Add the records of a batch; overlaps by their number in the batch."""
+        """Add the records of a batch; overlaps by their number in it, words as `Guard.count`."""
+        self._words = words if self._words is None else self._words + words
         for number, found in overlaps.items():
             self._overlaps[len(self._ids) + number] = [overlap.row() for overlap in found]
         self._ids += ids
@@ -214,4 +223,7 @@ class PartWriter:
             np.save(self._folder / f"{name}.starts.npy", starts)
         (self._folder / _IDS).write_bytes(orjson.dumps(self._ids))
         (self._folder / _OVERLAPS).write_text(json.dumps(self._overlaps))
+        np.save(
+            self._folder / _WORDS, np.zeros(1, np.int64) if self._words is None else self._words
+        )
         files.write_json(self._folder / _SUMMARY, summary)

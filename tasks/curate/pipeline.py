@@ -15,10 +15,11 @@ from tqdm import tqdm
 from tasks import tokens
 from tasks.curate import engine, outputs
 from tasks.curate.assembly import Assembled, assemble
+from tasks.curate.benchmarks import read_benchmarks
 from tasks.curate.contamination import Guard
 from tasks.curate.decisions import decide
 from tasks.curate.parts import Parts
-from tasks.curate.reading import input_chunks, no_record, read_benchmarks
+from tasks.curate.reading import input_chunks, no_record
 from tasks.curate.reasons import explain
 from tasks.curate.report import write_report
 from tasks.curate.sifting import Plan, Sifter, Task

@@ -18,12 +18,12 @@ import numpy.typing as npt
 from tasks import files, records, tokens
 from tasks.curate.advice import advise, personal
 from tasks.curate.assembly import Assembled
+from tasks.curate.benchmarks import Benchmark
 from tasks.curate.card import card
 from tasks.curate.decisions import Decided
 from tasks.curate.engine import Engine
 from tasks.curate.histogram import draw, round_up
 from tasks.curate.parts import Parts
-from tasks.curate.reading import Benchmark
 from tasks.curate.redaction import KINDS
 from tasks.curate.samples import Shown, show
 from tasks.curate.splits import SPLITS, TRAIN, key

@@ -14,13 +14,11 @@ from tasks import records
 from tasks.curate import alignment
 from tasks.curate.alignment import Marked
 from tasks.curate.assembly import Assembled
+from tasks.curate.benchmarks import Benchmark
 from tasks.curate.ledger import Dropped
 from tasks.curate.parts import Parts
-from tasks.curate.reading import Benchmark
 from tasks.curate.reasons import explain
 from tasks.curate.redaction import mask
-from tasks.curate.turns import parts as asked_and_answered
-from tasks.curate.turns import spoken
 from tasks.encoding import TEMPLATE_ERRORS, pieces
 from tasks.errors import BadInput
 from tasks.markdown import clip
@@ -29,6 +27,10 @@ from tasks.tokens import Tokenizer
 
 _CHARACTERS = 500
 _FIELDS = 16
+_SHOWN = (
+    "benchmark", "benchmark_id", "benchmark_line", "part", "overlap", "ngram", "bits",
+    "rare_words", "setting",
+)  # fmt: skip
 _NEAR_START = 100_000
 """Lines into a chunk that are read again to show one as it came."""
 
@@ -117,24 +119,20 @@ def _leak(line: Dropped, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
         ),
         None,
     )
-    passage = mask(_passage(theirs, evidence["part"]))[0] if theirs else evidence["benchmark_text"]
+    passage = mask(theirs.said(evidence["part"]))[0] if theirs else evidence["benchmark_text"]
     text, marked = alignment.shared(line.text, passage, evidence["ngram"])
+    if not any(mark for _, mark in text):
+        # In disguise, or outside of the turns: the evidence has the words as they are.
+        text = [(clip(evidence["text"], _CHARACTERS), False)]
     return {
         "id": line.id,
         "source": line.source,
         "line": line.line,
         "text": text,
         "benchmark_text": marked,
-        **{
-            name: evidence[name]
-            for name in ("benchmark", "benchmark_id", "benchmark_line", "part", "overlap", "ngram")
-        },
+        "place": evidence.get("place", ""),
+        **{name: evidence[name] for name in _SHOWN},
     }
-
-
-def _passage(record: Record, part: str) -> str:
-    prompt, answer = asked_and_answered(record)
-    return {"prompt": prompt, "answer": answer, "record": spoken(record)}[part]
 
 
 def _example(parts: Parts, number: int, tokenizer: Tokenizer) -> dict[str, Any]:

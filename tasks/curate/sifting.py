@@ -15,13 +15,13 @@ import orjson
 
 from tasks import files, records, tokens
 from tasks.curate import duplicates, personal_data, quality, splits
+from tasks.curate.benchmarks import read_benchmarks
 from tasks.curate.contamination import Guard
 from tasks.curate.ledger import Sieved, drop_line, place
 from tasks.curate.lengths import Lengths, Ruler
 from tasks.curate.ngrams import Words, repeated_share
 from tasks.curate.parts import PartWriter
 from tasks.curate.reading import STEP as READ
-from tasks.curate.reading import read_benchmarks
 from tasks.curate.turns import Said
 from tasks.records import KINDS, BadLine, Chunk, Record
 from tasks.settings import Curate
@@ -157,6 +157,7 @@ class Sifter:
                 ),
             },
             self._guard.overlaps(batch, said),
+            self._guard.count(said),
         )
 
 

@@ -1,7 +1,8 @@
 """What a record says, and in which role: the system prompt, which many share, is left out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,29 @@ def spoken(record: Record) -> str:
 def said(record: Record) -> list[str]:
     """The same, turn by turn."""
     return [turn.text for turn in _turns(record)]
+
+
+def surroundings(record: Record) -> list[tuple[str, str]]:
+    """What is around the turns: name and text of the system prompt and of the tools."""
+    found = []
+    instructing = [turn.text for turn in record.turns if _instructs(turn)]
+    if instructing:
+        found.append(("system prompt", "\n".join(instructing)))
+    if record.tools:
+        found.append(("tools", "\n".join(_texts(record.tools))))
+    return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text inside of `value`; keys are none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inside in value.values():
+            yield from _texts(inside)
+    elif isinstance(value, Sequence):
+        for inside in value:
+            yield from _texts(inside)
 
 
 def learned(record: Record) -> str:

@@ -2,7 +2,16 @@
 
 from tasks.records.forms import REASONS, parse
 from tasks.records.places import FORMATS, RemotePath, expand
-from tasks.records.reading import MAX_LINE_BYTES, Chunk, chunks, load, original, read, read_chunk
+from tasks.records.reading import (
+    MAX_LINE_BYTES,
+    Chunk,
+    chunks,
+    load,
+    original,
+    read,
+    read_chunk,
+    values,
+)
 from tasks.records.record import (
     INSTRUCTING,
     KINDS,
@@ -45,4 +54,5 @@ __all__ = [
     "parse",
     "read",
     "read_chunk",
+    "values",
 ]

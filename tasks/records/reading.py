@@ -130,24 +130,38 @@ def read_chunk(
     Raises:
         BadInput: as `read`, except that a chunk may hold no record.
     """
+    for line, value in _values(chunk, max_line_bytes):
+        yield value if type(value) is BadLine else from_json(value, chunk.path, line, labelled)
+
+
+def values(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[int, Any]]:
+    """Number and decoded value of each line of a file, or a `BadLine` for it.
+
+    Raises:
+        BadInput: as `read`.
+    """
+    found = None
+    for found in _values(Chunk(str(path), 1, 0, -1), max_line_bytes):
+        yield found
+    if found is None:
+        raise BadInput(f"{path}: holds no record; remove it from the inputs or fill it")
+
+
+def _values(chunk: Chunk, max_line_bytes: int) -> Iterator[tuple[int, Any]]:
     path = locate(chunk.path)
-    source = chunk.path
     line = chunk.first_line - 1
     found = False
     try:
         for line, value in rows(path, chunk.first_line, chunk.start, chunk.size, max_line_bytes):
             found = True
-            if type(value) is BadLine:
-                yield value
-            else:
-                yield from_json(value, source, line, labelled)
+            yield line, value
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
     except Damaged as damage:
         if not found:
             raise BadInput(f"{path}: cannot be read: {damage}") from None
         detail = f"the rest of the file cannot be read: {damage}"
-        yield BadLine(source, line + 1, damage.reason, detail)
+        yield line + 1, BadLine(chunk.path, line + 1, damage.reason, detail)
     except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from None
 

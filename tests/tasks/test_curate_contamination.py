@@ -13,10 +13,10 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from tasks import records
+from tasks.curate.benchmarks import Benchmark, Item
 from tasks.curate.contamination import COMMON, Guard, Overlap
 from tasks.curate.ngrams import covered, hash_words, repeated_share, windows
 from tasks.curate.normalise import comparable, words
-from tasks.curate.reading import Benchmark
 from tasks.curate.turns import Said
 from tasks.records import Record
 from tasks.settings import Curate
@@ -49,9 +49,8 @@ def pair(prompt: str, completion: str = "An answer of its own.", **more: Any) ->
 
 
 def bench(*values: dict) -> Benchmark:
-    return Benchmark(
-        "bench.jsonl", [record(v, n, "bench.jsonl") for n, v in enumerate(values, 1)], 0
-    )
+    items = [Item.of(record(v, n, "bench.jsonl")) for n, v in enumerate(values, 1)]
+    return Benchmark("bench.jsonl", items)
 
 
 def flagged(train: list[dict], *benchmark: dict, **options: Any) -> dict[int, dict]:
@@ -61,14 +60,17 @@ def flagged(train: list[dict], *benchmark: dict, **options: Any) -> dict[int, di
     # As workers do it: what a batch has in common with the benchmarks does not depend on the
     # batch, and travels as JSON.
     overlaps: dict[int, list[Overlap]] = {}
+    counts = guard.count(Said.of([]))
     for begin in range(0, len(lines), BATCH):
         batch = lines[begin : begin + BATCH]
-        for number, found in guard.overlaps(batch, Said.of(batch)).items():
+        said = Said.of(batch)
+        counts += guard.count(said)
+        for number, found in guard.overlaps(batch, said).items():
             rows = json.loads(json.dumps([overlap.row() for overlap in found]))
             overlaps[begin + number] = [Overlap.of_row(row) for row in rows]
     return {
         number + 1: guard.evidence(lines[number], verdict)
-        for number, verdict in guard.judge(overlaps).items()
+        for number, verdict in guard.judge(overlaps, counts).items()
     }
 
 
@@ -141,7 +143,7 @@ def test_a_benchmark_record_of_few_words_is_found_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "found"), [(0.7, True), (0.5, True), (0.42, True), (0.35, False)]
+    ("share", "found"), [(0.7, True), (0.5, True), (0.43, True), (0.35, False)]
 )
 def test_the_share_of_the_passage_decides(share: float, found: bool) -> None:
     prompt = prose("long", 100).split()
@@ -149,8 +151,10 @@ def test_the_share_of_the_passage_decides(share: float, found: bool) -> None:
     evidence = flagged([pair(f"{prose(1, 20)} {part} {prose(2, 20)}")], pair(" ".join(prompt)))
     assert bool(evidence) == found
     if found:
-        assert evidence[1]["overlap"] == share
-    assert bool(flagged([pair(part)], pair(" ".join(prompt)), max_contamination=share)) is True
+        # A share of bits: these words are nearly alike in how rare they are.
+        assert evidence[1]["overlap"] == pytest.approx(share, abs=0.02)
+    bound = share - 0.02
+    assert bool(flagged([pair(part)], pair(" ".join(prompt)), max_contamination=bound)) is True
 
 
 @pytest.mark.parametrize("length", [16, 40, 120])
