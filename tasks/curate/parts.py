@@ -22,12 +22,12 @@ from tasks.records import Record, parse
 
 Ragged: TypeAlias = Literal["shingles", "words", "answers"]
 
-_ROWS, _DROPPED, _IDS, _OVERLAPS, _WORDS, _SUMMARY = (
+_ROWS, _DROPPED, _IDS, _OVERLAPS, _DOCUMENT_COUNTS, _SUMMARY = (
     "rows.jsonl",
     "dropped.jsonl",
     "ids.json",
     "overlaps.json",
-    "words.npy",
+    "document_counts.npy",
     "summary.json",
 )
 
@@ -80,7 +80,7 @@ class Part:
 
     def words(self) -> Positions:
         """(words + 1,) what `Guard.count` found in its records."""
-        found: Positions = np.load(self.folder / _WORDS)
+        found: Positions = np.load(self.folder / _DOCUMENT_COUNTS)
         return found
 
     def summary(self) -> dict[str, Any]:
@@ -224,6 +224,7 @@ class PartWriter:
         (self._folder / _IDS).write_bytes(orjson.dumps(self._ids))
         (self._folder / _OVERLAPS).write_text(json.dumps(self._overlaps))
         np.save(
-            self._folder / _WORDS, np.zeros(1, np.int64) if self._words is None else self._words
+            self._folder / _DOCUMENT_COUNTS,
+            np.zeros(1, np.int64) if self._words is None else self._words,
         )
         files.write_json(self._folder / _SUMMARY, summary)
