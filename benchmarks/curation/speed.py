@@ -60,33 +60,61 @@ def ours_near(texts: Sequence[str]) -> Flags:
     """Flags of the texts that our near-duplicate detection drops."""
     import numpy as np
 
-    from tasks.curate import duplicates
-    from tasks.curate.ngrams import hash_words
+    from tasks.curate import duplicates, facts, templates
+    from tasks.curate.facts import Told
+    from tasks.curate.ngrams import hash_words, mix
     from tasks.settings import Curate
 
-    found, bands = [], []
+    found, said, bands = [], [], []
     for begin in range(0, len(texts), _BATCH):
-        found.append(duplicates.shingles(hash_words(texts[begin : begin + _BATCH])))
+        words = hash_words(texts[begin : begin + _BATCH])
+        said.append(duplicates.single_words(words))
+        found.append(duplicates.shingles(words))
         bands.append(duplicates.bands(found[-1]))
-    sizes = np.concatenate([one.sizes() for one in found])
-    starts = np.concatenate(([0], np.cumsum(sizes)))
-    shingled = duplicates.Sets(np.concatenate([one.values for one in found]), starts)
-    signatures = np.concatenate(bands, axis=1)
-    sample = np.arange(0, len(texts), max(len(texts) // duplicates.SAMPLE, 1))
+    shingled, words_of = _joined(found), _joined(said)
+    columns = [*np.concatenate(bands, axis=1), shingled.first()]
+    candidates = np.flatnonzero(shingled.sizes() >= duplicates.FEWEST_SHINGLES)
+    keys = mix(np.arange(len(texts), dtype=np.uint64))
     nothing = np.empty(0, dtype=np.uint32)
-    clusters = duplicates.near_duplicates(
-        len(texts),
-        signatures.__getitem__,
-        np.flatnonzero(sizes >= duplicates.FEWEST_SHINGLES),
-        lambda numbers: shingled.take(numbers).distinct(),
-        lambda numbers: duplicates.Sets(nothing, np.zeros(len(numbers) + 1, dtype=np.int64)),
-        np.zeros(len(texts), dtype=np.uint32),
-        duplicates.boilerplate(shingled.take(sample).distinct()),
-        lambda numbers: numbers.tolist(),
-        Curate().near_duplicates or 1.0,
+
+    def differ(pairs: Any, filled: Any) -> Any:
+        told = {i: Told.of([texts[i]], "", "") for i in np.unique(pairs).tolist()}
+        return np.array(
+            [
+                facts.differ(told[i], told[j], of_template)
+                for (i, j), of_template in zip(pairs.T.tolist(), filled.tolist(), strict=True)
+            ],
+            dtype=bool,
+        )
+
+    frames = templates.frames(candidates, columns.__getitem__, shingled.take, words_of.take, keys)
+    if len(frames):
+        own = shingled.without(frames)
+        columns = [*duplicates.bands(own), own.first()]
+    compared = duplicates.Compared(
+        number=len(texts),
+        band=columns.__getitem__,
+        shingles=shingled.take,
+        words=words_of.take,
+        answers=lambda n: duplicates.Sets(nothing, np.zeros(len(n) + 1, dtype=np.int64)),
+        shapes=np.zeros(len(texts), dtype=np.uint32),
+        order=lambda numbers: numbers.tolist(),
+        differ=differ,
+        frames=frames,
+        similarity=Curate().near_duplicates or 1.0,
     )
+    clusters = duplicates.near_duplicates(compared, candidates)
     flags: list[bool] = (clusters.kept != np.arange(len(texts))).tolist()
     return flags
+
+
+def _joined(batches: Sequence[Any]) -> Any:
+    """The `Sets` of all batches in one."""
+    import numpy as np
+
+    sizes = np.concatenate([one.sizes() for one in batches])
+    values = np.concatenate([one.values for one in batches])
+    return type(batches[0])(values, np.concatenate(([0], np.cumsum(sizes))))
 
 
 def ours_decontaminate(texts: Sequence[str], benchmarks: Sequence[Path]) -> Flags:

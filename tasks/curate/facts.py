@@ -31,18 +31,17 @@ _NOT = re.compile("\\b(\\w+)(?:n['\u2019]t|(?<=can)not)\\b")
 _WHOLE = {"ca": "can", "wo": "will", "sha": "shall"}
 _PLAIN = re.compile(r"[^\W\d]+")
 _NUMBER = re.compile(r"\d+")
-_FACTS = frozenset(
-    # Negations, and what answers a question whether.
-    "not no never none nothing nobody neither nor without cannot true false yes "
-    "nicht kein keine keinen keinem keiner nie niemals ohne ja nein ne pas jamais sans non oui "
-    "nunca sin ni não nem sem не нет ни без "
-    "不 没 沒 未 无 無 非 "
-    # Numbers in words.
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty "
-    "ninety hundred thousand million billion once twice half double first second third fourth "
-    "fifth 一 二 三 四 五 六 七 八 九 十 百 千 万 萬 亿".split()
-)
+_NEGATIONS = """
+not no never neither nor without true false yes nicht kein keine keinen keinem keiner nie niemals
+ohne ja nein ne pas jamais sans oui nunca não nem не нет ни без 不 没 沒 未 无 無 非
+"""
+_NUMBERS = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred
+thousand million billion once twice first second third fourth fifth
+一 二 三 四 五 六 七 八 九 十 百 千 万 萬 亿
+"""
+_FACTS = frozenset((_NEGATIONS + _NUMBERS).split())
 
 
 @dataclass(frozen=True, slots=True)

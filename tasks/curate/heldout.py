@@ -154,8 +154,10 @@ class _Guarded:
                 mine = _having(sets, numbers, record[i], held_out)
                 others = sharing[int(other[i])]
                 others = others[others != record[i]]
-                having = sum(_having(sets, numbers, number, held_out) for number in others)
-                own = 2 * having <= len(others)
+                having = np.zeros(len(held_out), dtype=np.int64)
+                for number in others:
+                    having += _having(sets, numbers, number, held_out)
+                own: npt.NDArray[np.bool_] = 2 * having <= len(others)
                 if own.any():
                     found[i] = mine[own].mean()
         return found
