@@ -183,10 +183,10 @@ def sweep_peer(
     runs = []
     for number, each in enumerate(chosen):
         print(f"{out.name}, {number + 1} of {count}: {each}", file=sys.stderr, flush=True)
-        tune = settings.tune.model_copy(update=each)
+        tune = settings.tune.replace(**each)
         run = speed.train_peer(
             material,
-            settings.model_copy(update={"tune": tune}),
+            settings.replace(tune=tune),
             None,
             arguments,
             evaluate=True,

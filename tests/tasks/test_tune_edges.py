@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from flows import terminal
@@ -20,7 +21,9 @@ from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import Settings, Tune, load_settings
 from tasks.tune import checkpoint, pictures, plan, ranges, search, sweep, train, training
 from tasks.tune import data as tuning_data
-from tests.tasks.test_tune import write_data
+from tasks.tune.batching import batches
+from tasks.tune.loop import rate_factor
+from tests.tasks.test_tune import padded_losses, write_data
 
 QUICK = {"rank": 4, "learning_rate": 1e-2, "batch_size": 4, "max_steps": 2, "evaluations": 2}
 SEARCH = {"rank": [4], "learning_rate": [1e-3, 1e-2], "prune": False, "packed": 1}
@@ -540,3 +543,55 @@ def test_the_live_table_shows_a_rung_when_a_trial_reaches_it(data, tmp_path, mak
     )
     assert [0, 0] in seen
     assert [1, 0] in seen or [0, 1] in seen  # the second has not taken a step yet
+
+
+# What was right already
+
+
+def test_three_steps_are_those_of_a_padded_loop_with_peft(data, tmp_path, make_settings, tiny_base):
+    """A loop written by hand: PEFT's own forward, padded batches, AdamW, clipping, warm-up."""
+    tune = QUICK | {"max_steps": 3, "evaluations": 1, "rank": 4}
+    settings = make_settings(tune=tune)
+    train(data, tmp_path / "out", settings)
+    mine = [row["train_loss"] for row in files.read_jsonl(tmp_path / "out" / "curve.jsonl")]
+    examples = tuning_data.read(data, settings).train.examples
+    torch.manual_seed(settings.project.seed)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(model, config).train()
+    trained = [each for each in model.parameters() if each.requires_grad]
+    optimiser = torch.optim.AdamW(trained, weight_decay=0.0)
+    losses = []
+    for step, batch in enumerate(batches(examples, settings.tune, 0), start=1):
+        for group in optimiser.param_groups:
+            group["lr"] = 1e-2 * rate_factor(step, 3, settings.tune)
+        loss = padded_losses(model, batch).sum() / sum(each.targets for each in batch)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        losses.append(loss.item())
+    assert mine == pytest.approx(losses, abs=2e-5)
+
+
+def test_a_base_in_shards_is_the_same_base(data, tmp_path, make_settings, tiny_base):
+    folder = tmp_path / "shards"
+    shutil.copytree(tiny_base, folder)
+    (folder / "model.safetensors").unlink()
+    AutoModelForCausalLM.from_pretrained(tiny_base).save_pretrained(folder, max_shard_size="5MB")
+    assert len([*folder.glob("*.safetensors")]) > 1
+    found = [
+        train(data, tmp_path / name, make_settings(tune=QUICK, base={"model": str(base)}))
+        for name, base in (("whole", tiny_base), ("sharded", folder))
+    ]
+    assert found[0]["validation_loss"] == found[1]["validation_loss"]
+
+
+def test_lanes_leave_embeddings_alone(data, tmp_path, make_settings):
+    """PEFT adds all active adapters' updates to each token's embedding, lanes or not."""
+    results = []
+    for packed in (1, 2):
+        search = SEARCH | {"target_modules": [["embed_tokens", "q_proj"]], "packed": packed}
+        result = sweep(data, tmp_path / str(packed), make_settings(tune=QUICK, sweep=search))
+        results.append([trial["validation_loss"] for trial in result["trials"]])
+    assert results[0] == results[1]
