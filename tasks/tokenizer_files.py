@@ -65,6 +65,7 @@ def read(source: Path, file: str | None, base: Base) -> "PreTrainedTokenizerBase
         raise BadInput(
             f"base.model: the tokenizer in {source} cannot be read: {error}"[:500]
         ) from None
+    _add_bos(tokenizer, read_object(source / "tokenizer_config.json"))
     if base.chat_template is not None:
         tokenizer.chat_template = read_template(base.chat_template)
     elif not tokenizer.chat_template:
@@ -72,6 +73,18 @@ def read(source: Path, file: str | None, base: Base) -> "PreTrainedTokenizerBase
     tokenizer.stop_ids = tuple(i for i in stop_ids(source) if i < len(tokenizer))
     check_ends(tokenizer, source)
     return tokenizer
+
+
+def _add_bos(tokenizer: Any, config: dict[str, Any]) -> None:
+    """Have BOS put before texts where the configuration asks for it.
+
+    Transformers 5 looks at the post-processor in `tokenizer.json` alone, which older versions made
+    of the configuration when they loaded it.
+    """
+    if config.get("add_bos_token") is True and tokenizer.bos_token_id is not None:
+        ids = tokenizer("x")["input_ids"]
+        if tokenizer.is_fast and tokenizer.bos_token_id not in ids:
+            tokenizer.add_bos_token = True
 
 
 def stop_ids(folder: Path) -> list[int]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from tasks import base_model, files, records
+from tasks import base_model, records
 from tasks.encoding import encode_all, encode_prompt
 from tasks.judge.generation import answer
 from tasks.settings import Settings
