@@ -176,7 +176,7 @@ def show_plan(result: dict[str, Any]) -> None:
             _unless_none(method["trainable_parameters"], "{:,}"),
             _unless_none(method["trainable_share"], "{:.2%}"),
             _unless_none(method["memory_bytes"] and method["memory_bytes"] / 1e9, "{:.2f} GB"),
-            "yes" if method["fits"] else "no",
+            {True: "yes", False: "no", None: "?"}[method["fits"]],
             _unless_none(method["seconds"], "{:,.0f} s"),
             *([_unless_none(method["cost"], "{:.2f}")] if paid else []),
             "advised" if method["method"] == advised else "",

@@ -11,6 +11,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from tasks.encoding import Example
+from tasks.rows import asked_logits, padded
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +52,12 @@ def token_losses(
     with tqdm(total=len(examples), desc=label, unit="ex", disable=None, file=sys.stderr) as bar:
         for batch in _batches(examples):
             rows = [examples[at] for at in batch]
-            ids = _padded([row.input_ids for row in rows]).to(device)
+            ids = padded([row.input_ids for row in rows], device)
             # The logits at position i predict token i + 1.
-            predicts = _padded([row.learned[1:] for row in rows], width=ids.shape[1]).bool()
-            predicts = predicts.to(device)
+            learned = [row.learned[1:] for row in rows]
+            predicts = padded(learned, device, width=ids.shape[1]).bool()
             kept = functional.pad(predicts, (prompt, 0))
-            logits = model(input_ids=ids, logits_to_keep=kept, use_cache=False).logits
+            logits = asked_logits(model, {"input_ids": ids}, kept)
             losses = _token_losses(logits, ids.roll(-1, dims=1)[predicts]).double().cpu()
             parts = losses.split([row.targets for row in rows])
             for at, part in zip(batch, parts, strict=True):
@@ -82,13 +83,6 @@ def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     # In parts: the float32 copy of all logits would be the largest thing in memory.
     pairs = zip(logits.split(_LOGITS_AT_ONCE), targets.split(_LOGITS_AT_ONCE), strict=True)
     return torch.cat([functional.cross_entropy(x.float(), y, reduction="none") for x, y in pairs])
-
-
-def _padded(rows: Sequence[Sequence[int]], width: int | None = None) -> torch.Tensor:
-    padded = torch.zeros((len(rows), width or max(map(len, rows))), dtype=torch.long)
-    for at, row in enumerate(rows):
-        padded[at, : len(row)] = torch.tensor(row)
-    return padded
 
 
 def _batches(examples: Sequence[Example]) -> Iterator[list[int]]:

@@ -89,6 +89,18 @@ def packs(
         count += 1
 
 
+def rows(examples: Sequence[Example], tokens: int) -> list[list[Example]]:
+    """Cut examples into parts of similar length that take at most `tokens` tokens if each is filled
+    up to its longest; an example that is longer is a part of its own."""
+    by_length = sorted(examples, key=lambda each: (-len(each.input_ids), each.id))
+    cut: list[list[Example]] = [[]]
+    for example in by_length:
+        if cut[-1] and (len(cut[-1]) + 1) * len(cut[-1][0].input_ids) > tokens:
+            cut.append([])
+        cut[-1].append(example)
+    return cut
+
+
 def row_length(examples: Sequence[Example], *, shared: bool) -> int:
     """Tokens of a pack of these examples, as `packs` counts them."""
     once = _beginning(examples) if shared else 0

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tasks import base_model
 from tasks.errors import BadInput
@@ -44,12 +44,21 @@ def check(data: Data, settings: Settings, tunes: Sequence[Tune] = ()) -> list[st
 
 
 def skeleton(settings: Settings) -> PreTrainedModel:
-    """The base without its weights: every module has its name and shape, and takes no memory."""
+    """The base without its weights: every module has its name and shape, and takes no memory.
+
+    Raises:
+        BadInput: it is no causal language model, or cannot be built.
+    """
     trusted = settings.base.trust_remote_code
-    folder = base_model.locate(settings, weights=False)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trusted)
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+    config = base_model.load_config(settings, base_model.locate(settings, weights=False))
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInput(
+            f"base.model: no {config.model_type} can be built from its config.json: {first}"
+        ) from error
 
 
 def check_positions(base: PreTrainedModel, data: Data) -> None:

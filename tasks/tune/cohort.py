@@ -13,7 +13,7 @@ from pathlib import Path
 from tasks import files
 from tasks.settings import Settings
 from tasks.tune import loop, memory, training
-from tasks.tune.batching import batches, packs, row_length
+from tasks.tune.batching import batches
 from tasks.tune.data import Data
 from tasks.tune.distributed import ALONE, Processes
 from tasks.tune.methods import METHODS
@@ -88,8 +88,10 @@ class Trainer:
         settings = jobs[0].settings
         if settings.tune.dropout or len(jobs) == 1:
             return 1  # lanes would draw each other's random numbers
-        base = self._prepare(settings).base
-        if not all(all_linear(base, job.settings.tune.target_modules) for job in jobs):
+        prepared = self._prepare(settings)
+        if not prepared.execution.lanes:
+            return 1
+        if not all(all_linear(prepared.base, job.settings.tune.target_modules) for job in jobs):
             return 1  # PEFT would add every lane's update to each token's embedding
         if settings.sweep.packed != "auto":
             return settings.sweep.packed
@@ -121,7 +123,7 @@ def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
         taken = []
         with (
             training.attached(prepared, jobs[-lanes:], len(plan)) as runs,
-            loop.cores(runs[0].adapted.network) as here,
+            loop.cores(runs[0].adapted.network, execution=prepared.execution) as here,
         ):
             for size in sizes:
                 began = time.perf_counter()
@@ -131,13 +133,13 @@ def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
 
     def rows(size: int) -> int:
         """Of the products of such a pass."""
-        cut = packs(
+        cut = prepared.execution.cut(
             batch[:size],
             settings.tune.micro_batch_tokens,
             memory.side_by_side(prepared.base.device.type),
             shared=True,
         )
-        return sum(row_length(each, shared=True) for each in cut)
+        return sum(prepared.execution.tokens(each, shared=True) for each in cut)
 
     few = max(1, len(batch) // 2)
     # The first pass of all also pays for buffers.
@@ -147,11 +149,9 @@ def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
         return 1
     best, best_rate, lanes = 1, 1 / whole, 2
     while lanes <= len(jobs):
-        needed = memory.of_run(
-            prepared.base, prepared.train, widest, lanes, known=prepared.passes
-        ).total
-        if needed > room:
-            log.info("%d lanes would take %.1f GB: too much", lanes, needed / 1e9)
+        needed = memory.of_run(prepared.base, prepared.train, widest, lanes, known=prepared.passes)
+        if needed is None or needed.total > room:
+            log.info("%d lanes would take too much memory, or it is not known how much", lanes)
             break
         (taken,) = seconds(len(batch), lanes=lanes)
         log.info("%d lanes: %.2f s a step of each trial", lanes, taken / lanes)

@@ -16,13 +16,14 @@ from itertools import accumulate, islice
 from typing import Any
 
 import torch
+from peft.tuners.lora.layer import ParamWrapper
 
 from tasks.encoding import Example
 from tasks.settings import Tune
-from tasks.tune.batching import packs
 from tasks.tune.distributed import ALONE, Processes
+from tasks.tune.execution import PACKED, Execution
 from tasks.tune.methods import Adapted
-from tasks.tune.packing import Pack, pack, sequence_losses, summed_losses
+from tasks.tune.packing import Packed, sequence_losses, summed_losses
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class Run:
 def advance(
     runs: Sequence[Run],
     batches: Sequence[Sequence[Example]],
-    validation: Sequence[Pack],
+    validation: Sequence[Packed],
     until: int,
     *,
     cores: "Cores",
@@ -186,12 +187,13 @@ def backward(
         shared: tuple[Sequence[Example], bool],
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         examples, counts = shared
-        packed = pack(examples, device, shared=not cores.random).in_lanes(len(runs))
+        packed = cores.execution.lay(examples, device, shared=not cores.random)
+        packed = packed.in_lanes(len(runs))
         losses = summed_losses(first.network, packed, first.inputs(packed)) * counts / targets
         return losses.detach(), _gradients(_scaled(runs, losses), every)
 
     tokens = runs[0].tune.micro_batch_tokens
-    cut = packs(batch, tokens, cores.side_by_side, shared=not cores.random)
+    cut = cores.execution.cut(batch, tokens, cores.side_by_side, shared=not cores.random)
     processes = cores.processes
     if cores.random:
         processes.draw_apart(runs[0].step, [example.id for example in batch])
@@ -230,22 +232,22 @@ def _gradients(
 
 def evaluate(
     network: torch.nn.Module,
-    validation: Sequence[Pack],
+    validation: Sequence[Packed],
     lanes: int,
     cores: "Cores",
-    inputs: Callable[[Pack], Mapping[str, Any]] = Pack.inputs,
+    inputs: Callable[[Packed], Mapping[str, Any]] = lambda packed: packed.inputs(),
 ) -> torch.Tensor:
     """Cross-entropy in nats of each example, summed over its targets: [lanes, examples]."""
     network.eval()
 
     @torch.no_grad()
-    def one(packed: Pack) -> torch.Tensor:
+    def one(packed: Packed) -> torch.Tensor:
         packed = packed.in_lanes(lanes)
         return sequence_losses(network, packed, inputs(packed))
 
     ends = list(accumulate(len(packed.ids) for packed in validation))
     mine = cores.processes.share([*zip(ends, validation, strict=True)])
-    every = torch.zeros(lanes, ends[-1], device=validation[0].asked.device)
+    every = torch.zeros(lanes, ends[-1], device=validation[0].device)
     losses = cores.map(one, [packed for (_, packed), _ in mine])
     for ((end, packed), counts), own in zip(mine, losses, strict=True):
         if counts:
@@ -266,11 +268,14 @@ class Cores:
         pool: ThreadPoolExecutor | None,
         side_by_side: int,
         processes: Processes,
+        execution: Execution,
         *,
         random: bool,
     ) -> None:
         self._pool = pool
         self.processes = processes
+        self.execution = execution
+        """How the base reads what is cut."""
         self.side_by_side = side_by_side * processes.count
         """Packs of which a batch's are a multiple."""
         self.random = random
@@ -282,22 +287,32 @@ class Cores:
 
 
 @contextmanager
-def cores(network: torch.nn.Module, processes: Processes = ALONE) -> Iterator[Cores]:
+def cores(
+    network: torch.nn.Module, processes: Processes = ALONE, execution: Execution = PACKED
+) -> Iterator[Cores]:
     """What the device of `network` has for it, here and in the other processes of a run."""
     random = draws_randomly(network)
     if next(network.parameters()).device.type != "cpu":
-        yield Cores(None, 1, processes, random=random)
+        yield Cores(None, 1, processes, execution, random=random)
         return
     threads = torch.get_num_threads()
-    if threads < 2 or random or processes.shard:
-        # Threads would draw from one generator, or ask others for weights, in no certain order.
-        yield Cores(None, 2, processes, random=random)
+    if threads < 2 or random or processes.shard or _is_one_at_a_time(network, execution):
+        # Threads would draw from one generator, ask others for weights, or change the network
+        # under each other, in no certain order.
+        yield Cores(None, 2, processes, execution, random=random)
         return
     with ThreadPoolExecutor(2, "pack", torch.set_num_threads, (threads // 2,)) as pool:
         try:
-            yield Cores(pool, 2, processes, random=False)
+            yield Cores(pool, 2, processes, execution, random=False)
         finally:
             torch.set_num_threads(threads)
+
+
+def _is_one_at_a_time(network: torch.nn.Module, execution: Execution) -> bool:
+    """Whether the network is changed by a pass while it lasts: PEFT puts an adapter of experts into
+    their weights for each; and who knows what architectures do that keep a state."""
+    experts = any(isinstance(module, ParamWrapper) for module in network.modules())
+    return experts or execution.form != "packed"
 
 
 def draws_randomly(network: torch.nn.Module) -> bool:

@@ -38,11 +38,13 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from tasks import files
 from tasks.encoding import Example
+from tasks.errors import BadInput
 from tasks.settings import Settings, Tune
-from tasks.tune.batching import batches, packs, row_length
+from tasks.tune.batching import batches
+from tasks.tune.execution import PACKED, Execution
 from tasks.tune.loop import draws_randomly
 from tasks.tune.methods import METHODS
-from tasks.tune.packing import pack, packed_attention, summed_losses
+from tasks.tune.packing import summed_losses
 
 log = logging.getLogger(__name__)
 
@@ -199,6 +201,7 @@ def trace(
     quantised: bool = False,
     device_type: str = "cpu",
     trust_remote_code: bool = False,
+    execution: Execution = PACKED,
 ) -> Pass:
     """Follow one pack through a model of this configuration without weights.
 
@@ -210,9 +213,11 @@ def trace(
         quantised: the frozen weights are in NF4, whatever the method asks for.
         device_type: attention is computed in float32 on a `cpu`.
         trust_remote_code: as `base.trust_remote_code`.
+        execution: how the base reads the pack.
 
     Raises:
         BadInput: the method has no place in this model.
+        Exception: whatever an architecture raises where tensors have no values.
     """
     quantised = quantised or METHODS[tune.method].quantised
 
@@ -221,7 +226,7 @@ def trace(
             base = AutoModelForCausalLM.from_config(
                 _with_layers(config, layers), dtype=dtype, trust_remote_code=trust_remote_code
             )
-        return _follow(base, tune, examples, quantised, device_type == "cpu")
+        return _follow(base, tune, examples, quantised, device_type == "cpu", execution)
 
     count = config.get_text_config().num_hidden_layers
     named = [*tune.trained_modules, *tune.target_modules]
@@ -247,8 +252,11 @@ def of_run(
     lanes: int = 1,
     *,
     known: dict[str, Pass] | None = None,
-) -> Memory:
+    execution: Execution = PACKED,
+) -> Memory | None:
     """Peak memory of the run that `settings.tune` describes, in this process.
+
+    None, with a warning, where it cannot be predicted: then the work goes on without.
 
     Args:
         base: as it was loaded.
@@ -256,25 +264,34 @@ def of_run(
         settings: `tune` and the project's seed matter.
         lanes: adapters that share each pass.
         known: passes of this base and these examples that were followed before; grows.
+        execution: how the base reads several sequences.
 
     Raises:
         BadInput: the method has no place in this model.
     """
     kind = base.device.type
-    largest, most = largest_pack(examples, settings, side_by_side(kind))
+    largest, most = largest_pack(examples, settings, side_by_side(kind), execution)
     known = {} if known is None else known
     tune = settings.tune.model_dump(mode="json", exclude={"learning_rate", "checkpoint_minutes"})
     key = files.content_key(tune, [example.id for example in largest])
     if key not in known:
-        known[key] = trace(
-            base.config,
-            settings.tune,
-            largest,
-            dtype=base.get_input_embeddings().weight.dtype,  # type: ignore[arg-type]
-            quantised=bool(getattr(base, "is_loaded_in_4bit", False)),
-            device_type=kind,
-            trust_remote_code=type(base).__module__.startswith("transformers_modules."),
-        )
+        try:
+            known[key] = trace(
+                base.config,
+                settings.tune,
+                largest,
+                dtype=base.get_input_embeddings().weight.dtype,  # type: ignore[arg-type]
+                quantised=bool(getattr(base, "is_loaded_in_4bit", False)),
+                device_type=kind,
+                trust_remote_code=type(base).__module__.startswith("transformers_modules."),
+                execution=execution,
+            )
+        except BadInput:
+            raise
+        except Exception as error:
+            reason = unpredictable(type(base).__name__, settings.tune.method, error)
+            log.warning("%s", reason, exc_info=log.isEnabledFor(logging.DEBUG))
+            return None
     return predict(
         known[key],
         packs=most,
@@ -285,28 +302,42 @@ def of_run(
     )
 
 
+def unpredictable(base: str, method: str, error: Exception) -> str:
+    """Why memory is not predicted, in words."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"the memory that {method} takes on {base} cannot be predicted ({first})"
+
+
 def side_by_side(device_type: str) -> int:
     """Packs of which a batch's are a multiple: as `tasks.tune.loop.cores` has it."""
     return 2 if device_type == "cpu" else 1
 
 
 def largest_pack(
-    examples: Sequence[Example], settings: Settings, side_by_side: int
+    examples: Sequence[Example],
+    settings: Settings,
+    side_by_side: int,
+    execution: Execution = PACKED,
 ) -> tuple[list[Example], int]:
     """The pack with the most tokens of a whole run, and the most packs that a step has."""
     tune = settings.tune
     shared = not tune.dropout
     cut = [
-        packs(batch, tune.micro_batch_tokens, side_by_side, shared=shared)
+        execution.cut(batch, tune.micro_batch_tokens, side_by_side, shared=shared)
         for batch in batches(examples, tune, settings.project.seed)
     ]
     every = [each for step in cut for each in step]
-    largest = max(every, key=lambda pack: row_length(pack, shared=shared))
+    largest = max(every, key=lambda pack: execution.tokens(pack, shared=shared))
     return largest, max(map(len, cut))
 
 
 def _follow(
-    base: PreTrainedModel, tune: Tune, examples: Sequence[Example], nf4: bool, on_cpu: bool
+    base: PreTrainedModel,
+    tune: Tune,
+    examples: Sequence[Example],
+    nf4: bool,
+    on_cpu: bool,
+    execution: Execution,
 ) -> Pass:
     """One pack through a model on the meta device."""
     base_parameters = sum(each.numel() for each in base.parameters())
@@ -314,7 +345,7 @@ def _follow(
     with ExitStack() as stack:
         stack.enter_context(_OnMeta())
         held = stack.enter_context(_Live(base))
-        stack.enter_context(packed_attention(base, "cpu" if on_cpu else "cuda"))
+        stack.enter_context(execution.attention(base, "cpu" if on_cpu else "cuda"))
         if tune.gradient_checkpointing:
             # What is computed again is computed inside the backward, where no mode reaches.
             base.gradient_checkpointing_enable(
@@ -328,7 +359,8 @@ def _follow(
         adapted.network.train()
         parameters = list(adapted.parameters().values())
         trained, whole = adapted.counts()
-        packed = pack(examples, parameters[0].device, shared=not draws_randomly(adapted.network))
+        shared = not draws_randomly(adapted.network)
+        packed = execution.lay(examples, parameters[0].device, shared=shared)
         before = held.now
         with FlopCounterMode(display=False, custom_mapping=_ATTENTION_FLOPS) as flops:
             held.peak = 0

@@ -1,10 +1,14 @@
-"""Several sequences in one row without padding, and how a model reads them.
+"""Several sequences in one row without padding, and how a model reads them; or one a row.
 
 The sequences of a pack stand one after another in a row [1, N], beginnings that are equal only once
 (`prefix_tree`); positions start anew with each, and none sees what is not its own. Everything in a
 decoder but attention works token by token and needs no change. For attention, sequences of similar
 length are laid side by side, whole, and filled up on the right: what fills is later than every real
 token, so that causal attention never sees it, and needs no mask.
+
+Models in which something else than attention looks beyond its token (a convolution, a recurrence),
+or whose attention does not go through transformers' interface, read `Rows` instead.
+`tasks.tune.execution` decides which.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch.nn import functional
@@ -20,6 +24,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from tasks.encoding import Example
 from tasks.errors import PerpetuneError
+from tasks.rows import asked_logits, padded
 from tasks.tune import prefix_tree
 
 # Sequences of which the shortest has this share of the longest's tokens are computed together.
@@ -125,6 +130,16 @@ class Pack:
             "layout": self.layout,
         }
 
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.targets.device
+
+    def logits(self, network: torch.nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
+        """What the network, given `inputs`, predicts for the targets: [K × T, vocabulary]."""
+        logits: torch.Tensor = network(**inputs, use_cache=False).logits
+        return logits[0]
+
     def in_lanes(self, count: int) -> "Pack":
         """The same for `count` lanes."""
         if count == self.lanes:
@@ -140,6 +155,64 @@ class Pack:
             layout=Layout.of(self.paths, count, device),
             lanes=count,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Sequences one a row, filled up on the right; T tokens of them are targets.
+
+    `input_ids` and `asked`, which marks the positions whose logits are wanted, are [rows, longest];
+    `targets` [T] are the tokens that follow those, row after row, and `counts` how many of them
+    each row has.
+    """
+
+    ids: tuple[str, ...]
+    input_ids: torch.Tensor
+    asked: torch.Tensor
+    targets: torch.Tensor
+    counts: tuple[int, ...]
+    lanes: int = 1
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], device: torch.device) -> "Rows":
+        """These examples, at least one, in their order."""
+        ids = padded([example.input_ids for example in examples], device)
+        learned = [example.learned[1:] for example in examples]
+        asked = padded(learned, device, width=ids.shape[1]).bool()
+        return cls(
+            ids=tuple(example.id for example in examples),
+            input_ids=ids,
+            asked=asked,
+            targets=ids.roll(-1, dims=1)[asked],
+            counts=tuple(example.targets for example in examples),
+        )
+
+    def inputs(self) -> dict[str, Any]:
+        """Keywords for the forward of a causal language model."""
+        return {"input_ids": self.input_ids}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.targets.device
+
+    def logits(self, network: torch.nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
+        """What the network, given `inputs`, predicts for the targets: [T, vocabulary]."""
+        embedded = inputs.get("inputs_embeds")
+        # Virtual tokens stand before each row.
+        width = self.asked.shape[1] if embedded is None else embedded.shape[1]
+        asked = functional.pad(self.asked, (width - self.asked.shape[1], 0))
+        return asked_logits(network, inputs, asked)
+
+    def in_lanes(self, count: int) -> "Rows":
+        """Itself: rows are read by one adapter."""
+        if count != 1:
+            raise ValueError("rows have no lanes")
+        return self
+
+
+Packed: TypeAlias = Pack | Rows
+"""What one pass through the model reads."""
 
 
 def pack(examples: Sequence[Example], device: torch.device, *, shared: bool = True) -> Pack:
@@ -180,11 +253,11 @@ def pack(examples: Sequence[Example], device: torch.device, *, shared: bool = Tr
 
 
 def summed_losses(
-    network: torch.nn.Module, packed: Pack, inputs: Mapping[str, Any] | None = None
+    network: torch.nn.Module, packed: Packed, inputs: Mapping[str, Any] | None = None
 ) -> torch.Tensor:
     """Cross-entropy of each lane's targets in nats, summed, in float32: [K].
 
-    Only inside `packed_attention`. Logits are computed for the targets alone.
+    A `Pack` is read inside `packed_attention` only. Logits are computed for the targets alone.
 
     Args:
         network: a causal language model.
@@ -195,7 +268,7 @@ def summed_losses(
 
 
 def sequence_losses(
-    network: torch.nn.Module, packed: Pack, inputs: Mapping[str, Any] | None = None
+    network: torch.nn.Module, packed: Packed, inputs: Mapping[str, Any] | None = None
 ) -> torch.Tensor:
     """The same, summed for each sequence alone: [K, sequences]."""
     by_sequence = _losses(network, packed, inputs).split(packed.counts, dim=1)
@@ -203,20 +276,23 @@ def sequence_losses(
 
 
 def _losses(
-    network: torch.nn.Module, packed: Pack, inputs: Mapping[str, Any] | None
+    network: torch.nn.Module, packed: Packed, inputs: Mapping[str, Any] | None
 ) -> torch.Tensor:
-    logits = network(**(inputs or packed.inputs()), use_cache=False).logits[0]
+    logits = packed.logits(network, packed.inputs() if inputs is None else inputs)
     losses = functional.cross_entropy(logits.float(), packed.targets, reduction="none")
     return losses.view(packed.lanes, -1)
 
 
 @contextmanager
-def packed_attention(base: PreTrainedModel, device_type: str | None = None) -> Iterator[None]:
+def packed_attention(
+    base: PreTrainedModel, device_type: str | None = None, *, windows: set[int] | None = None
+) -> Iterator[None]:
     """Let `base` read packs in this context, instead of batches.
 
     Args:
         base: a causal language model.
         device_type: where it is pretended to be, if not where it is.
+        windows: the sliding windows that layers ask for are noted here.
 
     Raises:
         PerpetuneError: the architecture's attention cannot be replaced.
@@ -229,7 +305,7 @@ def packed_attention(base: PreTrainedModel, device_type: str | None = None) -> I
     on_cpu = (device_type or base.device.type) == "cpu"
     name = f"perpetune_packed_{'on_cpu' if on_cpu else 'elsewhere'}"
     # No mask function is registered under this name, so transformers builds no mask.
-    AttentionInterface.register(name, partial(_attention, on_cpu=on_cpu))
+    AttentionInterface.register(name, partial(_attention, on_cpu=on_cpu, windows=windows))
     before = base.config._attn_implementation
     base.set_attn_implementation(name)
     try:
@@ -247,10 +323,13 @@ def _attention(
     *,
     on_cpu: bool,
     layout: Layout,
+    windows: set[int] | None = None,
     prefix: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **rest: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention of each sequence with itself; [1, heads, N, size] → [1, N, heads, size].
@@ -263,19 +342,26 @@ def _attention(
         attention_mask: none; a layer that wants one is refused.
         on_cpu: choose what is quick there.
         layout: where the sequences stand.
+        windows: where to note `sliding_window`.
         prefix: for each layer, keys and values [heads, V, size] that every sequence sees before
             its own; the layer takes those at its `layer_idx`.
         scaling: of the scores.
         dropout: of the weights.
-        sliding_window: refused where a sequence is longer.
-        rest: what else the layer passes; refused where it changes attention.
+        sliding_window: how many tokens up to itself a token sees.
+        softcap: bound of the scores (Gemma 2, https://arxiv.org/abs/2408.00118, section 2).
+        s_aux: for each head a score that takes its share of the weights and has no value (GPT-OSS,
+            https://arxiv.org/abs/2508.10925, section 2.2).
+        rest: what else the layer passes; refused where it is known to change attention.
     """
+    if windows is not None and sliding_window is not None:
+        windows.add(sliding_window)
     longest = max(table.shape[1] for table in layout.tables)
-    if prefix is not None:
-        longest += prefix[0][0].shape[1]
-    unknown = [name for name in ("softcap", "s_aux", "position_bias") if rest.get(name) is not None]
-    if sliding_window is not None and longest > sliding_window:
-        unknown.append(f"a sliding window below {longest} tokens")
+    if sliding_window is not None and longest <= sliding_window:
+        sliding_window = None
+    special = _Special(sliding_window, softcap, s_aux)
+    unknown = [name for name in ("position_bias",) if rest.get(name) is not None]
+    if prefix is not None and special:
+        unknown.append("a prefix beside a window, a bound or a sink")
     if attention_mask is not None or unknown or query.shape[2] != len(layout.order):
         raise PerpetuneError(
             f"{type(module).__name__} asks for attention that training without padding lacks "
@@ -285,7 +371,7 @@ def _attention(
     dtype = query.dtype
     # [N, heads, size]: a token's heads lie together, so that a table moves whole rows.
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
-    short = on_cpu and longest <= _SHORT and prefix is None and not dropout
+    short = on_cpu and longest <= _SHORT and prefix is None and not dropout and not special
     if on_cpu and not (short and dtype == torch.bfloat16):
         # PyTorch's backward kernel for CPUs takes twice as long in bfloat16 as in float32.
         query, key, value = query.float(), key.float(), value.float()
@@ -295,13 +381,43 @@ def _attention(
     ]
     outputs = []
     for queries, keys, values in zip(*aside, strict=True):
-        if short:
+        if special.softcap is not None or special.sinks is not None:
+            output = _written_out(queries, keys, values, special, scaling, dropout)
+        elif short:
             output = _in_two_products(queries, keys, values, scaling)
         else:
             before = None if prefix is None else prefix[int(module.layer_idx)]  # type: ignore[arg-type]
-            output = _fused(queries, keys, values, before, scaling, dropout)
+            mask = _mask(queries, keys, before, special.window)
+            output = _fused(queries, keys, values, before, mask, scaling, dropout)
         outputs.append(output.transpose(1, 2).flatten(0, 1))
     return _BackInRow.apply(torch.cat(outputs), layout).to(dtype)[None], None
+
+
+@dataclass(frozen=True, slots=True)
+class _Special:
+    """What a layer's attention has beyond causal attention."""
+
+    window: int | None
+    softcap: float | None
+    sinks: torch.Tensor | None
+
+    def __bool__(self) -> bool:
+        return any(each is not None for each in (self.window, self.softcap, self.sinks))
+
+
+def _mask(
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    prefix: tuple[torch.Tensor, torch.Tensor] | None,
+    window: int | None,
+) -> torch.Tensor | None:
+    """Which key a query sees, [longest, prefix and longest]; none where that is plain causal."""
+    if prefix is None and window is None:
+        return None
+    before = 0 if prefix is None else prefix[0].shape[1]
+    shape = (queries.shape[2], before + keys.shape[2])
+    mask = torch.ones(shape, dtype=torch.bool, device=keys.device).tril(before)
+    return mask if window is None else mask.triu(1 - window)
 
 
 def _fused(
@@ -309,18 +425,16 @@ def _fused(
     keys: torch.Tensor,
     values: torch.Tensor,
     prefix: tuple[torch.Tensor, torch.Tensor] | None,
+    mask: torch.Tensor | None,
     scaling: float | None,
     dropout: float,
 ) -> torch.Tensor:
     """Causal attention after a prefix, if there is one: [sequences, heads, longest, size]."""
-    mask = None
     if prefix is not None:
         keys, values = (
             torch.cat([each.to(own.dtype).expand(len(own), -1, -1, -1), own], dim=2)
             for each, own in zip(prefix, (keys, values), strict=True)
         )
-        mask = torch.ones(queries.shape[2], keys.shape[2], dtype=torch.bool, device=keys.device)
-        mask = mask.tril(prefix[0].shape[1])
     return functional.scaled_dot_product_attention(
         queries,
         keys,
@@ -344,11 +458,35 @@ def _in_two_products(
     later = torch.full((longest, longest), -torch.inf, dtype=keys.dtype, device=keys.device)
     later = later.triu(1).repeat(queries.shape[1] // kept, 1)
     rows, keys, values = (
-        each.reshape(sequences * kept, -1, size) for each in (queries, keys, values)
+        each.reshape(sequences * kept, -1, each.shape[-1]) for each in (queries, keys, values)
     )
     scale = size**-0.5 if scaling is None else scaling
     scores = torch.baddbmm(later, rows, keys.transpose(1, 2), alpha=scale)
-    return (scores.softmax(dim=-1) @ values).view(queries.shape)
+    return (scores.softmax(dim=-1) @ values).view(*queries.shape[:-1], -1)
+
+
+def _written_out(
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    special: _Special,
+    scaling: float | None,
+    dropout: float,
+) -> torch.Tensor:
+    """The same with bounds and sinks: [sequences, heads, longest, size]."""
+    shared = queries.shape[1] // keys.shape[1]
+    keys, values = (each.repeat_interleave(shared, dim=1) for each in (keys, values))
+    scale = keys.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = queries @ keys.mT * scale
+    if special.softcap is not None:
+        scores = special.softcap * torch.tanh(scores / special.softcap)
+    seen = _mask(queries, keys, None, special.window or keys.shape[2])
+    scores = scores.masked_fill(~cast(torch.Tensor, seen), -torch.inf)
+    if special.sinks is not None:
+        sinks = special.sinks.to(scores.dtype).view(1, -1, 1, 1)
+        scores = torch.cat([scores, sinks.expand(len(scores), -1, scores.shape[2], 1)], dim=-1)
+    weights = scores.softmax(dim=-1)[..., : keys.shape[2]]
+    return functional.dropout(weights, dropout) @ values
 
 
 class _LaidOut(torch.autograd.Function):

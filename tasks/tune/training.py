@@ -24,14 +24,15 @@ from tasks import base_model, files
 from tasks.encoding import Example
 from tasks.errors import PerpetuneError
 from tasks.settings import Settings, Tune
-from tasks.tune import checkpoint, checks, loop, memory, ranges
+from tasks.tune import checkpoint, checks, execution, loop, memory, ranges
 from tasks.tune import data as tuning_data
-from tasks.tune.batching import batches, first_by_hash, packs
+from tasks.tune.batching import batches, first_by_hash
 from tasks.tune.data import Data
 from tasks.tune.distributed import ALONE, Processes
+from tasks.tune.execution import Execution
 from tasks.tune.loop import Run, cores, evaluate, evaluation_steps, repeatable
 from tasks.tune.methods import METHODS, Adapted, alpha, lanes
-from tasks.tune.packing import Pack, pack, packed_attention
+from tasks.tune.packing import Packed
 from tasks.tune.spread import Job, one_by_one
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,10 @@ class Prepared:
     """What several runs share: the base model, the encoded data, the base model's loss on it."""
 
     base: PreTrainedModel
+    execution: Execution
+    """How the base reads several sequences at once."""
     train: list[Example]
-    validation: list[Pack]
+    validation: list[Packed]
     base_loss: float
     data: Data
     processes: Processes
@@ -71,7 +74,7 @@ def prepare(
 
     Raises:
         BadInput: a file of `data` is missing, empty or damaged, holds nothing to learn, or a
-            sequence longer than the base can read.
+            sequence longer than the base can read; or the base is none that can be trained.
         Diverged: the base gives no finite loss.
     """
     tune = settings.tune
@@ -82,19 +85,21 @@ def prepare(
         on=torch.device("cpu") if processes.shard else None,
     )
     checks.check_positions(base, read)
+    every = [*read.train.examples, *read.validation.examples]
+    form = execution.decide(base, every, tune.micro_batch_tokens)
     processes.spread(base)
     train, seed = read.train.examples, settings.project.seed
     held_out = first_by_hash(
         read.validation.examples, validation_count(read.validation.examples, train, tune, seed)
     )
-    with repeatable(seed), packed_attention(base), cores(base, processes) as here:
-        cut = packs(held_out, tune.micro_batch_tokens, here.side_by_side, shared=True)
-        evaluated = [pack(part, base.device) for part in cut]
+    with repeatable(seed), form.attention(base), cores(base, processes, form) as here:
+        cut = form.cut(held_out, tune.micro_batch_tokens, here.side_by_side, shared=True)
+        evaluated = [form.lay(part, base.device) for part in cut]
         losses = evaluate(base, evaluated, 1, here)[0]
     _check_finite(losses, read.validation.path, base)
     base_loss = float(losses.sum() / sum(len(packed.targets) for packed in evaluated))
     log.info("%d training examples; base model's validation loss %.4f", len(train), base_loss)
-    return Prepared(base, train, evaluated, base_loss, read, processes)
+    return Prepared(base, form, train, evaluated, base_loss, read, processes)
 
 
 def validation_count(
@@ -167,7 +172,7 @@ def advance(
     }
     with (
         attached(prepared, jobs, len(plan)) as runs,
-        cores(runs[0].adapted.network, prepared.processes) as here,
+        cores(runs[0].adapted.network, prepared.processes, prepared.execution) as here,
     ):
         for run, key, job in zip(runs, keys, jobs, strict=True):
             checkpoint.load(run, key, job.out)
@@ -208,7 +213,7 @@ def attached(prepared: Prepared, jobs: Sequence[Job], steps: int) -> Iterator[li
     method, scaled = METHODS[tune.method], base.dtype == torch.float16
     with ExitStack() as stack:
         stack.enter_context(repeatable(jobs[0].settings.project.seed))
-        stack.enter_context(packed_attention(base))
+        stack.enter_context(prepared.execution.attention(base))
         if tune.gradient_checkpointing:
             base.gradient_checkpointing_enable({"use_reentrant": False})
             stack.callback(base.gradient_checkpointing_disable)
@@ -366,8 +371,15 @@ def _memory(prepared: Prepared, jobs: Sequence[Job], keys: Sequence[str]) -> dic
         return dict(progress["memory"])
     largest = max(jobs, key=lambda job: job.settings.tune.rank)
     predicted = memory.of_run(
-        prepared.base, prepared.train, largest.settings, len(jobs), known=prepared.passes
+        prepared.base,
+        prepared.train,
+        largest.settings,
+        len(jobs),
+        known=prepared.passes,
+        execution=prepared.execution,
     )
+    if predicted is None:
+        return {"predicted_bytes": None, "parts": {}}
     return {"predicted_bytes": predicted.total, "parts": predicted.parts}
 
 

@@ -10,7 +10,7 @@ from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from peft.tuners.tuners_utils import BaseTuner
 from safetensors.torch import save_file
 
-from tasks import files
+from tasks import base_model, files
 from tasks.errors import BadInput
 from tasks.settings import Settings
 from tasks.tune.methods.contract import Adapted, Weights, size
@@ -68,6 +68,7 @@ class PeftAdapted(Adapted):
         with files.atomic_folder(folder) as building:
             save_file(dict(weights), building / "adapter_model.safetensors", {"format": "pt"})
             files.write_json(building / "adapter_config.json", plain)
+            files.write_json(building / "base.json", base_model.note_base(settings))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tasks.settings import Settings, Tune
-from tasks.tune.packing import Pack
+from tasks.tune.packing import Packed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +34,7 @@ class Adapted(ABC):
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """What is trained, by names that are equal for equal settings, in a fixed order."""
 
-    def inputs(self, packed: Pack) -> dict[str, Any]:
+    def inputs(self, packed: Packed) -> dict[str, Any]:
         """Keywords for `network`; where virtual tokens are, they stand before each sequence."""
         return packed.inputs()
 

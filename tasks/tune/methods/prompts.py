@@ -20,12 +20,11 @@ from peft import (
 )
 from peft.tuners.cartridge.utils import prompt_embeddings_from_past_key_values
 
-from tasks.encoding import Example
 from tasks.errors import BadInput
 from tasks.settings import Tune
 from tasks.tune.methods.adapters import PeftAdapted
 from tasks.tune.methods.contract import Adapted
-from tasks.tune.packing import Layout, Pack, pack, packed_attention
+from tasks.tune.packing import Layout, Packed, Rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,8 +44,12 @@ class _Virtual(PeftAdapted):
 class Prompted(_Virtual):
     """Virtual embeddings before those of each sequence."""
 
-    def inputs(self, packed: Pack) -> dict[str, Any]:
+    def inputs(self, packed: Packed) -> dict[str, Any]:
         """The pack's row with the prompt before it, with which each sequence begins."""
+        if isinstance(packed, Rows):
+            embedded = self.network.get_input_embeddings()(packed.input_ids)
+            prompts = self.model.get_prompt(len(embedded)).to(embedded.dtype)
+            return {"inputs_embeds": torch.cat([prompts, embedded], dim=1)}
         words = self.network.get_input_embeddings()(packed.input_ids)[0]
         prompt = self.model.get_prompt(1)[0].to(words.dtype)
         device, count = words.device, len(prompt)
@@ -67,8 +70,11 @@ class Prompted(_Virtual):
 class Prefixed(_Virtual):
     """Keys and values in each layer that each sequence sees before its own."""
 
-    def inputs(self, packed: Pack) -> dict[str, Any]:
+    def inputs(self, packed: Packed) -> dict[str, Any]:
         """The pack's own, with the prefix; positions begin after it."""
+        if isinstance(packed, Rows):
+            prefix = self.model.get_prompt(len(packed.input_ids))
+            return packed.inputs() | {"past_key_values": prefix}
         cache: Any = self.model.get_prompt(1)
         return packed.inputs() | {
             "position_ids": packed.position_ids + self.config.num_virtual_tokens,
@@ -218,9 +224,8 @@ def _keys_and_values(base: "PreTrainedModel", words: list[int]) -> torch.Tensor:
     Raises:
         TypeError, ValueError: the layers do not each keep keys and values of the same shape.
     """
-    row = pack([Example("", "", tuple(words), (False,) * len(words))], base.device)
-    with packed_attention(base):
-        output = base(**row.inputs() | {"logits_to_keep": 1}, use_cache=True)
+    ids = torch.tensor([words], device=base.device)
+    output = base(input_ids=ids, logits_to_keep=1, use_cache=True)
     return prompt_embeddings_from_past_key_values(
         output.past_key_values, num_virtual_tokens=len(words)
     ).float()

@@ -18,6 +18,7 @@ from tasks.tune import checks, loop, memory, training
 from tasks.tune import data as tuning_data
 from tasks.tune.batching import batches, first_by_hash
 from tasks.tune.data import Data
+from tasks.tune.execution import presumed
 from tasks.tune.memory import Memory, Pass
 from tasks.tune.methods import METHODS
 from tasks.tune.planning.advice import Facts, advise
@@ -84,11 +85,13 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
     available, total = memory.machine(device)
     budget = settings.plan.memory_gb * 1e9 if settings.plan.memory_gb else available
     side_by_side = memory.side_by_side(device.type)
-    largest, most = memory.largest_pack(examples, settings, side_by_side)
+    execution = presumed(config)
+    largest, most = memory.largest_pack(examples, settings, side_by_side, execution)
 
     passes: dict[str, Pass] = {}
     memories: dict[str, Memory] = {}
     refused: dict[str, str] = {}
+    unknown: dict[str, str] = {}
     for number, name in enumerate(METHODS, start=1):
         log.info("memory of %s (%d of %d methods)", name, number, len(METHODS))
         try:
@@ -102,9 +105,14 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
                 quantised=settings.base.quantisation == "nf4",
                 device_type=device.type,
                 trust_remote_code=settings.base.trust_remote_code,
+                execution=execution,
             )
         except BadInput as error:
             refused[name] = str(error)
+            continue
+        except Exception as error:
+            unknown[name] = memory.unpredictable(config.model_type, name, error)
+            log.warning("%s", unknown[name], exc_info=log.isEnabledFor(logging.DEBUG))
             continue
         memories[name] = memory.predict(
             passes[name],
@@ -114,6 +122,7 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
             device_type=device.type,
         )
     fits = {name: each.total <= budget for name, each in memories.items()}
+    fits |= dict.fromkeys(unknown, True)  # nothing is known against it
     measured = _measure(data, read, settings, passes, memories, available, folder)
 
     tokens = _tokens_of_run(examples, validation, tune, seed)
@@ -123,7 +132,9 @@ def plan(data: Path, settings: Settings) -> dict[str, Any]:
     for name in METHODS:
         row: dict[str, Any] = {"method": name}
         notes = [_NOTES[name]] if name in _NOTES else []
-        if name in refused:
+        if name in unknown:
+            row |= dict.fromkeys(_COLUMNS) | {"fits": None, "notes": [unknown[name], *notes]}
+        elif name in refused:
             row |= dict.fromkeys(_COLUMNS) | {"fits": False, "notes": [refused[name], *notes]}
         else:
             one, needs = passes[name], memories[name]
@@ -224,7 +235,7 @@ def _measure(
     if not any(folder.glob("*.safetensors")):
         unknown = f"{folder} holds no weights"
     elif "lora" not in passes:
-        unknown = "LoRA, which would be timed, has no place in the base"
+        unknown = "LoRA, which would be timed, has no place in the base, or unknown memory"
     elif memories["lora"].total > available:
         unknown = "the base does not fit into memory"
     if unknown:
@@ -240,7 +251,7 @@ def _measure(
     job = training.Job(Path(), settings)
     with (
         training.attached(prepared, [job], tune.max_steps) as (run,),
-        loop.cores(run.adapted.network) as here,
+        loop.cores(run.adapted.network, execution=prepared.execution) as here,
     ):
 
         def timed(batch: Sequence[Example]) -> tuple[float, float]:
