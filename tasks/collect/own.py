@@ -48,14 +48,16 @@ def collect_files(
     hub = [spec for spec in inputs if spec.startswith(_HUB)]
     folder = out / role
     kept = sorted(folder.iterdir()) if add and folder.is_dir() else []
-    _refuse_clashes([*kept, *local], [(_hub_name(spec, split), spec) for spec in hub])
+    named = [(path.name, str(path)) for path in kept]
+    named += [(_name(path), str(path)) for path in local]
+    _refuse_clashes([*named, *((_hub_name(spec, split), spec) for spec in hub)])
     labelled = role != "traffic"
     with files.atomic_folder(folder) as building:
         for path in kept:
             _copy(path, building / path.name)
         for path in tqdm(local, desc="collect", unit="file", disable=None, file=sys.stderr):
             _check(path, str(path), labelled)
-            _copy(path, building / path.name)
+            _copy(path, building / _name(path))
         for spec in hub:
             path = building / _hub_name(spec, split)
             files.write_jsonl(path, _hub_rows(spec, split))
@@ -63,8 +65,13 @@ def collect_files(
     return folder
 
 
-def _refuse_clashes(paths: Iterable[Path], hub: Iterable[tuple[str, str]]) -> None:
-    named = [*((path.name, str(path)) for path in paths), *hub]
+def _name(path: Path) -> str:
+    """The name under which a file is kept; tables of `datasets` have the same in every folder."""
+    saved = path.suffix == ".arrow" and (path.parent / "state.json").is_file()
+    return f"{path.parent.name}-{path.name}" if saved else path.name
+
+
+def _refuse_clashes(named: Iterable[tuple[str, str]]) -> None:
     seen: dict[str, str] = {}
     for name, shown in named:
         # Names that differ in case only are one file on some file systems.

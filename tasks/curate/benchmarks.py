@@ -53,8 +53,8 @@ _ANSWER = (
     "correct_answers", "best_answer", "correct", "gold", "gold_label", "cop", "correct_option",
     "answer_idx", "answer_index", "output", "outputs", "completion", "response", "chosen",
     "solution", "solutions", "canonical_solution", "code", "final_answer", "reference",
-    "references", "expected_output", "ideal", "label", "labels", "correct_choice", "answer_right_ending",
-    "target_scores", "mc1_targets", "mc2_targets",
+    "references", "expected_output", "ideal", "label", "labels", "correct_choice",
+    "answer_right_ending", "target_scores", "mc1_targets", "mc2_targets",
 )  # fmt: skip
 _IDS = ("id", "task_id", "question_id", "qid", "idx", "index", "uid", "example_id", "key")
 _LETTERED = re.compile(r"(?:option|sol|solution|choice|ending|answer|op)?[_ ]?([a-h1-9]|0)")
@@ -155,7 +155,7 @@ def _beside(item: Item, leaves: Mapping[str, Any]) -> Item:
     """A record of a form of training, with what other columns of it say."""
     choices = _choices(leaves)
     answer = item.answer or _answer(leaves, choices)
-    known = {item.prompt, item.answer, answer}
+    known = {item.prompt, item.answer, answer or ""}
     more = [*_offered(item.prompt, choices), *_others(leaves, known)]
     text_only = not item.answer and "text" in leaves and len(leaves) <= 1 + ("id" in leaves)
     answered = bool(answer) or text_only or _is_text(leaves)
@@ -297,8 +297,8 @@ def _resolved(value: Any, choices: Sequence[tuple[str, str]]) -> str | None:
         # Columns that are numbered from 1 are named by their number, lists by their place.
         place = int(label)
         return choices[place][1] if place < len(choices) else None
-    texts = {text.strip().lower() for _, text in choices}
-    if isinstance(value, str) and (label in texts or len(words(value)) > 1):
+    offered = {text.strip().lower() for _, text in choices}
+    if isinstance(value, str) and (label in offered or len(words(value)) > 1):
         return value
     return None
 

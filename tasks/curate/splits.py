@@ -4,6 +4,7 @@ Adding data moves no old record. Where a boundary in time is set, groups from th
 """
 
 import hashlib
+import math
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
@@ -20,8 +21,9 @@ Split: TypeAlias = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 
-_MILLISECONDS = 1e11
-"""Numbers of seconds from here on are later than the year 5000: they count milliseconds."""
+_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+"""Numbers of seconds from 1e11 on are later than the year 5000: they count milliseconds; and so on,
+micro- and nanoseconds."""
 
 
 def key(record: Record) -> str:
@@ -48,8 +50,8 @@ def era(record: Record, settings: Curate) -> int:
 
 
 def moment(timestamp: str | float | None) -> float | None:
-    """Seconds since 1970 of an ISO 8601 text (UTC unless it says otherwise) or a number of seconds
-    or milliseconds; None for what is neither."""
+    """Seconds since 1970 of an ISO 8601 text (UTC unless it says otherwise) or a number of seconds,
+    milli-, micro- or nanoseconds; None for what is neither."""
     if timestamp is None:
         return None
     if isinstance(timestamp, str):
@@ -62,7 +64,10 @@ def moment(timestamp: str | float | None) -> float | None:
             timestamp = float(timestamp)  # as CSV has numbers
         except ValueError:
             return None
-    return timestamp / 1000 if abs(timestamp) >= _MILLISECONDS else float(timestamp)
+    if not math.isfinite(timestamp):
+        return None
+    unit = next((unit for least, unit in _UNITS if abs(timestamp) >= least), 1)
+    return timestamp / unit
 
 
 def assign(

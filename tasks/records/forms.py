@@ -60,6 +60,7 @@ _EXPECTED = (
     "expected messages; conversations; prompt and completion; instruction and output; question and "
     "answer; text; text and label; or prompt, chosen and rejected"
 )
+_OPTIONS = "write them into the prompt, and the answer in words or as its letter"
 _CONTENT = {
     *_SYSTEM,
     *_CHATS,
@@ -69,11 +70,17 @@ _CONTENT = {
     *_TOOLS,
     *("history", "chosen", "rejected", "kto_tag", "images", "image", "videos", "video", "audios"),
     *("audio", "preferred_output", "non_preferred_output", "completions", "chat_template_kwargs"),
+    # Of questions with options, and about a passage; of answers with their reasoning.
+    *("choices", "options", "passage", "article", "document", "paragraph", "story", "dialogue"),
+    *("reasoning", "reasoning_content", "thinking"),
 }
 """Keys that carry content in a format's documentation."""
 
 KEYS = frozenset({*_CONTENT, "text", "label", "id", "group", "timestamp", "meta"})
 """All keys that are read."""
+
+_OPTION = re.compile(r"(?:(?:option|choice|opt|op)[ _]?)?[a-d1-4]", re.IGNORECASE)
+"""Columns of which each holds an option, where there are several."""
 
 _HH_TURN = re.compile(r"\n\n(Human|Assistant): ?")
 
@@ -493,6 +500,10 @@ def _of_kind(
 
 def _refuse_unread(rest: Mapping[str, Any], record: Record) -> None:
     """See that no key with content is left unread; what the record says already is none."""
+    if record.kind == "chat":
+        options = [key for key in rest if _OPTION.fullmatch(key) and not key.isdigit()]
+        if len(options) > 1:
+            raise NoRecord("unread_key", f"{options[0]}: options are not read as such: {_OPTIONS}")
     if rest.keys().isdisjoint(_CONTENT):
         return
     for key in rest:

@@ -247,6 +247,11 @@ def test_weights_that_cannot_be_honoured_are_named() -> None:
         ({"prompt": "Ask", "completion": "Say", "chosen": "x"}, "chosen"),
         ({"prompt": "Ask", "completion": "Say", "instruction": "Other"}, "instruction"),
         ({"text": "Once", "system": "Be a cat."}, "system"),
+        ({"question": "Ask", "choices": ["a", "b"], "answer": 1}, "choices"),
+        ({"question": "Ask", "A": "a", "B": "b", "answer": "B"}, "A"),
+        ({"question": "Ask", "option_a": "a", "option_b": "b", "answer": "B"}, "option_a"),
+        ({"question": "Ask", "passage": "Facts.", "answer": "Say"}, "passage"),
+        ({"prompt": "Ask", "reasoning": "Hm.", "completion": "Say"}, "reasoning"),
         ({"prompt": "Ask", "completions": ["a"], "completion": "Say"}, "completions"),
     ],
 )  # fmt: skip
