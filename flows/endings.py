@@ -61,17 +61,33 @@ def run_to_end(call: Callable[[], Any], arguments: Sequence[str]) -> int:
 
 def interrupted() -> NoReturn:
     """End this process and its descendants after Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGUSR1):  # Ctrl-C once more; see `flows.__main__`
+        signal.signal(number, signal.SIG_IGN)
     sys.stderr.write("perpetune: interrupted\n")
     sys.stderr.flush()
-    children = psutil.Process().children(recursive=True)
+    end_children()
+    # Threads of engines would otherwise be waited for, and abort the process when it ends.
+    os._exit(INTERRUPTED)
+
+
+def end_children() -> None:
+    """End all descendants of this process, politely at first."""
+    children = [
+        child for child in psutil.Process().children(recursive=True) if not _ends_by_itself(child)
+    ]
     for act in ("terminate", "kill"):
         for child in children:
             with contextlib.suppress(psutil.Error):
                 getattr(child, act)()
         _, children = psutil.wait_procs(children, timeout=5)
-    # Threads of engines would otherwise be waited for, and abort the process when it ends.
-    os._exit(INTERRUPTED)
+
+
+def _ends_by_itself(process: psutil.Process) -> bool:
+    # Python's own: it ignores signals, and clears shared memory up when its parent has ended.
+    try:
+        return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+    except psutil.Error:
+        return True
 
 
 def _ended(call: Callable[[], Any], as_json: bool, out: TextIO) -> int:
@@ -85,7 +101,7 @@ def _ended(call: Callable[[], Any], as_json: bool, out: TextIO) -> int:
             usage = f"{context.get_usage()}\n"
     except PerpetuneError as error:
         message, exit_code = str(error), error.exit_code
-    except BrokenPipeError:
+    except (click.Abort, BrokenPipeError):
         raise
     except OSError as error:
         message, exit_code = _of_the_system(error), 1

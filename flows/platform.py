@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ class _Starter:
         log.info("starting %s", name)
         path = _log_file(self._settings, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
+        with path.open("ab") as file, _interruptible():
             self._started[name] = subprocess.Popen(
                 command,
                 env=self._environment,
@@ -208,6 +208,16 @@ class _Starter:
         for process in reversed(self._started.values()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 _stop(psutil.Process(process.pid))
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    # What is started here outlives this command, which may have blocked Ctrl-C for its children.
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _credential(settings: Settings, fresh: bool) -> str:

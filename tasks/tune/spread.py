@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +102,13 @@ def processes(data: Path, count: int, gpus_each: int = 1) -> Iterator[Advance]:
             for _ in pool.map(work, assignments(data, jobs, evaluations)):
                 pass
 
-        yield advance
+        try:
+            yield advance
+        except BaseException:
+            # The pool would wait for the trials that are under way.
+            for child in active_children():
+                child.terminate()
+            raise
 
 
 def _begin(threads: int, places: "Queue[str | None]") -> None:
