@@ -1,7 +1,7 @@
 """Benchmarks as they are published, read for what must not be seen in training.
 
 Every form of a training record is read, and beside those what is usual for benchmarks. Names of
-columns are compared without case, and inside of nested objects as well:
+columns are compared without case and blanks, and inside of nested objects as well:
 
     question   question, query, problem, goal, ctx, sentence, premise with hypothesis, input(s),
                instruction with input, prompt, text, question_stem, stem
@@ -40,25 +40,26 @@ SHORTEST_COLUMN = 7
 """Words from which a column that nobody knows guards."""
 
 _QUESTION = (
-    "question", "query", "problem", "goal", "ctx", "sentence", "premise", "question_stem", "stem",
+    "premise", "question", "query", "problem", "goal", "ctx", "sentence", "question_stem", "stem",
     "instruction", "prompt", "input", "inputs", "text",
 )  # fmt: skip
 _CONTEXT = ("context", "passage", "article", "document", "story", "support", "background")
 _CHOICES = (
     "choices", "options", "endings", "answer_choices", "mc1_targets", "mc2_targets", "candidates",
-    "target_scores",
+    "target_scores", "multiple_choice_targets",
 )  # fmt: skip
 _ANSWER = (
-    "answer", "answers", "answerkey", "answer_key", "target", "targets", "correct_answer",
-    "correct_answers", "best_answer", "correct", "gold", "gold_label", "cop", "correct_option",
-    "answer_idx", "answer_index", "output", "outputs", "completion", "response", "chosen",
-    "solution", "solutions", "canonical_solution", "code", "final_answer", "reference",
-    "references", "expected_output", "ideal", "label", "labels", "correct_choice",
-    "answer_right_ending", "target_scores", "mc1_targets", "mc2_targets",
+    "answer", "answers", "answerkey", "answer_key", "target", "targets", "best_answer",
+    "correct_answer", "correct_answers", "answers_spans", "correct", "gold", "gold_label", "cop",
+    "correct_option", "answer_idx", "answer_index", "output", "outputs", "completion", "response",
+    "chosen", "solution", "solutions", "canonical_solution", "code", "final_answer", "reference",
+    "references", "expected_output", "ideal", "label", "labels", "correct_choice", "target_scores",
+    "mc1_targets", "mc2_targets",
 )  # fmt: skip
 _IDS = ("id", "task_id", "question_id", "qid", "idx", "index", "uid", "example_id", "key")
 _LETTERED = re.compile(r"(?:option|sol|solution|choice|ending|answer|op)?[_ ]?([a-h1-9]|0)")
-_PUBLIC = ("missing_field", "wrong_type", "unread_key")
+_CHAT = ("messages", "conversations", "chosen", "history", "system")
+_TEXTS = ("text", "texts", "value", "spans", "content")
 
 Leaf: TypeAlias = tuple[str, Any]
 
@@ -146,73 +147,80 @@ def read_item(value: Any, source: str, line: int) -> Item | BadLine:
         assert isinstance(record, BadLine)
         return record
     leaves = dict(_leaves(value))
+    if isinstance(record, BadLine) and "messages" in value:
+        # A column beside the chat may be the benchmark's own.
+        record = records.parse({"messages": value["messages"]}, source, line, labelled=False)
+    chat = isinstance(record, Record) and not leaves.keys().isdisjoint(_CHAT)
+    item = None if chat else _public(leaves, source, line)
+    if item is not None:
+        named = isinstance(record, Record) and not any(key in leaves for key in _IDS)
+        return replace(item, id=record.id) if isinstance(record, Record) and named else item
     if isinstance(record, Record):
         return _beside(Item.of(record), leaves)
-    return _public(leaves, source, line) or record
+    return _unknown(leaves, source, line) or record
 
 
 def _beside(item: Item, leaves: Mapping[str, Any]) -> Item:
     """A record of a form of training, with what other columns of it say."""
     choices = _choices(leaves)
-    answer = item.answer or _answer(leaves, choices)
-    known = {item.prompt, item.answer, answer or ""}
-    more = [*_offered(item.prompt, choices), *_others(leaves, known)]
-    text_only = not item.answer and "text" in leaves and len(leaves) <= 1 + ("id" in leaves)
-    answered = bool(answer) or text_only or _is_text(leaves)
-    return replace(item, answer=answer or "", more=tuple(more), answered=answered)
-
-
-def _is_text(leaves: Mapping[str, Any]) -> bool:
-    """Whether the record is a text that asks nothing."""
-    asking = {*_QUESTION, "messages", "conversations"} - {"text"}
-    return "text" in leaves and not asking & leaves.keys()
+    answer = item.answer or _answer(leaves, choices) or ""
+    more = [*_offered(item.prompt, choices), *_others(leaves, (item.prompt, item.answer, answer))]
+    return replace(item, answer=answer, more=tuple(more), answered=bool(answer))
 
 
 def _public(leaves: Mapping[str, Any], source: str, line: int) -> Item | None:
-    """A record of a form that only benchmarks have; None where nothing is asked."""
+    """A record that names its question; None where nothing is asked."""
     prompt = _question(leaves)
     if not prompt:
         return None
     choices = _choices(leaves)
-    answer = _answer(leaves, choices)
-    identity = next((str(leaves[key]) for key in _IDS if _is_name(leaves.get(key))), str(line))
-    more = [*_offered(prompt, choices), *_others(leaves, {prompt, answer or ""})]
-    return Item(identity, source, line, prompt, answer or "", tuple(more), answer is not None)
+    answer = _answer(leaves, choices) or ""
+    more = [*_offered(prompt, choices), *_others(leaves, (prompt, answer))]
+    is_text = not (choices or leaves.keys() & (set(_QUESTION) - {"text"}))
+    answered = bool(answer) or is_text
+    return Item(_identity(leaves, line), source, line, prompt, answer, tuple(more), answered)
+
+
+def _unknown(leaves: Mapping[str, Any], source: str, line: int) -> Item | None:
+    """A record of which no column is known: all that is long enough guards."""
+    more = tuple(_others(leaves, ()))
+    if not more:
+        return None
+    return Item(_identity(leaves, line), source, line, "", "", more, answered=False)
+
+
+def _identity(leaves: Mapping[str, Any], line: int) -> str:
+    return next((str(leaves[key]) for key in _IDS if _is_name(leaves.get(key))), str(line))
 
 
 def _leaves(value: Mapping[str, Any]) -> Iterator[Leaf]:
     """Columns by their names in lower case; those of nested objects come by their own names."""
     nested: list[Leaf] = []
+    outer = set()
     for name, inside in value.items():
-        key = str(name).lower()
-        if isinstance(inside, Mapping) and not (key in _CHOICES or _texts(inside)):
+        key = re.sub(r"[\s-]+", "_", str(name).strip().lower())
+        outer.add(key)
+        known = key in (*_CHOICES, *_ANSWER) or bool(_texts(inside))
+        if isinstance(inside, Mapping) and not known:
             nested += _leaves(inside)
         elif inside is not None:
             yield key, inside
-    outer = {str(name).lower() for name in value}
     yield from (leaf for leaf in nested if leaf[0] not in outer)
 
 
 def _texts(value: Any) -> list[str]:
-    """The texts of a list, of objects with a text each, or of {"text": [...]}."""
+    """The texts of a list, of objects with a text each, or of {"text": [...]}; no chat's."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, Mapping):
-        for key in ("text", "choices", "texts"):
-            if isinstance(value.get(key), list):
-                return _texts(value[key])
-        keys = [str(key) for key in value]
-        if keys and all(len(key) == 1 for key in keys):
+        if "role" in value or "stem" in value:
+            return []
+        if value and all(len(str(key)) == 1 for key in value):
             return [str(text) for text in value.values()]
-        return []
+        texts = next((value[key] for key in (*_TEXTS, "choices") if key in value), None)
+        return _texts(texts) if isinstance(texts, str | list) else []
     if isinstance(value, Sequence):
-        found = []
-        for one in value:
-            if isinstance(one, Mapping):
-                one = next((one[key] for key in ("text", "value", "content") if key in one), None)
-            if isinstance(one, str):
-                found.append(one)
-        return found
+        return [text for one in value for text in _texts(one)[:1]]
     return []
 
 
@@ -220,8 +228,8 @@ def _question(leaves: Mapping[str, Any]) -> str:
     for key in _QUESTION:
         said = "\n".join(_texts(leaves.get(key)))
         if said.strip():
-            beside = {"premise": "hypothesis", "instruction": "input"}.get(key, "")
-            more = leaves.get(beside)
+            beside = {"premise": ("hypothesis", "question"), "instruction": ("input",)}
+            more = next((leaves[one] for one in beside.get(key, ()) if one in leaves), None)
             return f"{said}\n\n{more}" if isinstance(more, str) and more else said
     pair = [leaves.get(name) for name in ("sentence1", "sentence2")]
     return "\n".join(text for text in pair if isinstance(text, str))
@@ -294,8 +302,8 @@ def _resolved(value: Any, choices: Sequence[tuple[str, str]]) -> str | None:
     if isinstance(value, str) and label in by_label:
         return by_label[label]
     if label.isdecimal():
-        # Columns that are numbered from 1 are named by their number, lists by their place.
-        place = int(label)
+        # Lists are counted from 0; from 1 where there is no other way.
+        place = int(label) - (int(label) == len(choices))
         return choices[place][1] if place < len(choices) else None
     offered = {text.strip().lower() for _, text in choices}
     if isinstance(value, str) and (label in offered or len(words(value)) > 1):
@@ -310,14 +318,13 @@ def _offered(prompt: str, choices: Sequence[tuple[str, str]]) -> Iterator[tuple[
         yield "choices", "\n".join([prompt, *lines])
 
 
-def _others(leaves: Mapping[str, Any], known: set[str]) -> Iterator[tuple[str, str]]:
+def _others(leaves: Mapping[str, Any], known: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Other columns with enough words, by their names."""
     for key, value in leaves.items():
-        if key in ("messages", "conversations", "meta", "tools", *_IDS, *_CHOICES):
+        if key in ("meta", "tools", *_CHAT, *_IDS, *_CHOICES):
             continue
-        texts = _texts(value)
-        text = "\n".join(texts)
-        if text in known or any(text and text in one for one in known):
+        text = "\n".join(_texts(value))
+        if any(text in one for one in known):
             continue
         if len(words(text)) >= SHORTEST_COLUMN:
             name = "context" if key in _CONTEXT else f"column {key}"

@@ -266,12 +266,17 @@ class Guard:
                 return guilty
             guilty |= new
 
-    def evidence(self, record: Record, verdict: Verdict) -> Evidence:
-        """The record's longest stretch in its own words, beside the benchmark's text."""
+    def evidence(self, record: Record, verdict: Verdict, records: int = 1) -> Evidence:
+        """The record's longest stretch in its own words, beside the benchmark's text.
+
+        `records` have the text in which it is (a system prompt, tools) in common.
+        """
         overlap = verdict.overlap
         passage = self.passages[overlap.passage]
         runs = overlap.close or overlap.runs or overlap.loose
-        place = {"place": overlap.place} if overlap.place else {}
+        place: Evidence = {"place": overlap.place} if overlap.place else {}
+        if records > 1:
+            place["records"] = records
         return {
             "benchmark": passage.item.source,
             "benchmark_id": passage.item.id,

@@ -5,6 +5,7 @@ have left in the parts; here it is decided which records go, where, and by what 
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from tasks.curate.ledger import Evidence
 from tasks.curate.ngrams import Hashes, Positions
 from tasks.curate.parts import Parts
 from tasks.errors import BadInput
+from tasks.markdown import visible
 from tasks.records import Record
 from tasks.settings import Curate
 
@@ -85,10 +87,7 @@ def decide(parts: Parts, guard: Guard, settings: Curate) -> Decided:
     replay = parts.column("replay")
     _deduplicate(parts, replay, settings, decided)
     before = len(decided.left())
-    words = sum((part.words() for part in parts), start=np.zeros(1, np.int64))
-    verdicts = guard.judge(_overlaps(parts, decided), words)
-    for number, record in parts.records(np.array(sorted(verdicts), dtype=np.int64)):
-        decided.evidence[number] = guard.evidence(record, verdicts[number])
+    _decontaminate(parts, guard, decided)
     decided.drop(sorted(decided.evidence), CONTAMINATED)
     decided.passed(contamination.STEP, before)
     if len(decided.left()):
@@ -191,6 +190,29 @@ def _told(record: Record) -> facts.Told:
         return facts.Told.of(said, "", "")
     asked = turns.user_turns(record)
     return facts.Told.of(said, said[asked[-1]] if asked else "", turns.learned(record))
+
+
+def _decontaminate(parts: Parts, guard: Guard, decided: Decided) -> None:
+    """Evidence of each record that holds a benchmark record; a shared text is told once."""
+    words = sum((part.words() for part in parts), start=np.zeros(1, np.int64))
+    verdicts = guard.judge(_overlaps(parts, decided), words)
+    shared = Counter(verdict.overlap.origin for verdict in verdicts.values())
+    told = {0}
+    for number, record in parts.records(np.array(sorted(verdicts), dtype=np.int64)):
+        origin = verdicts[number].overlap.origin
+        count = shared[origin] if origin else 1
+        evidence = guard.evidence(record, verdicts[number], count)
+        decided.evidence[number] = evidence
+        if count > 1 and origin not in told:
+            told.add(origin)
+            log.warning(
+                "%d records have the same %s, which holds a benchmark record (%s:%d): take that "
+                "out of it, or all of them are dropped",
+                count,
+                evidence["place"],
+                visible(evidence["benchmark"]),
+                evidence["benchmark_line"],
+            )
 
 
 def _overlaps(parts: Parts, decided: Decided) -> dict[int, list[Overlap]]:

@@ -162,7 +162,12 @@ def _figures(
             for path, (count, left) in sorted(assembled.of_file.items())
         ],
         "benchmarks": [
-            {"path": one.path, "records": len(one.records), "unreadable": one.unreadable}
+            {
+                "path": one.path,
+                "records": len(one.records),
+                "unreadable": one.unreadable,
+                "unanswered": one.unanswered,
+            }
             for one in benchmarks
         ],
     }

@@ -50,7 +50,7 @@ def show(
     """What the page shows of single records."""
     return Shown(
         _reasons(parts, assembled),
-        [_leak(line, benchmarks) for line in assembled.samples.get("contaminated", [])],
+        [_leak(line, benchmarks) for line in _each_once(assembled.samples.get("contaminated", []))],
         [_example(parts, number, tokenizer) for number in assembled.examples],
     )
 
@@ -106,6 +106,16 @@ def _text_at(parts: Parts, source: str, line: int) -> str | None:
     return None
 
 
+def _each_once(lines: Sequence[Dropped]) -> Iterator[Dropped]:
+    """Leaks; of records that share the text which leaks, the first."""
+    seen = set()
+    for line in lines:
+        text = (line.evidence.get("place"), line.evidence["text"])
+        if "records" not in line.evidence or text not in seen:
+            seen.add(text)
+            yield line
+
+
 def _leak(line: Dropped, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
     """A contaminated record beside the benchmark's passage; marked is what both have."""
     evidence = line.evidence
@@ -131,6 +141,7 @@ def _leak(line: Dropped, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
         "text": text,
         "benchmark_text": marked,
         "place": evidence.get("place", ""),
+        "records": evidence.get("records", 1),
         **{name: evidence[name] for name in _SHOWN},
     }
 
