@@ -162,10 +162,10 @@ def _building(out: Path) -> Iterator[Path]:
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / ".curating.lock", timeout=0):
-            outputs.check(out, building)
-            outputs.forget(building)  # what a run that was killed has left
-            building.mkdir(exist_ok=True)
             try:
+                outputs.check(out, building)
+                outputs.forget(building)  # what a run that was killed has left
+                building.mkdir(exist_ok=True)
                 yield building
             finally:
                 outputs.forget(building)
