@@ -21,19 +21,6 @@ def pair(seed: int) -> dict[str, str]:
 
 
 WORDS = ("river", "stone", "bread", "cloud", "piano", "engine", "silver", "garden", "winter")
-    "river",
-    "stone",
-    "bread",
-    "cloud",
-    "piano",
-    "engine",
-    "silver",
-    "garden",
-    "winter",
-    "letter",
-    "market",
-    "forest",
-]
 
 
 @pytest.fixture
