@@ -65,6 +65,8 @@ def interrupted() -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     sys.stderr.write("perpetune: interrupted\n")
     sys.stderr.flush()
+    # What workers say of their end is of no use to anybody.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     end_children()
     # Threads of engines would otherwise be waited for, and abort the process when it ends.
     os._exit(INTERRUPTED)

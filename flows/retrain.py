@@ -243,13 +243,17 @@ def only_round(settings: Settings) -> Iterator[None]:
 
     state = settings.project.state_dir
     state.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(state / "round.lock", timeout=0)
     try:
-        with FileLock(state / "round.lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
         raise PerpetuneError(
             f"another round is running in {state}: wait for it, or stop it, and run again"
         ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _git(*arguments: str) -> str | None:

@@ -4,6 +4,7 @@ The only module that knows Daft. What a worker computes, and in which files it l
 business; Daft places the tasks, starts the processes and hands the answers back as they come.
 """
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,7 @@ def run(
     Raises:
         BadInput: the engine is not installed.
         PerpetuneError: a worker failed; what it raised, where that is an error of ours.
+        OSError: a worker could not read or write.
     """
     if not tasks:
         return
@@ -59,6 +61,8 @@ def run(
         outcome, text = row["answer"][:1], row["answer"][1:]
         if outcome == _FAILED:
             kind, _, message = text.partition(":")
+            if kind == OSError.__name__:
+                raise OSError(*json.loads(message))
             raise (BadInput if kind == BadInput.__name__ else PerpetuneError)(message)
         yield text
 
@@ -67,7 +71,7 @@ _DONE, _FAILED = "+", "-"
 
 
 class _Each:
-    """A worker for Daft. An error of ours comes back as an answer, with its own words."""
+    """A worker for Daft. An error of ours, or of the system, comes back as an answer."""
 
     def __init__(self, make: Callable[[], Worker], folder: str) -> None:
         os.chdir(folder)  # what paths are relative to
@@ -78,6 +82,10 @@ class _Each:
             return _DONE + self._work(task)
         except PerpetuneError as error:
             return f"{_FAILED}{type(error).__name__}:{error}"
+        except OSError as error:  # a full disk
+            name = None if error.filename is None else str(error.filename)
+            what = [error.errno, error.strerror or str(error), name]
+            return f"{_FAILED}{OSError.__name__}:{json.dumps(what)}"
 
 
 def _start_ray(daft: Any) -> int:

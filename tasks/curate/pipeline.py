@@ -157,25 +157,34 @@ def _size(task: Task) -> int:
 @contextmanager
 def _building(out: Path) -> Iterator[Path]:
     """A folder inside `out` for what is not done yet; gone at the end, whatever happens."""
-    building = out / ".curating"
+    building, path = out / ".curating", out / ".curating.lock"
     new = not out.exists()
+    lock = FileLock(path, timeout=0)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out / ".curating.lock", timeout=0):
-            try:
-                outputs.check(out, building)
-                outputs.forget(building)  # what a run that was killed has left
-                building.mkdir(exist_ok=True)
-                yield building
-            finally:
-                outputs.forget(building)
-                with suppress(OSError):
-                    building.rmdir()  # a journal stays
-                (out / ".curating.lock").unlink(missing_ok=True)
-                if new and not any(out.iterdir()):
-                    out.rmdir()
+        lock.acquire()
     except Timeout:
         raise PerpetuneError(f"{out}: another curation is writing this folder") from None
     except OSError as error:
-        where = error.filename or out
-        raise PerpetuneError(f"{where}: {error.strerror or error}; curation ended") from error
+        raise _ended_by(error, out) from error
+    try:
+        outputs.check(out, building)
+        outputs.forget(building)  # what a run that was killed has left
+        building.mkdir(exist_ok=True)
+        yield building
+    except OSError as error:
+        raise _ended_by(error, out) from error
+    finally:
+        outputs.forget(building)
+        with suppress(OSError):
+            building.rmdir()  # a journal stays
+        lock.release()
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            if new and not any(out.iterdir()):
+                out.rmdir()
+
+
+def _ended_by(error: OSError, out: Path) -> PerpetuneError:
+    # A write into an open file names none; all that curation writes is in `out`.
+    return PerpetuneError(f"{error.filename or out}: {error.strerror or error}; curation ended")

@@ -76,14 +76,18 @@ class Connection:
 
         path = self._state / "locks" / f"{what}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=_LOCK_SECONDS)
         try:
-            with FileLock(path, timeout=_LOCK_SECONDS):
-                yield
+            lock.acquire()
         except Timeout:
             raise Refused(
                 f"another process works on the registry and holds {path}; "
                 "try again when it has finished, or end it if it hangs"
             ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def find_experiment(self, client: "MlflowClient", name: str) -> str | None:
         """Id of the experiment of this name, if there is one."""

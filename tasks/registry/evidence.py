@@ -1,7 +1,10 @@
 """What a run keeps, brought into MLflow's shapes and within its limits."""
 
+import hashlib
 import json
 import math
+import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,10 @@ PARAM_CHARACTERS = 6000
 RUN_TAG_CHARACTERS = 8000
 # What the registry's tables hold; a larger text fails on Postgres, though not on SQLite.
 VERSION_CHARACTERS = 5000
+NAME_CHARACTERS = 250
 _DIGEST_CHARACTERS = 36
+_ALLOWED = re.compile(r"[\w\-. /]")
+_CODED = re.compile(r":([0-9A-F]{1,6}):")
 _BATCH = 100
 
 
@@ -62,7 +68,10 @@ def params(values: Mapping[str, Any]) -> "list[Param]":
     from mlflow.entities import Param
 
     return [
-        Param(name, clip(value if isinstance(value, str) else json.dumps(value), PARAM_CHARACTERS))
+        Param(
+            quoted(name),
+            clip(value if isinstance(value, str) else json.dumps(value), PARAM_CHARACTERS),
+        )
         for name, value in _flat(values)
     ]
 
@@ -78,7 +87,9 @@ def metrics(values: Mapping[str, Any], at: int, step: int = 0) -> "list[Metric]"
     from mlflow.entities import Metric
 
     return [
-        Metric(name, float(value), at, step) for name, value in _flat(values) if _is_number(value)
+        Metric(quoted(name), float(value), at, step)
+        for name, value in _flat(values)
+        if _is_number(value)
     ]
 
 
@@ -99,6 +110,34 @@ def curve(path: Path, at: int) -> "list[Metric]":
         named = {f"curve/{name}": value for name, value in point.items() if name != "step"}
         found += metrics(named, at, int(point.get("step", 0)))
     return found
+
+
+def quoted(name: str) -> str:
+    """`name` as MLflow takes it as the name of a metric or parameter; unequal names stay unequal.
+
+    MLflow allows letters, digits and `_-. /:`, a relative path in its shortest form, and 250
+    characters. Every other character becomes its code point in hexadecimal between colons, as in
+    `Q:26:A` for `Q&A`, and so does a colon. `unquoted` gives the name back, unless it was too
+    long: then a hash of it replaces its end.
+    """
+    text = "".join(sign if _ALLOWED.fullmatch(sign) else _coded(sign) for sign in name)
+    if posixpath.normpath(text) != text or text.startswith(("..", "/")) or text == ".":
+        text = text.replace("/", _coded("/"))
+        if text.startswith("."):
+            text = _coded(".") + text[1:]
+    if len(text) <= NAME_CHARACTERS:
+        return text
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]
+    return f"{text[: NAME_CHARACTERS - 40]}::{digest}"
+
+
+def unquoted(name: str) -> str:
+    """The name that `quoted` has made into `name`."""
+    return _CODED.sub(lambda found: chr(int(found[1], 16)), name)
+
+
+def _coded(sign: str) -> str:
+    return f":{ord(sign):X}:"
 
 
 def batches(items: list[Any], size: int = _BATCH) -> Iterator[list[Any]]:

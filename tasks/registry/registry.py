@@ -581,7 +581,9 @@ class Registry:
             "round": version.round,
             "created": version.created,
             "run_id": version.run_id,
-            "metrics": dict(sorted(run.data.metrics.items())),
+            "metrics": {
+                evidence.unquoted(name): value for name, value in sorted(run.data.metrics.items())
+            },
         }
 
     def _decision_runs(self, client: "MlflowClient", where: str) -> "list[Run]":

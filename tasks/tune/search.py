@@ -303,20 +303,24 @@ def _study(key: str, out: Path, settings: Settings) -> Iterator[optuna.Study]:
     state_dir = settings.project.state_dir.absolute()
     state_dir.mkdir(parents=True, exist_ok=True)
     name = f"{settings.project.name}-{key}-{files.content_key(str(out.absolute()))}"
+    lock = FileLock(state_dir / f"{name}.lock", timeout=0)
     try:
-        with FileLock(state_dir / f"{name}.lock", timeout=0):
-            database = sqlalchemy.URL.create("sqlite", database=str(state_dir / "optuna.sqlite"))
-            storage = optuna.storages.RDBStorage(database.render_as_string())
-            study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
-            if not all(_is_whole(trial, out) for trial in study.trials):
-                log.warning("%s: folders of finished trials are gone; starting over", out)
-                optuna.delete_study(study_name=name, storage=storage)
-                study = optuna.create_study(storage=storage, study_name=name)
-            yield study
+        lock.acquire()
     except Timeout:
         raise PerpetuneError(
             f"{out}: another process runs this sweep; wait for it, or give another folder"
         ) from None
+    try:
+        database = sqlalchemy.URL.create("sqlite", database=str(state_dir / "optuna.sqlite"))
+        storage = optuna.storages.RDBStorage(database.render_as_string())
+        study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+        if not all(_is_whole(trial, out) for trial in study.trials):
+            log.warning("%s: folders of finished trials are gone; starting over", out)
+            optuna.delete_study(study_name=name, storage=storage)
+            study = optuna.create_study(storage=storage, study_name=name)
+        yield study
+    finally:
+        lock.release()
 
 
 def _is_whole(trial: FrozenTrial, out: Path) -> bool:

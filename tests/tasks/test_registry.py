@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks import files
 from tasks.errors import BadInput, PerpetuneError, Refused
-from tasks.registry import DatasetRef, Registry
+from tasks.registry import DatasetRef, Registry, evidence
 from tasks.settings import Settings
 
 TRAIN = DatasetRef("train", "artifacts/curated/train.jsonl", "0" * 32 + ".dir", "training")
@@ -707,3 +709,31 @@ def test_a_whole_model_is_registered_and_served_without_its_base(
 
     shutil.rmtree(base)
     assert serve(registry, tmp_path) == plain_answers(model, tokenizer)
+
+
+ODD_NAMES = ["Q&A", "C++", "held (v2)", "a:b", ":26:", "..", "x//y", "a\nb", "\x1b[31m", "ü", "%s?"]
+
+
+def test_benchmarks_of_any_name_have_their_metrics_and_parameters(registry: Registry) -> None:
+    figures = {f"{name}.loss": float(number) for number, name in enumerate(ODD_NAMES)}
+    mix = {f"data/{name}": 0.1 for name in ODD_NAMES}
+    params = {"tune": {"mix": mix}}
+    run = registry.open_round("round-1", name="round", params=params, tags={}, datasets=[TRAIN])
+    registry.close_round(run, metrics=figures)
+    (found,) = runs(registry)
+    assert {evidence.unquoted(name): value for name, value in found.data.metrics.items()} == figures
+    assert {evidence.unquoted(name) for name in found.data.params} == {
+        f"tune.mix.{name}" for name in mix
+    }
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_quoted_names_are_allowed_reversible_and_never_equal(one: str, other: str) -> None:
+    from mlflow.utils.validation import _validate_metric
+
+    for name in (one, other):
+        quoted = evidence.quoted(f"{name}.loss")
+        _validate_metric(quoted, 1.0, 0, 0)
+        if len(quoted) < evidence.NAME_CHARACTERS:
+            assert evidence.unquoted(quoted) == f"{name}.loss"
+    assert (evidence.quoted(one) == evidence.quoted(other)) == (one == other)
