@@ -182,6 +182,8 @@ class _Starter:
             env=self._environment,
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
             check=False,
         )
         if done.returncode != 0:

@@ -258,7 +258,9 @@ def only_round(settings: Settings) -> Iterator[None]:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -7,13 +7,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import markup
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
-# Data and model output may hold anything, markup and control characters too.
-_console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+from tasks.markdown import one_line, visible
+
+
+class _Terminal(Console):
+    """Shows the control characters of what is printed: data, models and people may say anything."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        shown = [visible(item) if isinstance(item, str) else item for item in objects]
+        super().print(*shown, **options)
+
+
+_console = _Terminal(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+
+
+def escape(text: str) -> str:
+    """`text` on one line, without markup or control characters of its own."""
+    return markup.escape(one_line(text))
 
 
 def show_plain(value: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from tasks import files
 from tasks.collect import adopt_window, record
 from tasks.drift import detect
 from tasks.errors import Refused
+from tasks.markdown import one_line
 from tasks.records import expand
 from tasks.registry import Registry
 from tasks.settings import Settings, load_settings
@@ -97,7 +98,7 @@ def answer_drift(settings: Settings, window: Path, result: dict[str, Any]) -> di
     adopted = adopt_window(window, DATA, settings)
     if POINTER.is_file():
         record(DATA, POINTER)
-    reason = f"drift in {window.stem} (p = {result['p_value']:.4g})"
+    reason = f"drift in {one_line(window.stem)} (p = {result['p_value']:.4g})"
     log.info("%d labelled records of %s joined the data", adopted.labelled, window.name)
     emit_event(
         event="drift.detected",

@@ -18,6 +18,11 @@ def visible(text: str) -> str:
     return "".join(map(_shown, text.replace("\r\n", "\n").expandtabs(4)))
 
 
+def one_line(text: str) -> str:
+    """`text` as `visible` shows it, with line breaks written out as well: a name, say."""
+    return visible(text).replace("\n", "⟨U+000A⟩")
+
+
 def _shown(sign: str) -> str:
     if sign in _SHOWN_AS_THEY_ARE or not unicodedata.category(sign).startswith(_HIDDEN):
         return sign

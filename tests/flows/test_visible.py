@@ -1,0 +1,81 @@
+"""Names and texts of data and people are shown, not obeyed: on screen and in logs."""
+
+import logging
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flows import terminal
+from flows.logs import VisibleRecord
+
+HOSTILE = "a\x1b[31m\x07\u202eb\x9b2J\rc\nd\udc80[bold]:heart:"
+SHOWN = "a⟨U+001B⟩[31m⟨U+0007⟩⟨U+202E⟩b⟨U+009B⟩2J⟨U+000D⟩c⟨U+000A⟩d⟨U+DC80⟩[bold]:heart:"
+
+
+def harmless(text: str) -> bool:
+    return all(sign == "\n" or unicodedata.category(sign)[0] != "C" for sign in text)
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: terminal.show_plain({HOSTILE: HOSTILE}),
+        lambda: terminal.show_collected({"folder": HOSTILE, "files": [HOSTILE], "recorded": False}),
+        lambda: terminal.show_curated(
+            {"in": 1, "kept": {HOSTILE: 1}, "dropped": {}, "advice": [HOSTILE]}
+        ),
+        lambda: terminal.show_decision(
+            {"action": "approve", "version": 1, "by": HOSTILE, "after": {"champion": 1}}
+        ),
+        lambda: terminal.show_status(
+            {
+                **{"model": HOSTILE, "champion": 1, "challenger": 2, "previous": None},
+                **{"pending": [], "warnings": [HOSTILE]},
+            }
+        ),
+        lambda: terminal.show_platform(
+            {"sign_in_url": HOSTILE, "mlflow_url": "x", "credential": HOSTILE}
+        ),
+    ],
+)
+def test_the_screen_shows_control_characters(show, capsys: pytest.CaptureFixture[str]) -> None:
+    show()
+    out = capsys.readouterr().out
+    assert harmless(out), repr(out)
+    assert "⟨U+001B⟩" in out
+    assert ":heart:" in out
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(text=st.text())
+def test_any_text_is_printed_on_one_line_as_it_is_or_written_out(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal._console.print(f"[bold]{terminal.escape(text)}[/]", soft_wrap=True)
+    out = capsys.readouterr().out
+    assert harmless(out)
+    assert out.count("\n") == 1
+
+
+def message(text: str, *arguments: object) -> str:
+    return VisibleRecord("flows", logging.INFO, __file__, 1, text, arguments, None).getMessage()
+
+
+def test_logs_show_control_characters_and_keep_names_on_one_line() -> None:
+    assert message("%s: %d kept", HOSTILE, 3) == f"{SHOWN}: 3 kept"
+    assert message("%s", Path("x\ny")) == "x⟨U+000A⟩y"
+    assert message("%(name)s", {"name": "x\ny"}) == "x⟨U+000A⟩y"
+    assert message("100 %") == "100 %"
+    assert message("no name:\n\x1b[0m") == "no name:\n⟨U+001B⟩[0m"
+    assert message("%s", ValueError("two\nlines\x1b")) == "two\nlines⟨U+001B⟩"
+
+
+def test_every_logger_of_a_process_that_runs_flows_does_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("tasks.somewhere").warning("read %s", HOSTILE)
+    assert caplog.messages == [f"read {SHOWN}"]
