@@ -72,7 +72,8 @@ def ours_near(texts: Sequence[str]) -> Flags:
         found.append(duplicates.shingles(words))
         bands.append(duplicates.bands(found[-1]))
     shingled, words_of = _joined(found), _joined(said)
-    columns = [*np.concatenate(bands, axis=1), shingled.first()]
+    signatures = np.concatenate(bands, axis=1)
+    columns = [*signatures, shingled.first()]
     candidates = np.flatnonzero(shingled.sizes() >= duplicates.FEWEST_SHINGLES)
     keys = mix(np.arange(len(texts), dtype=np.uint64))
     nothing = np.empty(0, dtype=np.uint32)
@@ -89,8 +90,7 @@ def ours_near(texts: Sequence[str]) -> Flags:
 
     frames = templates.frames(candidates, columns.__getitem__, shingled.take, words_of.take, keys)
     if len(frames):
-        own = shingled.without(frames)
-        columns = [*duplicates.bands(own), own.first()]
+        columns = [*duplicates.bands_without(shingled, frames, signatures)]
     compared = duplicates.Compared(
         number=len(texts),
         band=columns.__getitem__,

@@ -161,12 +161,7 @@ def _frames(parts: Parts, left: Positions, keys: Hashes) -> duplicates.Numbers:
     if len(found):
         log.info("deduplicate: %d word 5-grams are of templates", len(found))
         for part in parts:
-            shingled = part.sets("shingles")
-            own = shingled.without(found)
-            # What is a template and nothing else is compared whole.
-            whole = np.flatnonzero(own.sizes() == 0)
-            bands = duplicates.bands(own)
-            bands[:, whole] = duplicates.bands(shingled.take(whole))
+            bands = duplicates.bands_without(part.sets("shingles"), found, part.column("bands"))
             np.save(part.folder / "bands.npy", bands)
     return found
 

@@ -43,6 +43,7 @@ rows of the signature: 1 - (1 - s^3)^16, which is .88 at .5."""
 ANSWER_SIMILARITY, SHORT_ANSWER, SHORT_SIMILARITY = 0.5, 10, 0.7
 """And that of the words of the last answers; of those with fewer words than ten, so that of five
 words none may differ."""
+_RAISED = str.maketrans({sign: f"^{n}" for n, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")})
 _PREDECESSORS = 8  # of a bucket, that each of its members is compared with
 _PAIRS = 5_000  # compared at once
 
@@ -86,10 +87,14 @@ class Sets:
 
     def among(self, values: Numbers) -> Mask:
         """(elements,) which are among `values` (sorted)."""
-        if not len(values):
-            return np.zeros(len(self.values), dtype=bool)
-        near = np.searchsorted(values, self.values).clip(max=len(values) - 1)
-        found: Mask = values[near] == self.values
+        # Most elements are told by a glance at a table of the values' upper bits.
+        bits = min(max(16, (16 * len(values)).bit_length()), 24)
+        table = np.zeros(2**bits, dtype=bool)
+        table[values >> np.uint32(32 - bits)] = True
+        found: Mask = table[self.values >> np.uint32(32 - bits)]
+        some = np.flatnonzero(found)
+        near = np.searchsorted(values, self.values[some]).clip(max=len(values) - 1)
+        found[some] = values[near] == self.values[some]
         return found
 
     def counts(self, marked: Mask) -> Positions:
@@ -138,8 +143,13 @@ class Clusters:
 
 def content_key(record: Record) -> bytes:
     """16 bytes, equal for records that say the same in the same roles (tool calls included)."""
-    text = orjson.dumps(record.mapped(comparable).content(), option=orjson.OPT_SORT_KEYS)
+    text = orjson.dumps(record.mapped(_same).content(), option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _same(text: str) -> str:
+    """`comparable`, which would make 25 of 2⁵."""
+    return comparable(text if text.isascii() else text.translate(_RAISED))
 
 
 def shape(record: Record) -> int:
@@ -287,6 +297,22 @@ class Compared:
         silent = ~(sizes > 0).any(axis=0)
         answered: Mask = silent | (jaccard(said, local) >= enough)
         return answered
+
+
+def bands_without(shingled: Sets, frames: Numbers, known: Numbers) -> Numbers:
+    """`bands` of the sets without what templates give; what has nothing else stays whole.
+
+    Args:
+        shingled: the sets.
+        frames: 5-grams of templates, sorted.
+        known: `bands` of the whole sets.
+    """
+    given = shingled.among(frames)
+    counts = shingled.counts(given)
+    filled = np.flatnonzero((counts > 0) & (counts < shingled.sizes()))
+    found = np.array(known)
+    found[:, filled] = bands(shingled.keep(~given).take(filled))
+    return found
 
 
 def near_duplicates(compared: Compared, candidates: Positions) -> Clusters:

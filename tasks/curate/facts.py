@@ -6,7 +6,6 @@ negations and the signs of code and arithmetic are looked at here: `a < b` is no
 no such signs.
 """
 
-import hashlib
 import itertools
 import re
 from collections.abc import Sequence
@@ -15,9 +14,8 @@ from dataclasses import dataclass
 from tasks.curate.normalise import folded
 
 _WORD = "[^\\W_]+(?:_+[^\\W_]+)*"
-_EAST = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
 _SIGNS = (
-    r"(?<![\n>])(?<!^)>|<|(?<!===)=(?!===)|(?<!\n)(?<!^)\+|\+(?=\S)|[%^&|~]",
+    r"(?<![\n>])(?<!^)>|<|(?<!=)={1,3}(?!=)|(?<!\n)(?<!^)\+|\+(?=\S)|[%^&|~]",
     r"(?<=\d)[-./](?=\d)|(?<=\d )[-/](?= \d)|(?<=\b\w )-(?= \w\b)",  # 5-3, 1.5, a - b
     r"(?<![\w-])-(?=[\d.=>])|(?<=\w)-(?=[=>])",  # -5, -=, ->
     r"(?<=[\w)\]])\*{1,2}(?=[\w(])|(?<=[\w)\]] )(?:\*{1,2}|//?)(?= [\w(])",  # a * b, a / b
@@ -26,7 +24,9 @@ _SIGNS = (
     "[\u00a3\u00a5\u00ac\u00b1\u00d7\u00f7\u20a0-\u20cf\u2190-\u22ff\u2600-\u27ef\u2900-\u2aff]",
     "[\U0001f300-\U0001faff]",
 )
-_TOKEN = re.compile("|".join((_EAST, _WORD, *_SIGNS)))
+_ANY_SIGN = "[-+<>=%^&|~./*!#$\u00a3-\u00f7\u20a0-\u2bff\U0001f300-\U0001faff]"
+_TOKEN = re.compile(f"{_WORD}|(?={_ANY_SIGN})(?:{'|'.join(_SIGNS)})")
+_EAST = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 _NOT = re.compile("\\b(\\w+)(?:n['\u2019]t|(?<=can)not)\\b")
 _WHOLE = {"ca": "can", "wo": "will", "sha": "shall"}
 _PLAIN = re.compile(r"[^\W\d]+")
@@ -49,16 +49,14 @@ class Told:
     """What tells a record from one in nearly the same words.
 
     Attributes:
-        turns: of each turn the hash of its words without facts, and of all that it says.
-        words: of the whole record, with signs.
+        turns: the words and signs of each turn.
         lead: what stands above the last paragraph of what was asked last; empty where it has one
             paragraph only.
         asked: the words of that last paragraph.
         answer: the words of what was answered last.
     """
 
-    turns: tuple[tuple[bytes, bytes], ...]
-    words: tuple[str, ...]
+    turns: tuple[tuple[str, ...], ...]
     lead: tuple[str, ...]
     asked: tuple[str, ...]
     answer: tuple[str, ...]
@@ -66,15 +64,18 @@ class Told:
     @classmethod
     def of(cls, said: Sequence[str], asked: str, answer: str) -> "Told":
         """Of what is said turn by turn, and of the last question and answer (empty for a text)."""
-        words = [_words(text) for text in said]
         lead, _, last = asked.strip().rpartition("\n\n")
         return cls(
-            tuple(map(_hashes, words)),
-            tuple(itertools.chain.from_iterable(words)),
+            tuple(map(_words, said)),
             _words(lead),
             _words(last) if lead else (),
             _words(answer),
         )
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Of all turns."""
+        return tuple(itertools.chain.from_iterable(self.turns))
 
 
 def differ(one: Told, other: Told, filled: bool) -> bool:
@@ -113,13 +114,20 @@ def lacks(record: Told, held_out: Told) -> bool:
 def _contradict(one: Told, other: Told) -> bool:
     """Whether some turn is in the same words, but for signs, numbers or negations."""
     return len(one.turns) == len(other.turns) and any(
-        mine[0] == theirs[0] and mine[1] != theirs[1]
+        mine != theirs
+        and not any(map(_plain, {*mine} ^ {*theirs}))
+        and [*filter(_plain, mine)] == [*filter(_plain, theirs)]
         for mine, theirs in zip(one.turns, other.turns, strict=True)
     )
 
 
+def _plain(word: str) -> bool:
+    """Whether it is no sign, number or negation."""
+    return word not in _FACTS and (word.isalpha() or bool(_PLAIN.fullmatch(word)))
+
+
 def _numbers(told: Told) -> set[str]:
-    return {number for word in told.words for number in _NUMBER.findall(word)}
+    return set(_NUMBER.findall(" ".join(told.words)))
 
 
 def _held(words: Sequence[str], part: Sequence[str]) -> float:
@@ -133,18 +141,13 @@ def _runs(words: Sequence[str], size: int) -> set[tuple[str, ...]]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(_TOKEN.findall(_NOT.sub(_spelled, folded(text))))
-
-
-def _hashes(tokens: Sequence[str]) -> tuple[bytes, bytes]:
-    plain = [token for token in tokens if _PLAIN.fullmatch(token) and token not in _FACTS]
-    return _hash(plain), _hash(tokens)
+    text = folded(text)
+    if not text.isascii():
+        text = _EAST.sub(r" \g<0> ", text)
+    if "not" in text or "'t" in text or "\u2019t" in text:
+        text = _NOT.sub(_spelled, text)
+    return tuple(_TOKEN.findall(text))
 
 
 def _spelled(found: re.Match[str]) -> str:
     return f"{_WHOLE.get(found[1], found[1])} not"
-
-
-def _hash(tokens: Sequence[str]) -> bytes:
-    text = " ".join(tokens).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=8).digest()

@@ -42,6 +42,7 @@ PAIR_SHARE = 0.5
 
 _ROUNDS = 4
 _SAMPLE = 16  # records of a group that are looked at
+_LOOKS = 4  # groups that each record of a group has been in, after which it is known
 _NEXT = 3  # of these that each is paired with
 _AT_ONCE = 4_000  # records gathered at once
 
@@ -102,19 +103,20 @@ def _round(
 def _groups(columns: list[Numbers], keys: Hashes) -> Iterator[Positions]:
     """Records with equal hashes in a column, three at least; of many a sample; none twice."""
     seen: set[bytes] = set()
-    for column in columns:
+    looked = np.zeros(len(keys), dtype=np.int8)
+    for column in columns[::-1]:  # equal beginnings first: they are the largest groups
         order = np.lexsort((keys, column))
         ranked = column[order]
         borders = np.flatnonzero(np.diff(ranked, prepend=ranked[:1] + 1, append=ranked[-1:] + 1))
         sizes = np.diff(borders)
         for which in np.flatnonzero(sizes >= 3).tolist():
             begin = borders[which]
-            if not ranked[begin]:
-                continue  # nothing to compare
             group = order[begin : begin + min(sizes[which], _SAMPLE)]
             name = np.sort(group).tobytes()
-            if name not in seen:
+            # Hash 0 has what is empty.
+            if ranked[begin] and name not in seen and looked[group].min() < _LOOKS:
                 seen.add(name)
+                looked[group] += 1
                 yield group
 
 
@@ -146,12 +148,15 @@ def _shared(shingled: Sets, words: Sets) -> Numbers:
     support = (having * differing).sum(axis=1) / np.maximum(witnesses * differing.sum(axis=1), 1)
     seen = (common >= FEWEST_COMMON) & (witnesses > 0)
     filled = seen & (support < SUPPORT)
+    enough = max(PAIRS, PAIR_SHARE * seen.sum())
+    if filled.sum() < enough:
+        return np.empty(0, dtype=np.uint32)
     said = _table(words)[1]
     alone = 2 * (others @ said) < witnesses[:, None]
     for mine, theirs in ((left, right), (right, left)):
         own = said[mine] * (1 - said[theirs]) * alone
         filled &= own.sum(axis=1) >= SLOT
-    if filled.sum() < max(PAIRS, PAIR_SHARE * seen.sum()):
+    if filled.sum() < enough:
         return np.empty(0, dtype=np.uint32)
     general = (both[filled] > 0) & (2 * having[filled] >= witnesses[filled, None])
     found: Numbers = values[general.any(axis=0)]

@@ -1,152 +1,227 @@
-"""Curation by the base's template: what the base cannot be given is dropped with its reason, and
-lengths are those of training."""
+"""Templates and facts: what records differ in decides whether they are near-duplicates."""
 
+import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import orjson
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
 
-from tasks import records, tokens
-from tasks.curate import curate
-from tasks.curate.ledger import place
-from tasks.curate.lengths import Ruler
-from tasks.encoding import encode_all
-from tasks.errors import BadInput
+from tasks.curate import curate, duplicates, facts, templates
+from tasks.curate.ngrams import hash_words, mix
 from tasks.settings import Settings
-from tests.tasks.templates import STYLES, build
-from tests.tasks.test_chat_templates import ANSWER, CALL, CALLING, RESULT, SYSTEM, TOOL, USER
 
-WORDS = """
-    amber birch cedar delta ember flint grove heron ivory jade kelp lotus maple north olive pearl
-    quartz raven slate thorn umber violet willow yarrow zephyr
-"""
+WORDS = [a + b + c for a in ("ka", "lo", "mi", "ru", "se") for b in "bdgnst" for c in ("a", "eth")]
+LABELS = ("positive", "negative", "neutral")
 
 
-def text(rng: random.Random, count: int = 6) -> str:
-    return " ".join(rng.sample(WORDS.split(), count))
+def said(seed: str, words: int) -> list[str]:
+    return random.Random(seed).choices([a + b for a in WORDS for b in WORDS], k=words)
 
 
-def chats(count: int, rng: random.Random, *first: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "messages": [
-                *first,
-                {"role": "user", "content": text(rng)},
-                {"role": "assistant", "content": text(rng)},
-            ]
-        }
-        for _ in range(count)
-    ]
+def filled(template: int, number: int, frame: int = 40, slot: int = 6) -> dict:
+    """A record of an instruction, with an input and a label."""
+    return {
+        "id": f"t{template}-{number}",
+        "instruction": " ".join(said(f"frame {template}", frame)),
+        "input": " ".join(said(f"slot {template} {number}", slot)),
+        "output": LABELS[number % 3],
+    }
+
+
+def changed(record: dict, seed: int, words: int = 1) -> dict:
+    """A copy of which some words of the instruction are others."""
+    rng = random.Random(seed)
+    copy = record["instruction"].split()
+    for i in rng.sample(range(len(copy)), words):
+        copy[i] = f"changed{rng.choice(WORDS)}"
+    return record | {"id": f"{record['id']}-copy{seed}", "instruction": " ".join(copy)}
 
 
 @pytest.fixture
-def settings_of(tmp_path: Path) -> Callable[[str], Settings]:
-    """Settings for a base of a style: its tokenizer, and of a model what curation asks for."""
+def dropped(
+    tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
+) -> Callable[..., dict[str, str]]:
+    """Curates rows and gives the reason of each that is dropped."""
 
-    def make(style: str) -> Settings:
-        folder = tmp_path / style
-        tokenizer = build(STYLES[style])
-        tokenizer.save_pretrained(folder)
-        ends = list(tokenizer.stop_ids) or tokenizer.eos_token_id
-        (folder / "config.json").write_bytes(orjson.dumps({"eos_token_id": ends}))
-        (folder / "model.safetensors").write_bytes(b"")
-        project = {"name": "tiny", "state_dir": str(tmp_path / "state")}
-        return Settings.model_validate({"project": project, "base": {"model": str(folder)}})
+    def run(*rows: dict, protect: float | None = None) -> dict[str, str]:
+        source = write_lines("rows.jsonl", *rows)
+        settings = make_settings(curate={"protect_splits": protect})
+        curate([str(source)], [], tmp_path / "out", settings)
+        lines = (tmp_path / "out" / "dropped.jsonl").read_text(encoding="utf-8").splitlines()
+        return {row["id"]: row["reason"] for row in map(json.loads, lines)}
 
-    return make
-
-
-def ledger(out: Path) -> list[dict[str, Any]]:
-    return [orjson.loads(line) for line in (out / "dropped.jsonl").read_bytes().splitlines()]
+    return run
 
 
-def test_what_the_base_cannot_be_given_is_dropped_with_its_reason(
-    settings_of: Callable[..., Settings], write_lines: Callable[..., Path], tmp_path: Path
+@pytest.mark.parametrize(("count", "size"), [(1, 3), (20, 3), (25, 14), (4, 100)])
+def test_records_of_one_template_stay_whatever_its_share(
+    dropped: Callable[..., dict[str, str]], count: int, size: int
 ) -> None:
-    rng = random.Random(1)
-    special: list[tuple[str, Sequence[dict[str, Any]], dict[str, Any]]] = [
-        ("template_ignores", [USER, CALLING], {}),
-        ("template_ignores", [USER, CALLING, RESULT, ANSWER], {}),
-        ("template_ignores", [USER, {**ANSWER, "content": "Warm."}], {"tools": [TOOL]}),
-        ("template_ignores", [USER, {**ANSWER, "reasoning_content": "Well."}], {}),
-        ("control_tokens", [{**USER, "content": "What does <|im_end|> mean?"}, ANSWER], {}),
-    ]
-    rows = [{"id": f"{i}", "messages": turns, **more} for i, (_, turns, more) in enumerate(special)]
-    source = write_lines("a.jsonl", *chats(30, rng), *rows)
-    report = curate([str(source)], [], tmp_path / "out", settings_of("chatml"))
-    assert report["dropped"] == {"template_ignores": 4, "control_tokens": 1}
-    lines = {line["id"]: line for line in ledger(tmp_path / "out")}
-    assert [lines[str(i)]["reason"] for i in range(5)] == [reason for reason, _, _ in special]
-    keys = [lines[str(i)]["evidence"]["key"] for i in range(4)]
-    assert keys == ["tool_calls", "tool_calls", "tools", "reasoning"]
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert "base.chat_template" in page and "leaves out what the record says" in page
-    # A base whose template knows them keeps the same records.
-    report = curate([str(source)], [], tmp_path / "other", settings_of("qwen3"))
-    assert report["dropped"] == {"control_tokens": 1}
+    rows = [filled(template, number) for template in range(count) for number in range(size)]
+    alone = [{"id": f"alone{n}", "text": " ".join(said(f"alone {n}", 60))} for n in range(20)]
+    assert dropped(*rows, *alone, protect=0.6) == {}
 
 
-def test_where_every_record_is_refused_the_error_says_what_would_help(
-    settings_of: Callable[..., Settings], write_lines: Callable[..., Path], tmp_path: Path
+@pytest.mark.parametrize("slot", [2, 12, 25])
+def test_a_copy_inside_a_template_is_found_and_nothing_else(
+    dropped: Callable[..., dict[str, str]], slot: int
 ) -> None:
-    source = write_lines("a.jsonl", *chats(24, random.Random(2), SYSTEM))
-    with pytest.raises(BadInput) as caught:
-        curate([str(source)], [], tmp_path / "out", settings_of("gemma2"))
-    assert "unrenderable 24" in str(caught.value)
-    assert "System role not supported" in str(caught.value)
-    assert "base.chat_template" in str(caught.value)
+    rows = [filled(0, number, 60, slot) for number in range(60)]
+    copies = [changed(row, 1) for row in rows[:10]]
+    assert dropped(*rows, *copies) == {row["id"]: "near_duplicate" for row in copies}
 
 
-@pytest.mark.parametrize("style", list(STYLES))
-def test_lengths_are_those_of_training(settings_of: Callable[..., Settings], style: str) -> None:
-    rng = random.Random(3)
-    if STYLES[style].template is None:
-        tokens.locate(settings_of(style))
-    tokenizer = tokens.load(tokens.locate(settings_of(style)))
-    rows: list[dict[str, Any]] = [
-        *chats(6, rng),
-        *(
-            {"messages": row["messages"] + more["messages"]}
-            for row in chats(3, rng)
-            for more in chats(1, rng)
-        ),
-        {"messages": [USER, {**ANSWER, "weight": 0}, {**USER, "content": "Sure?"}, ANSWER]},
-        {"text": text(rng, 12)},
-        {"prompt": text(rng), "chosen": text(rng), "rejected": text(rng, 12)},
-        {"text": text(rng), "label": "tree"},
-    ]
-    made = [records.parse(row, "a.jsonl", i) for i, row in enumerate(rows)]
-    measured = Ruler(tokenizer, 1, 10_000).measure(made)
-    assert not measured.errors
-    for record in made:
-        if record.kind in ("chat", "text"):
-            examples = encode_all(record, tokenizer, 10**6)
-            exact = max(len(example.input_ids) for example in examples)
-            # A space that a tokenizer puts before each text is counted in each turn.
-            slack = 0 if STYLES[style].kind == "bytes" else 2 * len(record.turns)
-            assert abs(measured.tokens[place(record)] - exact) <= slack
-            # Near a bound the count is exact.
-            near = Ruler(tokenizer, 1, exact).measure([record])
-            assert near.tokens[place(record)] == exact
-
-
-def test_the_quick_count_lets_nothing_pass_that_encoding_refuses(
-    settings_of: Callable[..., Settings],
+def test_many_copies_of_one_record_are_no_template(
+    dropped: Callable[..., dict[str, str]],
 ) -> None:
+    record = filled(0, 0, 80)
+    copies = [changed(record, seed, 2) for seed in range(1, 12)]
+    assert dropped(record, *copies, filled(1, 0)) == {row["id"]: "near_duplicate" for row in copies}
+
+
+def test_a_template_inside_another_is_found(dropped: Callable[..., dict[str, str]]) -> None:
+    header = " ".join(said("header", 60))
     rows = [
-        {"messages": [USER, {"role": "tool", "content": "21"}, ANSWER]},
-        {"messages": [{**USER, "content": "</s> and so on"}, ANSWER]},
-        {"messages": [USER, {"role": "assistant", "tool_calls": [CALL]}]},
-        {"text": "One <s> two."},
-        {"prompt": "a", "chosen": "b", "rejected": "c </s> d"},
+        row | {"instruction": f"{header} {row['instruction']}"}
+        for row in (filled(template, number, 20, 4) for template in range(8) for number in range(8))
     ]
-    made = [records.parse(row, "a.jsonl", i) for i, row in enumerate(rows)]
-    tokenizer = tokens.load(tokens.locate(settings_of("llama2")))
-    measured = Ruler(tokenizer, 1, 10_000).measure(made)
-    reasons = [measured.errors[place(record)].reason for record in made]
-    wanted = ["template_ignores", "control_tokens", "template_ignores"]
-    assert reasons == [*wanted, "control_tokens", "control_tokens"]
-    assert not measured.tokens
+    assert dropped(*rows) == {}
+
+
+def test_two_records_under_one_instruction_differ_by_input_or_answer(
+    dropped: Callable[..., dict[str, str]],
+) -> None:
+    one = filled(0, 0, 60)
+    other_input = filled(0, 3, 60)
+    other_answer = one | {"id": "other answer", "output": "negative"}
+    assert one["output"] == other_input["output"]
+    assert dropped(one, other_input, other_answer, filled(1, 0), protect=0.6) == {}
+
+
+def test_a_held_out_record_of_a_template_is_guarded_by_its_own_words(
+    tmp_path: Path, dropped: Callable[..., dict[str, str]]
+) -> None:
+    rows = [filled(template, number, 40, 12) for template in range(10) for number in range(10)]
+    assert dropped(*rows, protect=0.6) == {}
+    lines = (tmp_path / "out" / "validation.jsonl").read_text(encoding="utf-8").splitlines()
+    held_out = [row for row in rows if row["id"] in {json.loads(line)["id"] for line in lines}]
+    assert held_out
+    longer = []
+    for row in held_out:
+        told = f"{row['instruction']} {row['input']} {row['output']}"
+        around = said(row["id"], 60)
+        text = f"{' '.join(around[:30])} {told} {' '.join(around[30:])}"
+        longer += [{"id": f"{row['id']} in {n}", "text": f"{text} {n}"} for n in range(8)]
+    found = dropped(*rows, *longer, protect=0.6)
+    trained = (tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8")
+    assert found.keys() <= {row["id"] for row in longer}
+    assert not [row["id"] for row in longer if json.dumps(row["id"]) in trained]
+
+
+@given(st.randoms(use_true_random=False), st.integers(3, 12))
+@hypothesis(max_examples=25, deadline=None)
+def test_templates_are_found_whatever_the_order(rng: random.Random, size: int) -> None:
+    texts = [
+        " ".join([*said(f"frame {t}", 30), *said(f"slot {t} {n}", 5)])
+        for t in range(3)
+        for n in range(size)
+    ]
+    order = rng.sample(range(len(texts)), len(texts))
+
+    def found(texts: list[str]) -> list[int]:
+        words = hash_words(texts)
+        shingled, single = duplicates.shingles(words), duplicates.single_words(words)
+        columns = [*duplicates.bands(shingled), shingled.first()]
+        keys = mix(np.array([hash_words([text]).hashes.sum() for text in texts], np.uint64))
+        return templates.frames(
+            np.arange(len(texts)), columns.__getitem__, shingled.take, single.take, keys
+        ).tolist()
+
+    # 26 5-grams of 30 words each.
+    assert len(found(texts)) == 3 * 26
+    assert found([texts[i] for i in order]) == found(texts)
+
+
+CODE = "def relation(a, b):\n    if a {} b:\n        return a\n    return b"
+SAME_WORDS = [
+    (CODE.format("<"), CODE.format(">")),
+    (CODE.format("=="), CODE.format("!=")),
+    ("total = first + second", "total = first - second"),
+    ("x = a * b", "x = a / b"),
+    ("if not ready: wait()", "if ready: wait()"),
+    ("[[ -z $value ]] && exit", "[[ ! -z $value ]] && exit"),
+    ("The sum of 12 and 5", "The sum of 12 and 7"),
+    ("It is -5 degrees", "It is 5 degrees"),
+    ("It costs $5 each", "It costs €5 each"),
+    ("The whale is a fish", "The whale is not a fish"),
+    ("The whale isn't a fish", "The whale is a fish"),
+    ("You can stop here", "You cannot stop here"),
+    ("Choose two of them", "Choose three of them"),
+    ("a ≤ b holds", "a ≥ b holds"),
+    ("这是对的", "这是不对的"),
+    ("written in C", "written in C++"),
+    ("Great 👍", "Great 👎"),
+]
+SAME_SENSE = [
+    ("Stop, please. Now", "stop please now!"),
+    ("- item\n- other", "* item\n* other"),
+    ("> quoted line\n> other", "quoted line\nother"),
+    ("Title\n=====\ntext", "# Title\n\ntext"),
+    ("a *very* good one", "a very good one"),
+    ("well-known, and/or liked", "well known and or liked"),
+    ("He said: “no” – then left", 'He said "no" - then left'),
+    ("isn't it", "is not it"),
+    ("Bonjour ! Comment", "Bonjour! Comment"),
+]
+
+
+def told(text: str) -> facts.Told:
+    return facts.Told.of([text], "", "")
+
+
+@pytest.mark.parametrize(("one", "other"), SAME_WORDS)
+def test_signs_numbers_and_negations_tell_records_apart(one: str, other: str) -> None:
+    assert facts.differ(told(one), told(other), False)
+    assert facts.lacks(told(one), told(other))
+
+
+@pytest.mark.parametrize(("one", "other"), SAME_SENSE)
+def test_punctuation_and_marks_do_not(one: str, other: str) -> None:
+    assert not facts.differ(told(one), told(other), False)
+
+
+@pytest.mark.parametrize(("one", "other"), SAME_WORDS)
+def test_long_records_that_differ_in_a_sign_only_are_two(
+    dropped: Callable[..., dict[str, str]], one: str, other: str
+) -> None:
+    around = " ".join(said("around", 60))
+    rows = [
+        {"id": name, "text": f"{around}.\n{text}\n{around}"}
+        for name, text in [("a", one), ("b", other)]
+    ]
+    assert dropped(*rows, {"id": "c", "text": " ".join(said("c", 30))}, protect=0.6) == {}
+
+
+def test_a_changed_word_beside_a_changed_number_is_still_a_copy(
+    dropped: Callable[..., dict[str, str]],
+) -> None:
+    words = said("text", 80)
+    copy = [*words[:40], "changed", *words[41:]]
+    rows = [
+        {"id": "a", "text": " ".join([*words, "page 3"])},
+        {"id": "b", "text": " ".join([*copy, "page 4"])},
+    ]
+    assert dropped(*rows, filled(0, 0)) == {"b": "near_duplicate"}
+
+
+def test_powers_are_no_numbers_with_more_digits(dropped: Callable[..., dict[str, str]]) -> None:
+    text = (
+        "Everybody should know by heart that {} is one of the larger numbers, if not the largest."
+    )
+    rows = [{"id": "a", "text": text.format("2⁵")}, {"id": "b", "text": text.format("25")}]
+    assert dropped(*rows, filled(0, 0)) == {}
