@@ -81,7 +81,7 @@ def curate(
         assembled = assemble(parts, decided, building)
         if not len(decided.left()):
             counts = ", ".join(f"{name} {n}" for name, n in assembled.dropped.most_common())
-            raise BadInput(f"curate: every record was dropped ({counts}); {_help(assembled)}")
+            raise BadInput(f"curate: every record was dropped ({counts}). {_help(assembled)}")
         report = write_report(
             building,
             parts,
@@ -103,10 +103,11 @@ def _help(assembled: Assembled) -> str:
     (reason, _), *_ = assembled.dropped.most_common()
     explained = explain(reason)
     evidence = assembled.samples[reason][0].evidence
-    found = evidence.get("error") or evidence.get("key")
-    example = f" (for instance: {found})" if found else ""
-    setting = f"; see {explained.setting}" if explained.setting else ""
-    return f"{reason}: {explained.meaning}{example}{setting}"
+    found = evidence.get("error") or evidence.get("detail") or evidence.get("key")
+    role = f" (role {evidence['role']})" if "role" in evidence else ""
+    example = f" For instance: {found}{role}." if found else ""
+    setting = f" The setting is {explained.setting}." if explained.setting else ""
+    return f"{explained.meaning}{example}{setting}"
 
 
 def _tasks(inputs: Sequence[Path], replay: Sequence[Path]) -> list[Task]:
