@@ -17,7 +17,7 @@ from tasks import files, records, tokens
 from tasks.curate import duplicates, personal_data, quality, splits
 from tasks.curate.benchmarks import read_benchmarks
 from tasks.curate.contamination import Guard
-from tasks.curate.ledger import Sieved, drop_line, place
+from tasks.curate.ledger import Dropped, Sieved, drop, drop_line, place
 from tasks.curate.lengths import Lengths, Ruler
 from tasks.curate.ngrams import Words, repeated_share
 from tasks.curate.parts import PartWriter
@@ -86,8 +86,7 @@ class Sifter:
         private: Counter[str] = Counter()
         items = records.read_chunk(task.chunk, max_line_bytes=self._plan.settings.max_line_bytes)
         for batch in _batches(items):
-            dropped = [drop_line(item, READ) for item in batch if isinstance(item, BadLine)]
-            good = [item for item in batch if isinstance(item, Record)]
+            good, dropped = _readable(batch, self._plan.settings)
             passed["in"] += len(batch)
             passed[READ] += len(good)
             lengths, heard = self._measure(good)
@@ -176,6 +175,20 @@ class _Heard:
         if len(known) < len(which):
             return Said.of(records)
         return self.said.take(np.array(known, dtype=np.int64))
+
+
+def _readable(batch: Sequence[Record | BadLine], settings: Curate) -> Sieved:
+    """The records among the lines."""
+    good: list[Record] = []
+    dropped: list[Dropped] = []
+    for item in batch:
+        if isinstance(item, BadLine):
+            dropped.append(drop_line(item, READ))
+        elif evidence := splits.undated(item, settings):
+            dropped.append(drop(item, READ, splits.UNDATED, evidence))
+        else:
+            good.append(item)
+    return good, dropped
 
 
 def _batches(items: Iterator[Record | BadLine]) -> Iterator[list[Record | BadLine]]:

@@ -11,11 +11,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tasks.curate.ledger import Evidence
 from tasks.errors import BadInput
 from tasks.records import Record
 from tasks.settings import Curate
 
 STEP = "split"
+UNDATED = "unreadable_timestamp"
 
 Split: TypeAlias = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -47,6 +49,15 @@ def era(record: Record, settings: Curate) -> int:
         if begins is not None and at >= begins:
             return split
     return TRAIN
+
+
+def undated(record: Record, settings: Curate) -> Evidence | None:
+    """Evidence for a record whose time cannot be read though a boundary in time is set."""
+    if settings.validation_from is None and settings.test_from is None:
+        return None
+    if record.timestamp is None or moment(record.timestamp) is not None:
+        return None
+    return {"timestamp": str(record.timestamp)[:100]}
 
 
 def moment(timestamp: str | float | None) -> float | None:

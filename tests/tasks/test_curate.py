@@ -701,3 +701,19 @@ def test_texts_that_the_quick_counter_gives_up_on_are_counted_all_the_same(
     texts = ["a word", "字" * 25_000, "🙂" * 20_000, "", "\n\n  x", "e\u0301" * 5_000]
     wanted = [len(ids) for ids in theirs(texts, add_special_tokens=False)["input_ids"]]
     assert ours.count(texts) == wanted
+
+
+def test_a_time_that_cannot_be_read_is_told_where_time_decides(
+    tmp_path: Path, make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
+) -> None:
+    times = [None, "2024-06-01", "1st of June", 1717200000, 1717200000 * 10**9, "1717200000", ""]
+    lines = [pair(n, timestamp=time) for n, time in enumerate(times)]
+    source = [str(write_lines("a.jsonl", *lines, *map(pair, range(50, 60))))]
+    report = curate(source, [], tmp_path / "any", make_settings())
+    assert report["dropped"] == {}
+    settings = make_settings(curate={"test_from": "2024-05-01"})
+    report = curate(source, [], tmp_path / "timed", settings)
+    assert report["dropped"] == {"unreadable_timestamp": 1}
+    (line,) = rows(tmp_path / "timed", "dropped.jsonl")
+    assert (line["id"], line["evidence"]) == ("r2", {"timestamp": "1st of June"})
+    assert {"r1", "r3", "r4", "r5"} <= {row["id"] for row in rows(tmp_path / "timed", "test.jsonl")}
