@@ -22,7 +22,7 @@ import numpy.typing as npt
 import orjson
 
 from tasks.curate.ngrams import Hashes, Positions, Words, among, covered, distinct, mix, windows
-from tasks.curate.normalise import comparable
+from tasks.curate.normalise import comparable, raised
 from tasks.records import INSTRUCTING, Labelled, Record
 
 STEP = "deduplicate"
@@ -43,7 +43,6 @@ rows of the signature: 1 - (1 - s^3)^16, which is .88 at .5."""
 ANSWER_SIMILARITY, SHORT_ANSWER, SHORT_SIMILARITY = 0.5, 10, 0.7
 """And that of the words of the last answers; of those with fewer words than ten, so that of five
 words none may differ."""
-_RAISED = str.maketrans({sign: f"^{n}" for n, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")})
 _PREDECESSORS = 8  # of a bucket, that each of its members is compared with
 _PAIRS = 5_000  # compared at once
 
@@ -148,8 +147,7 @@ def content_key(record: Record) -> bytes:
 
 
 def _same(text: str) -> str:
-    """`comparable`, which would make 25 of 2⁵."""
-    return comparable(text if text.isascii() else text.translate(_RAISED))
+    return comparable(raised(text))
 
 
 def shape(record: Record) -> int:

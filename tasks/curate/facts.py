@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.curate.normalise import folded
+from tasks.curate.normalise import folded, raised
 
 _WORD = "[^\\W_]+(?:_+[^\\W_]+)*"
 _SIGNS = (
@@ -141,7 +141,7 @@ def _runs(words: Sequence[str], size: int) -> set[tuple[str, ...]]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    text = folded(text)
+    text = folded(raised(text))
     if not text.isascii():
         text = _EAST.sub(r" \g<0> ", text)
     if "not" in text or "'t" in text or "\u2019t" in text:

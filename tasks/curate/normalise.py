@@ -26,6 +26,7 @@ _LOOKALIKES = dict(
         strict=True,
     )
 )
+_RAISED = str.maketrans({sign: f"^{n}" for n, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")})
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _MIXED = re.compile(r"\b(?=\w*[A-Za-z])\w+")
 
@@ -38,6 +39,11 @@ def comparable(text: str) -> str:
     itself.
     """
     return " ".join(folded(text).split())
+
+
+def raised(text: str) -> str:
+    """`text` with `^5` for a raised 5, of which NFKC would make a digit like others."""
+    return text if text.isascii() else text.translate(_RAISED)
 
 
 def folded(text: str) -> str:
