@@ -184,9 +184,11 @@ class Curate(Section):
     drop_refusals: bool = True
     """Drop short answers that refuse to answer."""
     max_symbol_ratio: Share = 0.5
-    """Highest share of characters in a completion that are neither letters, digits nor space."""
-    max_repetition: Share = 0.5
-    """Highest share of a completion's words inside word 5-grams that it has said before."""
+    """Highest share of a completion that is punctuation without meaning; 1: not asked."""
+    max_repetition: Share = 0.2
+    """Highest share of a completion that says the same again and again; 1: not asked."""
+    drop_mojibake: bool = True
+    """Drop what was decoded by a wrong character set."""
     max_duplicate_lines: Share = 0.3
     """Highest share of a text's lines that repeat an earlier one (Gopher: 0.3)."""
     mean_word_length: tuple[Positive, Positive] | None = None
@@ -198,7 +200,7 @@ class Curate(Section):
     max_ellipsis_lines: Share = 1.0
     """Highest share of a text's lines that end with an ellipsis (Gopher: 0.3)."""
     drop_placeholder_text: bool = True
-    """Drop texts with "lorem ipsum" (C4)."""
+    """Drop "lorem ipsum" (C4), and answers such as "TODO" or "[your answer here]"."""
     languages: list[Annotated[str, StringConstraints(pattern=_LANGUAGE)]] = []
     """Languages kept, as ISO 639 codes; none: any."""
     min_language_score: Share = 0.5

@@ -14,12 +14,12 @@ nature (mean word length, words with letters, bullets, ellipses) are off unless 
 
 import difflib
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from tasks.curate import junk
 from tasks.curate.language import EXCERPT, identify, known_languages
 from tasks.curate.ledger import Evidence, Place, Sieved, drop, place
 from tasks.curate.lengths import Lengths
@@ -30,9 +30,6 @@ from tasks.records import TEXT_ROLE, Preference, Record
 from tasks.settings import Curate
 
 STEP = "quality"
-
-_WORDS_AND_SPACE = re.compile(r"[\w\s]+")
-_PLAIN = bytes(code for code in range(128) if chr(code).isalnum() or chr(code).isspace())
 
 _FIRST: tuple[str, ...] = ("system", "developer", "user")
 _NEXT: dict[str, tuple[str, ...]] = {
@@ -105,7 +102,7 @@ _ANSWERS = re.compile(
 )
 
 _MIN_LINES = 10
-_MIN_LINE = 8
+_PROSE_LINE = re.compile(r"[^\W\d_][^\s{}\[\]<>|=;\\_/]*(?: +[^\s{}\[\]<>|=;\\_/]+){2,}")
 _BULLETS = ("•", "‣", "▪", "●", "◦", "·", "* ", "- ", "– ")
 _ELLIPSES = ("...", "…")
 
@@ -151,6 +148,7 @@ def filters(settings: Curate, lengths: Lengths, repetition: Mapping[Place, float
             "repetition_ratio",
             partial(repetition_ratio, shares=repetition, maximum=settings.max_repetition),
         ),
+        (settings.drop_mojibake, "mojibake", mojibake),
         (
             settings.max_duplicate_lines < 1,
             "duplicate_lines",
@@ -241,25 +239,39 @@ def repeats_prompt(record: Record) -> Evidence | None:
 
 
 def symbol_ratio(record: Record, maximum: float) -> Evidence | None:
-    """Share of an answer's characters that are no letter, digit or space above `maximum`.
+    """Share of an answer's visible characters that are signs without meaning above `maximum`.
 
-    Vowel signs and accents (category M) belong to letters.
+    Such are an answer of punctuation only that is no operator, pattern, drawing or emoticon, and
+    the longest run of one sign ("!!!!!!!!!!"). Signs that code, formulas or markup are made of
+    count for nothing.
     """
-    answer = _learned(record)
-    share = _symbols(answer) / max(len(answer), 1)
+    share = junk.idle_signs(_learned(record))
     return {"share": round(share, 4), "maximum": maximum} if share > maximum else None
 
 
 def repetition_ratio(
     record: Record, shares: Mapping[Place, float], maximum: float
 ) -> Evidence | None:
-    """Share of an answer's words inside word 5-grams that it has said before above `maximum`.
+    """Share of an answer that says the same again and again above `maximum`.
 
-    `shares` has it measured. Unlike a share of repeated single words, this does not grow with
-    length.
+    `shares` has the words inside word 5-grams that the answer has said before: no more than that
+    can be a loop, and only the loop counts, since data repeats as well, but with other values.
     """
-    share = shares.get(place(record), 0.0)
-    return {"share": round(share, 4), "maximum": maximum} if share > maximum else None
+    found = junk.loop(_learned(record), shares.get(place(record), 0.0), maximum)
+    if found is None:
+        return None
+    return {
+        "share": round(found.share, 4),
+        "maximum": maximum,
+        "text": found.text[:300],
+        "times": found.times,
+    }
+
+
+def mojibake(record: Record) -> Evidence | None:
+    """An answer (or text) that was decoded by a wrong character set, more than in one place."""
+    found = junk.mojibake(_learned(record))
+    return None if found is None else {"text": found}
 
 
 def language(record: Record, languages: Collection[str], minimum: float) -> Evidence | None:
@@ -326,21 +338,23 @@ def refusal(record: Record) -> Evidence | None:
 def duplicate_lines(record: Record, maximum: float) -> Evidence | None:
     """Share of a text's lines that repeat an earlier one above `maximum` (Gopher: 0.3).
 
-    Asked where there are at least 10 lines that count. Indented lines and those of fewer than 8
-    characters do not: brackets and stock phrases of source code, which the rule as published drops
-    by the dozen (one in five C files, one in twelve of Python).
+    Asked where there are at least 10 lines of prose, which are half of all. Lines of data, markup
+    and source code repeat by nature (one C file in five breaks the rule as published), as do
+    indented lines and those of fewer than three words: none of them counts.
     """
     text = _text(record)
     if text.count("\n") < _MIN_LINES - 1:
         return None
-    lines = [line.rstrip() for line in text.splitlines() if line[:1].strip()]
-    lines = [line for line in lines if len(line) >= _MIN_LINE]
-    if len(lines) < _MIN_LINES:
+    rows = [line.rstrip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in rows if _PROSE_LINE.fullmatch(line)]
+    if len(lines) < max(_MIN_LINES, len(rows) / 2):
         return None
-    share = (len(lines) - len(set(lines))) / len(lines)
+    # With a number in it a line is a row: equal ones are equal values.
+    counts = Counter(line for line in lines if not any(map(str.isdigit, line)))
+    share = (counts.total() - len(counts)) / len(lines)
     if share <= maximum:
         return None
-    ((most, times),) = Counter(lines).most_common(1)
+    ((most, times),) = counts.most_common(1)
     return {"share": round(share, 4), "maximum": maximum, "text": most[:300], "times": times}
 
 
@@ -385,10 +399,19 @@ def ellipsis_lines(record: Record, maximum: float) -> Evidence | None:
 
 
 def placeholder_text(record: Record) -> Evidence | None:
-    """A text with "lorem ipsum" in it: a page that nobody has written yet (C4)."""
+    """Words that stand where an answer should: "lorem ipsum", "TODO", "[your answer here]".
+
+    A text is dropped for lorem ipsum only (C4), a page that nobody has written yet. What the
+    question names or asks for is an answer.
+    """
     text = _text(record)
-    at = text.lower().find("lorem ipsum")
-    return None if at < 0 else {"text": text[max(at - 100, 0) : at + 200]}
+    answer = text or _learned(record)
+    found = junk.stand_in(answer)
+    if found is None or (text and found == text and "psum" not in text.lower()):
+        return None
+    if not text and junk.is_asked_for(answer, record.text.replace(answer, "", 1)):
+        return None
+    return {"text": found}
 
 
 def _learned(record: Record) -> str:
@@ -416,14 +439,6 @@ def _first_word(text: str) -> str:
     """The first word of `comparable(text)`, mostly without reading the rest."""
     word = "".join(map(comparable, text.split(maxsplit=1)[:1]))
     return (word or comparable(text)).partition(" ")[0]
-
-
-def _symbols(text: str) -> int:
-    if text.isascii():
-        return len(text.encode("ascii").translate(None, _PLAIN))
-    rest = _WORDS_AND_SPACE.sub("", text)
-    marks = sum(unicodedata.category(sign)[0] == "M" for sign in rest)
-    return len(rest) - marks + text.count("_")
 
 
 def _line_share(record: Record, maximum: float, marked: Callable[[str], bool]) -> Evidence | None:

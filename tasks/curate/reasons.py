@@ -28,9 +28,12 @@ REASONS = {
     "turns_out_of_order": Reason("The chat's turns are out of order.", "curate.check_turns"),
     "refusal": Reason("The answer only refuses to answer.", "curate.drop_refusals"),
     "symbol_ratio": Reason(
-        "The answer is mostly neither letters nor digits.", "curate.max_symbol_ratio"
+        "The answer is mostly punctuation that says nothing.", "curate.max_symbol_ratio"
     ),
-    "repetition_ratio": Reason("The answer repeats itself.", "curate.max_repetition"),
+    "repetition_ratio": Reason(
+        "The answer says the same again and again.", "curate.max_repetition"
+    ),
+    "mojibake": Reason("The text was decoded by a wrong character set.", "curate.drop_mojibake"),
     "duplicate_lines": Reason(
         "Too many of the text's lines repeat an earlier one.", "curate.max_duplicate_lines"
     ),
@@ -47,7 +50,8 @@ REASONS = {
         "Too many of the text's lines end with an ellipsis.", "curate.max_ellipsis_lines"
     ),
     "placeholder_text": Reason(
-        'The text holds placeholder words ("lorem ipsum").', "curate.drop_placeholder_text"
+        'Words stand in for an answer ("lorem ipsum", "TODO", "[your answer here]").',
+        "curate.drop_placeholder_text",
     ),
     "language": Reason("The record is in a language that is not asked for.", "curate.languages"),
     "unrenderable": Reason(

@@ -1,7 +1,6 @@
 """Quality: each filter finds what it is named after, and leaves what only looks like it."""
 
 import socket
-import unicodedata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,10 +9,12 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from tasks.curate import language, quality
-from tasks.curate.ledger import Dropped
+from tasks.curate import junk, language, quality
+from tasks.curate.ledger import Dropped, place
 from tasks.curate.lengths import Lengths
+from tasks.curate.ngrams import repeated_share
 from tasks.curate.normalise import comparable
+from tasks.curate.turns import Said
 from tasks.errors import BadInput
 from tasks.records import Record, parse
 from tasks.settings import Curate
@@ -28,6 +29,12 @@ CODE = "".join(
     f"\tfor (int i = 0; i < {n}; i++) {{\n\t\there = here->next;\n\t}}\n\treturn 0;\n}}\n\n"
     for n in range(3, 15)
 )
+OPINIONS = (
+    "The river is wide in the spring.",
+    "Nobody measures the river in winter.",
+    "Two gauges stand above the weir.",
+)
+LOOP = " ".join(["It was never said why."] * 5)
 SENTENCES = {
     "en": "We went to the market in the morning and bought bread, apples and a little cheese.",
     "de": "Am Morgen gingen wir auf den Markt und kauften Brot, Äpfel und ein wenig Käse.",
@@ -62,8 +69,12 @@ def chat(*roles: str) -> Record:
     return read
 
 
-def asked(lengths: Lengths | None = None, **settings: Any) -> list[quality.Filter]:
-    return quality.filters(Curate.model_validate(settings), lengths or Lengths(), {})
+def asked(
+    lengths: Lengths | None = None, *records: Record, **settings: Any
+) -> list[quality.Filter]:
+    shares = repeated_share(Said.of(records).answers(records)).tolist()
+    places = {place(one): share for one, share in zip(records, shares, strict=True)}
+    return quality.filters(Curate.model_validate(settings), lengths or Lengths(), places)
 
 
 def reason(one: Record, **settings: Any) -> str | None:
@@ -72,7 +83,7 @@ def reason(one: Record, **settings: Any) -> str | None:
 
 
 def sieve(one: Record, **settings: Any) -> Dropped | None:
-    kept, dropped = quality.sieve([one], asked(**settings))
+    kept, dropped = quality.sieve([one], asked(None, one, **settings))
     assert len(kept) + len(dropped) == 1
     return dropped[0] if dropped else None
 
@@ -87,6 +98,7 @@ OFF: dict[str, Any] = {
     "drop_refusals": False,
     "max_symbol_ratio": 1,
     "max_repetition": 1,
+    "drop_mojibake": False,
     "max_duplicate_lines": 1,
     "drop_placeholder_text": False,
     "min_tokens": 0,
@@ -109,6 +121,7 @@ def test_filters_stand_in_their_order_and_each_can_be_switched_off() -> None:
         "refusal",
         "symbol_ratio",
         "repetition_ratio",
+        "mojibake",
         "duplicate_lines",
         "mean_word_length",
         "few_words_with_letters",
@@ -121,7 +134,7 @@ def test_filters_stand_in_their_order_and_each_can_be_switched_off() -> None:
         "too_long",
     ]
     assert [one.reason for one in asked(**ON)] == names
-    assert [one.reason for one in asked()] == names[:8] + names[12:13] + names[14:]
+    assert [one.reason for one in asked()] == names[:9] + names[13:14] + names[15:]
     assert [one.reason for one in asked(**OFF)] == ["unrenderable", "too_long"]
     for key, value in OFF.items():
         left = {one.reason for one in asked(**ON | {key: value})}
@@ -157,15 +170,14 @@ def test_records_keep_their_order_and_the_first_reason_counts() -> None:
     ]
 
 
-def test_repetition_is_measured_elsewhere_and_compared_here() -> None:
-    one, two = (record({"text": PROSE}, line) for line in (1, 2))
-    shares = {("a.jsonl", 1): 0.30001}
-    pipeline = quality.filters(Curate(max_repetition=0.3), Lengths(), shares)
-    kept, (dropped,) = quality.sieve([one, two], pipeline)
+def test_a_loop_takes_no_more_than_the_words_said_before() -> None:
+    one, two = (record({"text": LOOP}, line) for line in (1, 2))
+    shares = {("a.jsonl", 1): 0.9}
+    kept, (dropped,) = quality.sieve([one, two], quality.filters(Curate(), Lengths(), shares))
     assert kept == [two]
     assert (dropped.reason, dropped.evidence) == (
         "repetition_ratio",
-        {"share": 0.3, "maximum": 0.3},
+        {"share": 0.8, "maximum": 0.2, "text": "it was never said why", "times": 5},
     )
 
 
@@ -239,15 +251,129 @@ def test_an_answer_repeats_the_prompt_when_both_compare_equal(prompt: str, answe
     assert (found is not None) == (comparable(prompt) == comparable(answer))
 
 
+# Junk, and what only looks like it
+
+
+SCHEMA = ",\n".join(
+    f'"{name}": {{\n  "type": "string",\n  "minLength": 1,\n  "maxLength": 100\n}}'
+    for name in ("name", "street", "town", "country", "phone")
+)
+CIRCLES = "".join(
+    f'<circle cx="{x}" cy="50" r="10" fill="red" stroke="black" stroke-width="2"/>'
+    for x in range(10, 90, 20)
+)
+ROWS = "\n".join(
+    f"INSERT INTO users (name, active, role) VALUES ('{name}', true, 'member');"
+    for name in ("Anna", "Bert", "Carla", "Dora", "Emil")
+)
+LOG = "\n".join(
+    f"2024-06-01 12:00:0{n} INFO server.http request handled in {n} ms" for n in range(8)
+)
+
+
+def hanoi(disks: int, a: str, b: str, c: str) -> list[str]:
+    if not disks:
+        return []
+    return [
+        *hanoi(disks - 1, a, c, b),
+        f"Move disk {disks} from {a} to {c}",
+        *hanoi(disks - 1, b, a, c),
+    ]
+
+
+RIGHT = [
+    "(b)", "B).", "C++", "$5.", "-5.", "==", "===", "!==", "<=>", "{}", "[]", "()", "!!",
+    "sudo !!",
+    "cd -", "*.py", "**/*.c", "?.", "::", "...args", "👍", "😀😀😀", "⭐⭐⭐⭐⭐", "★★★★★★★★★★",
+    "→", "≥",
+    r"¯\_(ツ)_/¯", ":-)", "-.- .-", "▁▂▃▄▅", "#ffffff", "FFFFFF", "0xFFFFFFFF", "是",
+    "1000000000000000000", "9999999", "III", "XXX", "www", "AAA", "hahahaha", "Nooooooo!",
+    "Yes!!!",
+    *(r"^\d{4}-\d{2}-\d{2}$", ".*?", "[^>]*", r"$\frac{1}{2}$", r"\{\}", "<p></p>", "<br/>",
+    "***"),
+    *("SELECT COUNT(*) FROM t;", "| a | b |\n|---|---|\n| 1 | 2 |", "Title\n==========",
+    "x\n---\ny"),
+    'print("-" * 40)', 'print("----------------------------------------")',
+    "+----+----+\n| a  | b  |\n+----+----+", "*\n**\n***\n****\n*****",
+    "[0, 0, 0, 0, 0, 0, 0, 0, 0]",
+    "[[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]", "[true, true, true, true, true, true, true]",
+    "null,null,null,null,null,null,null,null,null",
+    "0 0 0 0 0 0 0 1\n0 0 0 0 0 0 1 0\n0 0 0 0 0 0 1 1",
+    "the O\nquick O\nbrown O\nfox O\njumps O\nover O\nthe O\nlazy O\ndog O\nand O\nran O",
+    "O O O O O O O O B I O O O O O O O O O O", SCHEMA, CIRCLES, ROWS, LOG,
+    "| planet | rings | moons |\n|---|---|---|\n" + "\n".join(
+        f"| {name} | no | yes |" for name in ("Mars", "Earth", "Venus", "Uranus", "Pluto")
+    ),
+    "\n".join(f"    self.assertEqual(add({n}, {n + 1}), {2 * n + 1})" for n in range(8)),
+    "\n".join(hanoi(5, "A", "B", "C")), ". ".join(hanoi(4, "A", "B", "C")),
+    " ".join(f"{letter} is not r, so the count is {n}." for n, letter in enumerate("stawbey")),
+    "Carry me home, carry me home, over the hills carry me home.\n"
+    "Carry me home, carry me home, over the sea carry me home.",
+    "No, no, no, no!", "Very, very, very good.", "São Paulo, ÄÖÜ, «été», CAFÉ”, NÃO, « café »",
+    "UTF-8 read as Latin-1 shows Ã© in place of é.", "CCCP: СССР, РСФСР, Россия",
+    "Contents ........................ 3\nIndex ........................... 9\nNotes ........ 12",
+    "Dear [name], please sign [here].", "strč prst skrz krk", "Borschtsch", "alfalfa", "flagstaff",
+    "systemctl", "kubectl", "xml", "vsnprintf", "sqrt", "Is this a test?",
+    "The answer is below 7.",
+]  # fmt: skip
+JUNK = {
+    "repetition_ratio": [
+        "aaaaaaa", "A" * 300, "哈" * 40, "asdasd" * 20, f"{PROSE} {'a' * 200}", "ะ" * 30,
+        LOOP, f"{PROSE} {LOOP} {LOOP} {LOOP}", "yes " * 12, "and\n" * 7,
+        "我不知道。" * 6, "ไม่รู้จริงๆ" * 12, "\n".join(["The same line once more."] * 9),
+        (PROSE + " ") * 3, (PROSE[:150] + "\n") * 4 + PROSE[:40], "print('a')\n" * 30,
+        " ".join(OPINIONS[n * n % 7 % 3] for n in range(20)),
+        "🎉" * 60, "I am sure. I am sure, I am sure! I am sure; I am sure: I am sure",
+    ],
+    "symbol_ratio": [
+        "......", "????", "---", "!!!!!!", "...", "?!?!?!", "-=-=-=-", "- - - - - -", "_____",
+        "。。。。", ". " * 300, "~~~~~~~~", "!@#$%^&*", "Great!" + "!" * 300, "ok" + "." * 60,
+    ],
+    "mojibake": [
+        "Ã©tÃ©", "Itâ€™s a cafÃ©.", "ÐŸÑ€Ð¸Ð²ÐµÑ‚", "РџСЂРёРІРµС‚, РјРёСЂ", "ÄãºÃ£¬ÊÀ½ç",
+        "ä½ å¥½ï¼Œä¸–ç•Œ",
+        "caf\ufffd cr\ufffdme", "\ufffd\ufffd", f"{PROSE} Donâ€™t â€œworryâ€\x9d.", "ðŸ˜€",
+    ],
+    "placeholder_text": [
+        "TODO", "todo.", "TBD", "N/A", "n/a", "[your answer here]", "<insert response>", "xxx",
+        "Insert text here", "Your text goes here...", "{{your answer}}", "(to be added)", "asdf",
+        "Answer: TODO", "TODO: write answer", "Placeholder", "Coming soon!", "blah blah blah",
+        "asdfghjkl", "sdkfjhskdjfh", "qwertyuiop asdfghjkl", "jkdfhgkjdfhg dfkjghdkfjg",
+        "Lorem ipsum dolor sit amet.", f"{PROSE} Lorem ipsum dolor sit amet. {PROSE}",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", RIGHT)
+def test_what_is_right_and_short_or_structured_stays(answer: str) -> None:
+    assert reason(pair(answer)) is None
+    assert reason(text(answer)) is None
+
+
+@pytest.mark.parametrize(("name", "answer"), [(n, one) for n, all_ in JUNK.items() for one in all_])
+def test_junk_is_dropped_for_what_it_is(name: str, answer: str) -> None:
+    found = sieve(pair(answer))
+    assert found and found.reason == name
+
+
 @hypothesis(deadline=None, max_examples=200)
-@given(st.text(max_size=30) | st.lists(WORDS, max_size=9).map("".join))
-@example("é_")
-def test_symbols_are_no_letters_digits_spaces_or_marks(value: str) -> None:
-    plain = [s.isalnum() or s.isspace() or unicodedata.category(s)[0] == "M" for s in value]
-    share = plain.count(False) / max(len(value), 1)
-    found = quality.symbol_ratio(text(value), 0.0)
-    assert found == ({"share": round(share, 4), "maximum": 0.0} if share else None)
-    assert quality.symbol_ratio(text(value), share) is None
+@given(
+    sentence=st.lists(st.sampled_from(PROSE.split()), min_size=4, max_size=12).map(" ".join),
+    times=st.integers(5, 30),
+    before=st.integers(0, 40),
+)
+def test_a_sentence_that_goes_on_and_on_is_a_loop(sentence: str, times: int, before: int) -> None:
+    begun = " ".join(PROSE.split()[:before])
+    looped = f"{begun} {' '.join([sentence] * (times + before // 4))}"
+    assert reason(pair(looped)) == "repetition_ratio"
+
+
+@hypothesis(deadline=None, max_examples=200)
+@given(st.text(max_size=40) | st.lists(WORDS, max_size=30).map("".join))
+def test_any_text_is_looked_at(value: str) -> None:
+    for one in (pair(value), text(value)):
+        reason(one)
+    assert 0 <= junk.idle_signs(value) <= 1
 
 
 # Turns
@@ -386,23 +512,24 @@ OWN = [f"Line number {n} of a page, unlike the others." for n in range(20)]
 
 
 def test_duplicate_lines_are_a_share_of_at_least_ten() -> None:
-    found = sieve(lines(*OWN[:6], *["Click here to read more"] * 4), max_duplicate_lines=0.2)
+    once = {"max_repetition": 1}
+    more = ["Click here to read more"]
+    found = sieve(lines(*OWN[:6], *more * 4), max_duplicate_lines=0.2, **once)
     assert found and found.reason == "duplicate_lines"
-    assert found.evidence == {
-        "share": 0.3,
-        "maximum": 0.2,
-        "text": "Click here to read more",
-        "times": 4,
-    }
-    assert reason(lines(*OWN[:6], *["Click here to read more"] * 4)) is None
-    assert reason(lines(*OWN[:6], *["Click here to read more"] * 5)) == "duplicate_lines"
-    assert reason(lines(*OWN[:4], *["Click here to read more"] * 5)) is None
-    assert reason(lines(*["Click here to read more"] * 9, *["Home"] * 9)) is None
-    assert reason(pair("\n".join([OWN[0]] * 12))) is None
+    assert found.evidence == {"share": 0.3, "maximum": 0.2, "text": more[0], "times": 4}
+    assert reason(lines(*OWN[:6], *more * 4), **once) is None
+    assert reason(lines(*OWN[:6], *more * 5), **once) == "duplicate_lines"
+    assert reason(lines(*OWN[:4], *more * 5), **once) is None
+    assert reason(lines(*more * 9, *["Home"] * 9), **once) is None
+    assert reason(pair("\n".join([OWN[0]] * 12)), **once) is None
 
 
-def test_brackets_and_indented_lines_are_no_duplicates() -> None:
+def test_lines_of_code_and_data_are_no_duplicates() -> None:
     assert reason(lines(*OWN, *["}", "", "\treturn to_caller(error);", "};"] * 30)) is None
+    sql = [f"CREATE FUNCTION f{n}(int)\nRETURNS int\nAS 'MODULE_PATHNAME'" for n in range(12)]
+    assert reason(lines(*(f"{one}\nLANGUAGE C STRICT PARALLEL SAFE;" for one in sql))) is None
+    catalogue = (f'msgid "Word {n}"\nmsgstr ""\n#, fuzzy' for n in range(12))
+    assert reason(lines(*catalogue)) is None
 
 
 @pytest.mark.parametrize(
@@ -437,7 +564,27 @@ def test_placeholder_text_is_no_text() -> None:
     found = sieve(text(f"{PROSE} Lorem Ipsum dolor sit amet."))
     assert found and found.reason == "placeholder_text"
     assert "Lorem Ipsum dolor sit amet." in found.evidence["text"]
-    assert reason(pair("Lorem ipsum dolor sit amet.")) is None
+    assert reason(text("TODO")) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [
+        ("Write a paragraph of placeholder text.", "Lorem ipsum dolor sit amet."),
+        ("What is lorem ipsum?", "Lorem ipsum is text that printers set to show a page."),
+        ("Fill the page with text.", '<main class="a"><p id="b">Lorem ipsum dolor</p></main>'),
+        ("Answer N/A where the document names no date.", "N/A"),
+        ("Is the ticket TODO, DOING or DONE?", "TODO"),
+        ("Which keys does a left hand rest on: asdf or qwer?", "asdf"),
+        ("What is the most common keyboard layout?", "QWERTY"),
+        ("Which number is thirty in Rome?", "XXX"),
+        ("Print the variable of a template.", "{{ name }}"),
+        ("How do I begin a list of tasks?", "# TODO: buy milk, and call the landlord on Monday"),
+        ("What does the sign say?", "Test drive here"),
+    ],
+)
+def test_what_is_asked_for_is_no_placeholder(prompt: str, answer: str) -> None:
+    assert reason(pair(answer, prompt)) is None
 
 
 # Language
