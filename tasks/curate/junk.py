@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 from tasks.curate.normalise import comparable, words
 
-_SHORT = 400
-"""Characters up to which a text is read whole for runs of one character; longer ones are sampled:
-a run that is a tenth of a text covers three samples of sixty-four at least."""
-_SAMPLES = 64
+_SAMPLES = 24
+"""Places at which a text is looked at for a run of one character: a run that is a tenth of the
+text covers two of them at least."""
+_HEAD = 400
 _LONGEST = 100_000
 
 # Loops of words
@@ -36,7 +36,7 @@ _WHOLE = 0.9
 _LITERALS = frozenset(
     ("true", "false", "null", "none", "nan", "na", "inf", "nil", "undefined", "ok", "pass")
 )
-_STRUCTURE = re.compile(r"[{}\[\]<>|=;\"\\_#$&*+@^~()`\t/]")
+_STRUCTURE = b'{}[]<>|=;"\\_#$&*+@^~()`\t/'
 _STRUCTURED = 0.08
 _ROWS = 4
 _NUMBER = re.compile(r"(?<![^\W\d_])\d")
@@ -50,8 +50,7 @@ _ELISIONS = frozenset("a i s t d m l".split())  # noqa: SIM905 (one letter that 
 _SENTENCES, _SENTENCE_WORDS, _SAME_SENTENCES = 6, 4, 0.6
 
 # Runs of one character
-_RUN = re.compile(r"(\S)\1{4,}", re.DOTALL)
-_PATTERN = re.compile(r"([^\w\s]{2,3})\1{3,}")
+_PATTERN = re.compile(r"([^\w\s]{1,3}?)\1{3,}")
 _LONG_WORD = re.compile(r"[^\W\d_][^\s\d_]{23,}")
 _TAIL = 6
 _HEX = re.compile(
@@ -99,22 +98,24 @@ def loop(text: str, repeated: float, maximum: float) -> Loop | None:
         maximum: share (0 to 1) of the text.
     """
     found = _characters(text, maximum)
-    if found is None and repeated > maximum:
-        said = words(text)
-        structured = is_structured(text)
-        found = _words(said, maximum)
-        few = found and found.times < 4 and found.text.count(" ") < _LONG_UNIT
-        if found and structured and (few or found.whole < _WHOLE):
-            found = None
-        if found is None and repeated > max(maximum, 0.5) and not structured:
-            found = _sentences(text)
-    return found
+    if found is not None or repeated <= maximum:
+        return found
+    if not is_structured(text):
+        return _words(words(text), maximum) or (
+            _sentences(text) if repeated > max(maximum, 0.5) else None
+        )
+    if repeated < _WHOLE * (_COPIES - 1) / _COPIES:
+        return None  # no loop can be all of it
+    found = _words(words(text), maximum)
+    few = found and found.times < 4 and found.text.count(" ") < _LONG_UNIT
+    return None if few or (found and found.whole < _WHOLE) else found
 
 
 def is_structured(text: str) -> bool:
     """Whether the form of a text is that of data, markup or code rather than of prose."""
     visible = len(text) - text.count(" ") - text.count("\n")
-    if len(_STRUCTURE.findall(text)) > max(1, _STRUCTURED * visible):
+    raw = text.encode("ascii", "ignore")
+    if len(raw) - len(raw.translate(None, _STRUCTURE)) > max(1, _STRUCTURED * visible):
         return True
     rows = [row for row in text.splitlines() if row.strip()]
     if len(rows) < _ROWS:
@@ -189,28 +190,33 @@ def _characters(text: str, maximum: float) -> Loop | None:
     if len(text) > _LONGEST:
         return None  # too long for a model in any case
     run = _longest_run(text)
-    visible = _visible(text) if run or len(text) < _SHORT else 0
-    if run and _is_stutter(run, text) and len(run) > maximum * visible:
-        return Loop(run[0], len(run), (len(run) - 1) / visible)
-    if " " in text[:200] and len(text) > _SHORT:
-        return None  # it has words of its own, which are looked at elsewhere
-    for match in _LONG_WORD.finditer(text):
-        found = _stutter(match[0])
-        if found is not None and found.share * len(match[0]) > max(maximum, 0.5) * _visible(text):
-            return found
-    return None
+    if run and len(run) > maximum * _visible(text) and _is_stutter(run, text):
+        return Loop(run[0], len(run), (len(run) - 1) / _visible(text))
+    # What is more than half of a text is in its middle.
+    middle = len(text) // 2
+    end = text.find(" ", middle)
+    begin, end = text.rfind(" ", 0, middle) + 1, end if end > 0 else len(text)
+    word = _LONG_WORD.search(text, begin, end) if end - begin > _LONG_RUN else None
+    if word is None:
+        return None
+    found = _stutter(word[0])
+    if found is None or found.share * len(word[0]) <= max(maximum, 0.5) * _visible(text):
+        return None
+    return found
 
 
+@functools.lru_cache(maxsize=2)
 def _longest_run(text: str) -> str:
-    """The longest run of five and more of one visible character, or nothing."""
-    if len(text) <= _SHORT:
-        return max((match[0] for match in _RUN.finditer(text)), key=len, default="")
+    """The longest run of five and more of one visible character, or nothing.
+
+    Long texts are sampled, so that a run that is a small part of one may be overlooked.
+    """
     best = ""
-    step = len(text) // _SAMPLES
-    for place in range(step, len(text) - 2, step):
-        sign = text[place]
-        if sign == text[place - 1] == text[place + 1] and not sign.isspace():
-            begin = end = place
+    step = max(len(text) // _SAMPLES, 1)
+    signs = zip(text[::step], text[1::step], text[2::step], strict=False)
+    for number, (sign, second, third) in enumerate(signs):
+        if sign == second == third and not sign.isspace():
+            begin = end = number * step
             while begin and text[begin - 1] == sign:
                 begin -= 1
             while end < len(text) and text[end] == sign:
@@ -267,13 +273,17 @@ def idle_signs(text: str) -> float:
     1 for a text of punctuation only that stands for no operator, pattern, drawing or emoticon;
     else the share of the longest run of one sign. A line that only rules off others is no run.
     """
-    signs = "".join(text[:_SHORT].split())
-    if signs and not any(map(_has_content, signs + text[-_SHORT:])):
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return 1.0 if _is_noise(signs, lines) else 0.0
+    head = text[:_HEAD]
+    if (
+        not head[:1].isalnum()
+        and not any(map(_has_content, head))
+        and not any(map(_has_content, text[-_HEAD:]))
+    ):
+        lines = [line.strip() for line in head.splitlines() if line.strip()]
+        return 1.0 if _is_noise("".join(head.split()), lines) else 0.0
     run = _longest_run(text)
-    if len(text) <= _SHORT and len(run) < _LONG_RUN:
-        run = max((match[0] for match in _PATTERN.finditer(text)), key=len, default="")
+    if len(run) < _LONG_RUN:
+        run = _pattern(text)
     if len(run) < _LONG_RUN or not _is_sign(run[0]):
         return 0.0
     if is_structured(text.replace(run, "")):
@@ -281,6 +291,15 @@ def idle_signs(text: str) -> float:
     if run[0] not in _STOPS and run not in (text := _RULE.sub("", text)):
         return 0.0
     return len(run) / _visible(text)
+
+
+def _pattern(text: str) -> str:
+    """Two or three signs over and over in the middle of a text, where half of it begins."""
+    middle = len(text) // 2
+    sign = text[middle : middle + 1]
+    if len(text) > _HEAD or not sign.strip() or not _is_sign(sign):
+        return ""
+    return max((match[0] for match in _PATTERN.finditer(text)), key=len, default="")
 
 
 def _has_content(sign: str) -> bool:
@@ -293,7 +312,9 @@ def _has_content(sign: str) -> bool:
 
 
 def _is_sign(sign: str) -> bool:
-    return unicodedata.category(sign)[0] == "P" or (sign.isascii() and not sign.isalnum())
+    if sign.isascii():
+        return not sign.isalnum()
+    return unicodedata.category(sign)[0] == "P"
 
 
 def _is_noise(signs: str, lines: Sequence[str]) -> bool:
@@ -410,6 +431,17 @@ _STAND_IN = re.compile(
 _BLANK = re.compile(rf"your (?:own )?{_WHAT}|(?:the |model |correct )*(?:answers?|responses?)")
 _AROUND = re.compile(r"^[\W_]+|[\W_]+$")
 _STAND_IN_WORDS = 12
+_EDGES = " \t\n.,:;!?…*_~`'\"#>-–—()[]{}<>/|=\\$%&+@"
+_FIRST = """
+    insert enter type add write put place fill paste provide give your the a an some my model
+    assistant correct final real actual own detailed full generated answer answers response
+    responses text texts content contents output outputs completion completions reply replies
+    description descriptions summary summaries explanation explanations solution solutions message
+    messages code data information paragraph paragraphs stuff something to todo tbd tba tbc fix
+    fixme this placeholder sample example dummy filler test coming available under work no click
+    tap n n/a na not blah foo foobar asdf qwer hjkl zxcv testing x xxx
+    """
+_FIRST_WORDS = frozenset(_FIRST.split())
 
 
 def stand_in(text: str) -> str | None:
@@ -424,9 +456,12 @@ def stand_in(text: str) -> str | None:
             return text[max(lorem.start() - 100, 0) : lorem.start() + 200]
     if len(text) > 200:
         return None
-    bare = _bare(text)
+    first = text.lower().strip(_EDGES).partition(" ")[0].rstrip(_EDGES)
     if text.strip() == "XXX":
         return None  # thirty
+    if first not in _FIRST_WORDS:
+        return text if _is_mashed(text) else None
+    bare = _bare(text)
     if text.lstrip()[:1] in tuple("[<{(") and _BLANK.fullmatch(bare):
         return text
     if bare.count(" ") < _STAND_IN_WORDS and _STAND_IN.fullmatch(bare):
@@ -463,6 +498,9 @@ _TYPED = re.compile(r"[a-zA-Z;,./' \n]+")
 
 def _is_mashed(text: str) -> bool:
     """Whether a text is letters as a hand on the keyboard makes them, and no language does."""
+    first = text.lower().split(maxsplit=3)[:3]
+    if not any(word.isalpha() and word.isascii() and _is_mash(word) for word in first):
+        return False
     if not _TYPED.fullmatch(text) or text.strip().lower() in _LAYOUTS:
         return False
     typed = re.findall("[a-z]+", text.lower())
