@@ -15,6 +15,7 @@ from tasks.curate.lengths import Lengths
 from tasks.curate.ngrams import repeated_share
 from tasks.curate.normalise import comparable
 from tasks.curate.turns import Said
+from tasks.encoding import UNRENDERABLE, Unrenderable
 from tasks.errors import BadInput
 from tasks.records import Record, parse
 from tasks.settings import Curate
@@ -129,13 +130,13 @@ def test_filters_stand_in_their_order_and_each_can_be_switched_off() -> None:
         "ellipsis_lines",
         "placeholder_text",
         "language",
-        "unrenderable",
+        *UNRENDERABLE,
         "too_short",
         "too_long",
     ]
     assert [one.reason for one in asked(**ON)] == names
     assert [one.reason for one in asked()] == names[:9] + names[13:14] + names[15:]
-    assert [one.reason for one in asked(**OFF)] == ["unrenderable", "too_long"]
+    assert [one.reason for one in asked(**OFF)] == [*UNRENDERABLE, "too_long"]
     for key, value in OFF.items():
         left = {one.reason for one in asked(**ON | {key: value})}
         lost = set(names) - left
@@ -184,9 +185,10 @@ def test_a_loop_takes_no_more_than_the_words_said_before() -> None:
 def test_lengths_are_asked_last() -> None:
     lengths = Lengths(
         tokens={("a.jsonl", 1): 3, ("a.jsonl", 2): 10, ("a.jsonl", 3): 10_000},
-        errors={("a.jsonl", 4): "no such turn"},
     )
     records = [record({"text": PROSE}, line) for line in range(1, 5)]
+    error = Unrenderable(records[3], "unrenderable", "no such turn", error="no such turn")
+    lengths.errors["a.jsonl", 4] = error
     kept, dropped = quality.sieve(records, asked(lengths, min_tokens=8, max_tokens=100))
     assert kept == [records[1]]
     assert [line.reason for line in dropped] == ["too_short", "too_long", "unrenderable"]
