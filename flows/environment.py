@@ -89,6 +89,8 @@ def log_to_stderr() -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     for name in ("flows", "tasks"):
         logger = logging.getLogger(name)
+        if any(isinstance(known, _Stderr) for known in logger.handlers):
+            continue
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
         # Prefect's console handler, at the root, would say the same once more.

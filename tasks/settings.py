@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from tasks.errors import BadInput
+from tasks.yaml_values import BadYaml, Document, parse
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -523,9 +524,10 @@ def load_settings(path: Path = DEFAULT_FILE, overrides: Iterable[str] = ()) -> S
         BadInput: the file is missing or no YAML, a key is unknown, a value is of the wrong type or
             out of range. The message names the key's path, what was given and what is allowed.
     """
-    values = {} if path == DEFAULT_FILE and not path.exists() else _read_yaml(path)
-    lines = _key_lines(values)
-    given = _plain(values)
+    document = Document({}, {})
+    if path != DEFAULT_FILE or path.exists():
+        document = _read_yaml(path)
+    given = document.value
     overridden = set()
     for override in overrides:
         overridden.add(_apply(given, override))
@@ -534,75 +536,54 @@ def load_settings(path: Path = DEFAULT_FILE, overrides: Iterable[str] = ()) -> S
     except ValidationError as error:
         told = []
         for key, value, allowed in _problems(error, given):
-            where = _where(key, file=path, lines=lines, overridden=overridden)
+            where = _where(key, file=path, lines=document.lines, overridden=overridden)
             told.append(f"{where}: {_sentence(key, value, allowed)}")
         raise BadInput("\n".join(told)) from None
 
 
-def _read_yaml(path: Path) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+def _read_yaml(path: Path) -> Document:
     try:
-        text = path.read_text(encoding="utf-8")
+        document = parse(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; name one with --params FILE") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except BadYaml as error:
+        where = f"{path}:{error.line}" if error.line else str(path)
+        raise BadInput(f"{where}: not valid YAML: {error}") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # no UTF-8, or a path with a NUL
         raise BadInput(f"{path}: cannot be read: {error}") from None
-    try:
-        values = YAML(typ="rt").load(text)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise BadInput(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, Mapping):
-        raise BadInput(f"{path}: expected sections (`tune:` and so on), found {values!r}")
-    return values
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, bool) or value is None:
-        return value
-    for kind in (int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
-def _key_lines(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
-    lines: dict[tuple[str, ...], int] = {}
-    if isinstance(value, Mapping) and hasattr(value, "lc"):
-        for key, item in value.items():
-            lines[(*path, str(key))] = value.lc.key(key)[0] + 1
-            lines.update(_key_lines(item, (*path, str(key))))
-    return lines
+    if document.value is None:
+        return Document({}, {})
+    if not isinstance(document.value, dict):
+        found = _short(document.value)
+        raise BadInput(f"{path}: expected sections (`tune:` and so on), found {found}")
+    return document
 
 
 def _apply(values: dict[str, Any], override: str) -> tuple[str, ...]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or len(path) < 2 or not all(path):
         raise BadInput(f"--set {override}: expected section.key=value, as in tune.rank=16")
     try:
-        value = _plain(YAML(typ="rt").load(text)) if text.strip() else None
-    except YAMLError:
-        raise BadInput(f"--set {override}: the value is not valid YAML") from None
+        value = parse(text).value if text.strip() else None
+    except BadYaml as error:
+        raise BadInput(f"--set {override}: the value is not valid YAML: {error}") from None
     target = values
     for part in path[:-1]:
-        target = target.setdefault(part, {})
+        if target.get(part) is None:
+            target[part] = {}
+        target = target[part]
         if not isinstance(target, dict):
             raise BadInput(f"--set {override}: {part} is a value, not a section")
     target[path[-1]] = value
     return path
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 _Path: TypeAlias = tuple[str, ...]
@@ -622,7 +603,7 @@ def _sentence(path: _Path, value: Any, allowed: Sequence[str]) -> str:
         return words  # about several sections, which it names
     # A section as a whole: what it says is about several of its keys.
     whole = isinstance(value, Mapping | Section) or value is _UNKNOWN
-    return f"{key}: {words}" if whole else f"{key}: given {value!r}; allowed: {words}"
+    return f"{key}: {words}" if whole else f"{key}: given {_short(value)}; allowed: {words}"
 
 
 _UNKNOWN = object()
