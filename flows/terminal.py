@@ -168,7 +168,7 @@ def show_sweep(result: dict[str, Any]) -> None:
         _console.print(f"The base's validation loss is {result['initial_validation_loss']:.4f}.")
     if "examples_seen" in result:
         _console.print(f"A whole trial: {_of_data(result)}.")
-    if result.get("selection"):
+    if "choices" in (result.get("selection") or {}):  # not in older files
         _console.print(selection_sentence(result["selection"], result["best"]["validation_loss"]))
     for spread in result.get("seeds", []):
         losses = ", ".join(

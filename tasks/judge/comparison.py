@@ -27,6 +27,7 @@ def comparison(verdict: Mapping[str, Any]) -> list[dict[str, Any]]:
                 name: metrics and metrics["benchmarks"][benchmark][metric]
                 for name, metrics in measured.items()
             }
-            if found["candidate"] is not None:
+            # A figure that one of them lacks, as a perplexity beyond all numbers, is left out.
+            if all(found[name] is not None for name, metrics in measured.items() if metrics):
                 rows.append({"benchmark": benchmark, "metric": metric, **found})
     return rows

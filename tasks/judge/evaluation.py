@@ -169,6 +169,11 @@ def load_benchmark(
             continue
         chosen.append(record)
         examples.append(example)
+    cut = sum(example.answer_cut > 0 for example in examples)
+    if cut:
+        log.warning(
+            "%s: %d answers are cut to the %d tokens that the base reads", path, cut, context
+        )
     if empty:
         log.warning("%s: %d examples without a token to predict are left out", path, empty)
     if not chosen:

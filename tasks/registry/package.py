@@ -42,14 +42,14 @@ def save(adapter: Path, folder: Path, model: "LoggedModel", settings: Settings) 
     target = folder / "model"
     # A template of the user's own is kept as text: where the model is served, the file may not be.
     template = settings.base.chat_template
-    base = settings.base.model_copy(update={"chat_template": None})
+    base = settings.base.replace(chat_template=None)
     save_model(
         target,
         python_model=str(_CODE),
         artifacts={ADAPTER: str(copy)},
         model_config={
             "base": base.model_dump(mode="json"),
-            "base_identity": base_model.identity(settings.model_copy(update={"base": base})),
+            "base_identity": base_model.identity(settings.replace(base=base)),
             "chat_template": None if template is None else read_template(template),
             "state_dir": str(settings.project.state_dir),
             "max_new_tokens": settings.judge.max_new_tokens,

@@ -81,7 +81,7 @@ def load(run: Run, key: str, out: Path) -> None:
 def read_progress(out: Path) -> Progress | None:
     """The numbers of the checkpoint in `out`, if there is one that can be read.
 
-    Version 0.1 wrote NaN into it where a base gives no finite loss, which is no JSON.
+    Earlier versions wrote NaN into it where a base gives no finite loss, which is no JSON.
     """
     path = _progress_file(out)
     try:

@@ -18,6 +18,7 @@ from flows import terminal
 from flows.cli import main
 from tasks import base_model, files
 from tasks.errors import BadInput, PerpetuneError
+from tasks.judge import comparison, evaluation
 from tasks.settings import Settings, Tune, load_settings
 from tasks.tune import checkpoint, pictures, plan, ranges, search, sweep, train, training
 from tasks.tune import data as tuning_data
@@ -595,3 +596,31 @@ def test_lanes_leave_embeddings_alone(data, tmp_path, make_settings):
         result = sweep(data, tmp_path / str(packed), make_settings(tune=QUICK, sweep=search))
         results.append([trial["validation_loss"] for trial in result["trials"]])
     assert results[0] == results[1]
+
+
+# Measured
+
+
+def test_an_adapter_that_names_another_base_is_measured_with_a_word(
+    tmp_path, settings, tiny_base, caplog
+):
+    adapter = tmp_path / "adapter"
+    for base in (str(tiny_base), "owner/other"):
+        caplog.clear()
+        files.write_json(adapter / "adapter_config.json", {"base_model_name_or_path": base})
+        evaluation._warn_of_another_base(adapter, settings)
+        assert ("was made for owner/other" in caplog.text) == (base == "owner/other")
+
+
+def test_a_perplexity_beyond_all_numbers_is_none(capsys):
+    assert evaluation._perplexities({"value": 2.0, "low": 1.0, "high": 701.0}) is None
+    figure = {"value": 7.4, "low": 2.7, "high": 20.1}
+    benchmark = {"loss": figure, "perplexity": None, "rouge_l": None, "exact_match": None}
+    models = {
+        "base": {"benchmarks": {"b": benchmark}},
+        "candidate": {"benchmarks": {"b": benchmark | {"perplexity": figure}}},
+    }
+    assert [row["metric"] for row in comparison({"models": models})] == ["loss"]
+    wide = benchmark | {"perplexity": {"value": 1e200, "low": 1e199, "high": 1e201}}
+    terminal.show_evaluation({"model": "base", "benchmarks": {"b": wide}})
+    assert "1e+200 [1e+199, 1e+201]" in capsys.readouterr().out
