@@ -109,7 +109,7 @@ def load_config(settings: Settings, folder: Path | None = None) -> "PreTrainedCo
     Raises:
         BadInput: it cannot be read, or is none of a causal language model.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
     folder = locate(settings) if folder is None else folder
     trusted = settings.base.trust_remote_code
@@ -131,17 +131,13 @@ def load_config(settings: Settings, folder: Path | None = None) -> "PreTrainedCo
             f"base.model: {folder} holds a model of the kind {config.model_type!r}, of which "
             "transformers has no causal language model; choose another base model"
         )
-    if getattr(config, "is_decoder", None) is False and "is_decoder" in _written(folder, config):
+    # Others have the word in their configuration, too, and do not look at it.
+    if getattr(config, "is_decoder", None) is False and type(config) in MODEL_FOR_MASKED_LM_MAPPING:
         raise BadInput(
             f"base.model: {folder} is an encoder ({config.model_type}, is_decoder false): it reads "
             "in both directions and cannot write; choose a causal language model"
         )
     return config
-
-
-def _written(folder: Path, config: "PreTrainedConfig") -> set[str]:
-    """What the configuration's file and its class know by name."""
-    return set(files.read_json(folder / "config.json")) | set(vars(type(config)))
 
 
 def load_tokenizer(settings: Settings, *, weights: bool = True) -> "PreTrainedTokenizerBase":

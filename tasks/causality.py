@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 _LENGTH = 16
+_REACH = re.compile(r"window|chunk|block_size|top_?k|compress|stride|pool|segment|local|sparse")
+_NOT_REACH = {"top_k", "chunk_size_feed_forward", "max_window_layers", "num_local_experts"}
 _BOUND = re.compile(r"(window|window_size|local_attention|attention_chunk_size)$")
 
 
@@ -86,11 +88,16 @@ def random_tokens(config: "PreTrainedConfig", count: int) -> list[int]:
 
 def bounds(config: "PreTrainedConfig") -> list[int]:
     """How many tokens back some layers see, as far as the configuration says it in numbers."""
-    return [
-        value
-        for name, value in config.get_text_config().to_dict().items()
-        if _BOUND.search(name)
-        and isinstance(value, int)
-        and not isinstance(value, bool)
-        and value > 0
-    ]
+    return [value for name, value in _numbers(config) if _BOUND.search(name)]
+
+
+def has_reach(config: "PreTrainedConfig") -> bool:
+    """Whether the configuration has a number of a name that may change how far a layer sees."""
+    return any(_REACH.search(name) for name, _ in _numbers(config))
+
+
+def _numbers(config: "PreTrainedConfig") -> Iterator[tuple[str, int]]:
+    for name, value in config.get_text_config().to_dict().items():
+        # A boolean is an int, too.
+        if type(value) is int and value > 0 and name not in _NOT_REACH:
+            yield name, value

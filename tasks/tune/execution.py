@@ -13,30 +13,31 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from typing import Any, Literal
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from tasks import causality
+from tasks import base_model, causality, files
 from tasks.encoding import Example
 from tasks.errors import BadInput
+from tasks.settings import Settings
 from tasks.tune import batching
-from tasks.tune.packing import Packed, Rows, pack, packed_attention, sequence_losses
+from tasks.tune.packing import Pack, Packed, Rows, pack, packed_attention, sequence_losses
 
 log = logging.getLogger(__name__)
 
-_LENGTHS = (5, 12, 14, 7)
+_LENGTHS = (7, 12, 15)
 _SHARED = 9
-"""With so many equal tokens the second and the third begin, so that a pack holds them once."""
+"""With so many equal tokens all but the first begin, so that a pack holds them once."""
+_FORMAT = 1  # of what is kept; a change of the check makes it 2
 # Bases of at most so many parameters are compared in float32, as a copy.
 _COPIED = 650_000_000
 # Differences of losses and, as a share of the largest, of gradients, that rounding explains.
 _ROUNDING = {torch.float32: (1e-4, 2e-3), torch.float64: (1e-4, 2e-3)}
 _COARSE = (0.03, 0.5)
-# Examples of so many tokens together tell no more than the short sequences do.
-_CHECKED = sum(_LENGTHS)
 
 Form = Literal["packed", "padded", "alone"]
 
@@ -107,39 +108,94 @@ def _presumed(model_class: type[PreTrainedModel] | None) -> Execution:
     return PACKED if packs else Execution("padded", lanes=False)
 
 
-def decide(base: PreTrainedModel, examples: Sequence[Example], tokens: int) -> Execution:
+def of(base: PreTrainedModel, longest: int, settings: Settings) -> Execution:
+    """`decide`, kept in the state folder for this base, these libraries and this length."""
+    key = files.content_key(
+        _FORMAT,
+        [version(package) for package in ("torch", "transformers", "peft")],
+        base_model.fingerprint(base_model.locate(settings)),
+        base.config.to_dict(),
+        [str(base.dtype), base.device.type, getattr(base, "quantization_method", None)],
+        longest,
+    )
+    kept = settings.project.state_dir / "executions" / f"{key}.json"
+    if kept.is_file():
+        return Execution(**files.read_json(kept))
+    found = decide(base, longest)
+    files.write_json(kept, asdict(found))
+    return found
+
+
+def decide(base: PreTrainedModel, longest: int) -> Execution:
     """Find out how `base` reads sequences rightly.
 
     Args:
         base: as it was loaded.
-        examples: what it will read.
-        tokens: of a pack, at most.
+        longest: tokens of the longest sequence that it will read.
 
     Raises:
-        BadInput: it reads none of the forms as it reads a sequence alone.
+        BadInput: it does not read a sequence alone.
     """
     model, tolerance = _to_compare(base)
-    sequences = _sequences(base)
+    sequences = _sequences(base, _LENGTHS)
     with _quiet(model):
         try:
             alone = [_read(model, Rows.of([each], base.device)) for each in sequences]
         except Exception as error:
-            raise BadInput(_refusal(base, error)) from error
+            raise BadInput(
+                f"base.model: {type(base).__name__} cannot be trained on plain tokens "
+                f"({_first_line(error)}); choose another base model"
+            ) from error
         if not all(torch.isfinite(losses).all() for losses, _ in alone):
             # Nothing can be compared; training ends with its reason at the first step.
             return _presumed(type(base))
-        reason = _why_not_packed(model, sequences, alone, tolerance)
-        reason = reason or _why_not_on(model, _longest(examples, tokens), tolerance[0])
+        seen = _Seen()
+        reason = _why_not_packed(model, sequences, alone, tolerance, seen)
+        reason = reason or _why_not_long(model, longest, tolerance[0], seen.windows)
         if not reason:
-            return Execution(lanes=_lanes(model, sequences))
+            return Execution(lanes=seen.lanes(model))
         log.info("%s reads one sequence a row: %s", type(base).__name__, reason)
-        rows = _read(model, Rows.of(sequences, base.device))
-        if _differs(rows[0], torch.cat([losses for losses, _ in alone]), tolerance[0]):
-            return Execution("alone", lanes=False, reason=reason)
-        for i, (_, gradient) in enumerate(alone):
-            if _differs(rows[1][i, : gradient.shape[1]], gradient[0], tolerance[1]):
-                return Execution("alone", lanes=False, reason=reason)
-    return Execution("padded", lanes=False, reason=reason)
+        rows = Rows.of(sequences, base.device)
+        if _agrees(_read(model, rows), alone, rows, tolerance):
+            return Execution("padded", lanes=False, reason=reason)
+    return Execution("alone", lanes=False, reason=reason)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was noted while a pack went through the model."""
+
+    windows: set[int] = field(default_factory=set)
+    """Sliding windows that layers asked for."""
+    rows: set[int] = field(default_factory=set)
+    """Tokens that linear layers read at once."""
+    tokens: int = 0
+    """Those of the pack."""
+
+    @contextmanager
+    def watching(self, model: PreTrainedModel) -> Iterator[None]:
+        """Note the rows of every linear layer but the head."""
+        head = model.get_output_embeddings()
+
+        def note(_: Any, args: tuple[torch.Tensor, ...]) -> None:
+            self.rows.add(args[0].numel() // args[0].shape[-1] if args else 0)
+
+        hooks = [
+            module.register_forward_pre_hook(note)
+            for module in model.modules()
+            if isinstance(module, torch.nn.Linear) and module is not head
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def lanes(self, model: PreTrainedModel) -> bool:
+        """Whether every linear layer reads the row as it is, so that a part of it is a lane; those
+        of experts read tokens sorted by expert."""
+        experts = any(each.dim() == 3 for each in model.parameters())
+        return not experts and self.rows <= {self.tokens}
 
 
 _Read = tuple[torch.Tensor, torch.Tensor]
@@ -151,66 +207,51 @@ def _why_not_packed(
     sequences: Sequence[Example],
     alone: Sequence[_Read],
     tolerance: tuple[float, float],
+    seen: _Seen,
 ) -> str:
     """In words, or nothing where a pack is read as its sequences alone."""
     if not model._supports_attention_backend:
         return "its attention does not go through transformers' interface"
     packed = pack(sequences, model.device)
+    seen.tokens = packed.input_ids.numel()
     try:
-        with packed_attention(model):
-            losses, gradient = _read(model, packed)
-            strange = _from_others(model, packed)
+        with (
+            packed_attention(model, windows=seen.windows),
+            seen.watching(model),
+            causality.embedded(model) as found,
+        ):
+            losses = sequence_losses(model, packed)[0]
+            strange = _from_others(losses, found, packed)
+            gradient = torch.autograd.grad(losses.sum(), found)[0]
     except Exception as error:  # noqa: BLE001 (whatever an architecture does not take)
         return f"a pack fails in it ({_first_line(error)})"
-    expected = torch.zeros_like(gradient[0])
-    for path, (_, own) in zip(packed.paths, alone, strict=True):
-        places = torch.cat([torch.arange(each.start, each.stop) for each in path])
-        expected.index_add_(0, places[: own.shape[1]].to(expected.device), own[0])
     if strange:
         return "its layers look at other sequences of a pack"
-    if _differs(losses, torch.cat([each for each, _ in alone]), tolerance[0]):
-        return "losses in a pack are not those of the sequences alone"
-    if _differs(gradient[0], expected, tolerance[1]):
-        return "gradients in a pack are not those of the sequences alone"
+    if not _agrees((losses.detach(), gradient), alone, packed, tolerance):
+        return "losses or gradients in a pack are not those of the sequences alone"
     return ""
 
 
 @torch.no_grad()
-def _why_not_on(model: PreTrainedModel, examples: Sequence[Example], tolerance: float) -> str:
-    """The same for examples of the length that training has, by their losses alone.
-
-    What reaches further than short sequences are long (a window, summaries of a hundred tokens)
-    shows here.
-    """
-    if sum(len(each.input_ids) for each in examples) <= _CHECKED:
-        return ""
-    windows: set[int] = set()
-    try:
-        with packed_attention(model, windows=windows):
-            losses = sequence_losses(model, pack(examples, model.device, shared=False))[0]
-    except Exception as error:  # noqa: BLE001 (whatever an architecture does not take)
-        return f"a pack of long sequences fails in it ({_first_line(error)})"
-    longest = max(len(each.input_ids) for each in examples)
-    unheeded = [each for each in causality.bounds(model.config) if each not in windows]
+def _why_not_long(model: PreTrainedModel, longest: int, tolerance: float, windows: set[int]) -> str:
+    """The same for sequences of the length that training has, where a layer may reach further than
+    short ones are long (windows, chunks, summaries of a hundred tokens); by their losses alone."""
+    bounds = causality.bounds(model.config)
+    unheeded = [bound for bound in bounds if bound not in windows]
     if unheeded and longest > min(unheeded):
         return f"its attention is bounded to {min(unheeded)} tokens in a way that packs do not know"
-    alone = [sequence_losses(model, Rows.of([each], model.device))[0] for each in examples]
-    if torch.isfinite(losses).all() and _differs(losses, torch.cat(alone), tolerance):
+    if longest <= sum(_LENGTHS) or not causality.has_reach(model.config):
+        return ""
+    sequences = _sequences(model, (longest, *_LENGTHS[:2]))
+    alone = [sequence_losses(model, Rows.of([each], model.device))[0] for each in sequences]
+    try:
+        with packed_attention(model):
+            losses = sequence_losses(model, pack(sequences, model.device, shared=False))[0]
+    except Exception as error:  # noqa: BLE001 (whatever an architecture does not take)
+        return f"a pack of long sequences fails in it ({_first_line(error)})"
+    if _differs(losses, torch.cat(alone), tolerance):
         return "losses in a pack of long sequences are not those of the sequences alone"
     return ""
-
-
-def _longest(examples: Sequence[Example], tokens: int) -> list[Example]:
-    """The longest example, and after it short ones that would feel its neighbourhood."""
-    learned = [each for each in examples if each.targets]
-    by_length = sorted(learned, key=lambda each: (-len(each.input_ids), each.id))
-    found = by_length[:1]
-    for example in reversed(by_length[1:]):
-        left = tokens - sum(len(each.input_ids) for each in found)
-        if len(found) > 2 or len(example.input_ids) > left:
-            break
-        found.append(example)
-    return found
 
 
 def _read(model: PreTrainedModel, packed: Packed) -> _Read:
@@ -219,10 +260,8 @@ def _read(model: PreTrainedModel, packed: Packed) -> _Read:
     return losses.detach(), torch.autograd.grad(losses.sum(), found)[0]
 
 
-def _from_others(model: PreTrainedModel, packed: Any) -> bool:
+def _from_others(losses: torch.Tensor, found: list[torch.Tensor], packed: Pack) -> bool:
     """Whether the first or the last sequence of the row owes anything to tokens not its own."""
-    with causality.embedded(model) as found:
-        losses = sequence_losses(model, packed)[0]
     ends = [path[-1].stop for path in packed.paths]
     for i in (ends.index(min(ends)), ends.index(max(ends))):
         gradient = torch.autograd.grad(losses[i], found, retain_graph=True)[0][0]
@@ -234,27 +273,22 @@ def _from_others(model: PreTrainedModel, packed: Any) -> bool:
     return False
 
 
-def _lanes(model: PreTrainedModel, sequences: Sequence[Example]) -> bool:
-    """Whether every linear layer reads the row as it is, so that a part of it is a lane."""
-    if any(each.dim() == 3 for each in model.parameters()):
-        return False  # experts, whose rows are sorted by expert
-    packed = pack(sequences, model.device)
-    expected, seen = packed.input_ids.numel(), set()
-    head = model.get_output_embeddings()
-    hooks = [
-        module.register_forward_pre_hook(
-            lambda _, args: seen.add(args[0].numel() // args[0].shape[-1])
-        )
-        for module in model.modules()
-        if isinstance(module, torch.nn.Linear) and module is not head
-    ]
-    try:
-        with torch.no_grad(), packed_attention(model):
-            sequence_losses(model, packed)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return seen <= {expected}
+def _agrees(
+    read: _Read, alone: Sequence[_Read], packed: Packed, tolerance: tuple[float, float]
+) -> bool:
+    """Whether sequences together lose what they lose alone, and owe it to the same tokens."""
+    losses, gradient = read
+    expected = torch.zeros_like(gradient)
+    for i, (_, own) in enumerate(alone):
+        if isinstance(packed, Pack):
+            stretches = [torch.arange(each.start, each.stop) for each in packed.paths[i]]
+            places = torch.cat(stretches)[: own.shape[1]]
+            expected[0].index_add_(0, places.to(expected.device), own[0])
+        else:
+            expected[i, : own.shape[1]] = own[0]
+    if _differs(losses, torch.cat([each for each, _ in alone]), tolerance[0]):
+        return False
+    return not _differs(gradient, expected, tolerance[1])
 
 
 def _to_compare(base: PreTrainedModel) -> tuple[PreTrainedModel, tuple[float, float]]:
@@ -269,13 +303,13 @@ def _to_compare(base: PreTrainedModel) -> tuple[PreTrainedModel, tuple[float, fl
     return base, _COARSE
 
 
-def _sequences(base: PreTrainedModel) -> list[Example]:
-    """Short sequences of random tokens, all of which are learned."""
-    drawn = iter(causality.random_tokens(base.config, _SHARED + sum(_LENGTHS)))
+def _sequences(base: PreTrainedModel, lengths: Sequence[int]) -> list[Example]:
+    """Sequences of random tokens, all of which are learned; the last two begin alike."""
+    drawn = iter(causality.random_tokens(base.config, _SHARED + sum(lengths)))
     begin = [next(drawn) for _ in range(_SHARED)]
     found = []
-    for i, length in enumerate(_LENGTHS):
-        ids = begin[:length] if i in (1, 2) else []
+    for i, length in enumerate(lengths):
+        ids = [] if i == 0 else begin
         ids = [*ids, *(next(drawn) for _ in range(length - len(ids)))]
         found.append(Example(str(i), "", tuple(ids), (True,) * length))
     return found
@@ -297,13 +331,6 @@ def _quiet(model: PreTrainedModel) -> Iterator[None]:
             yield
     finally:
         model.train(training)
-
-
-def _refusal(base: PreTrainedModel, error: Exception) -> str:
-    return (
-        f"base.model: {type(base).__name__} cannot be trained on plain tokens "
-        f"({_first_line(error)}); choose another base model"
-    )
 
 
 def _first_line(error: Exception) -> str:

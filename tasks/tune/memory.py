@@ -61,6 +61,7 @@ _STEPS = 1000
 _HOLES = 0.3
 _FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+_GROUPED = (torch._grouped_mm, functional.grouped_mm)
 _ATTENTION_FLOPS = {
     _FLASH: lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value),
     _FLASH_BACKWARD: lambda out, query, key, value, *_, **__: sdpa_backward_flop_count(
@@ -342,8 +343,10 @@ def _follow(
     """One pack through a model on the meta device."""
     base_parameters = sum(each.numel() for each in base.parameters())
     weights, largest = _quantise(base) if nf4 else (_bytes(base), 0)
+    targets = sum(example.targets for example in examples)
     with ExitStack() as stack:
-        stack.enter_context(_OnMeta())
+        stack.enter_context(_OnMeta(targets))
+        stack.enter_context(_autocast_on_meta())
         held = stack.enter_context(_Live(base))
         stack.enter_context(execution.attention(base, "cpu" if on_cpu else "cuda"))
         if tune.gradient_checkpointing:
@@ -351,7 +354,7 @@ def _follow(
             base.gradient_checkpointing_enable(
                 {
                     "use_reentrant": False,
-                    "context_fn": lambda: (nullcontext(), _OnMeta()),
+                    "context_fn": lambda: (nullcontext(), _OnMeta(targets)),
                 }
             )
         adapted = stack.enter_context(METHODS[tune.method].attach(base, tune, _STEPS))
@@ -430,14 +433,33 @@ class _Live(TorchDispatchMode):
 class _OnMeta(TorchFunctionMode):
     """Lets the meta device stand for another.
 
+    Where values decide about sizes, what is known beforehand stands for them: as many positions are
+    chosen as there are `targets`, and one expert takes all tokens.
+
     Attention keeps what PyTorch's fused kernels keep (left alone, it would take the unfused path,
     which keeps a table of all scores), and what is copied to the CPU stays.
     """
+
+    def __init__(self, targets: int = 0) -> None:
+        super().__init__()
+        self._targets = targets
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
+        if args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
+            if func is torch.Tensor.__contains__:
+                return False  # asked for warnings only
+            if func is torch.Tensor.__bool__:
+                return True  # mostly "all of a mask"
+            if func in _GROUPED:
+                return args[0] @ args[1][0]
+            if func is torch.histc:  # of integers, which only some devices take
+                return func(args[0].float(), *args[1:], **given)
+            if func is torch.Tensor.__getitem__ and _is_mask(args[1]):
+                chosen = torch.zeros(self._targets, dtype=torch.long, device=_META)
+                return args[0].flatten(0, args[1].dim() - 1)[chosen]
         if func is torch.Tensor.cpu and args[0].is_meta:
             return args[0]
         if func is torch.Tensor.to and args[0].is_meta and args[1:2] == ("cpu",):
@@ -446,8 +468,27 @@ class _OnMeta(TorchFunctionMode):
             return func(*args, **given)
         mask = given.get("attn_mask")
         if mask is not None:
-            mask = mask.to(args[0].dtype)
+            mask = mask.to(args[0].dtype).detach()  # a learned one is small beside the scores
         return _FLASH(*args, 0.0, mask is None, attn_mask=mask, scale=given.get("scale"))[0]
+
+
+def _is_mask(index: Any) -> bool:
+    return isinstance(index, torch.Tensor) and index.dtype == torch.bool
+
+
+@contextmanager
+def _autocast_on_meta() -> Iterator[None]:
+    """PyTorch has no autocast for the meta device; PEFT asks for it, to switch it off."""
+    autocast = torch.autocast
+
+    def known(device_type: str, *args: Any, **kwargs: Any) -> Any:
+        return autocast("cpu" if device_type == "meta" else device_type, *args, **kwargs)
+
+    torch.autocast = known  # type: ignore[misc,assignment]
+    try:
+        yield
+    finally:
+        torch.autocast = autocast  # type: ignore[misc]
 
 
 def _quantise(base: PreTrainedModel) -> tuple[int, int]:

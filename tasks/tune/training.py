@@ -85,8 +85,7 @@ def prepare(
         on=torch.device("cpu") if processes.shard else None,
     )
     checks.check_positions(base, read)
-    every = [*read.train.examples, *read.validation.examples]
-    form = execution.decide(base, every, tune.micro_batch_tokens)
+    form = execution.of(base, read.longest, settings)
     processes.spread(base)
     train, seed = read.train.examples, settings.project.seed
     held_out = first_by_hash(

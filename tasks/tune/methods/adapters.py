@@ -82,7 +82,7 @@ def peft_model(base: "PreTrainedModel", config: PeftConfig) -> Iterator[PeftMode
     try:
         model = get_peft_model(base, config)
     except ValueError as error:
-        raise BadInput(f"tune.target_modules: {error}") from error
+        raise BadInput(_refusal(base, error)) from error
     try:
         yield model
     finally:
@@ -91,3 +91,13 @@ def peft_model(base: "PreTrainedModel", config: PeftConfig) -> Iterator[PeftMode
         BaseTuner._unload_and_optionally_merge(tuner, merge=False)
         for each, was in wanted.items():
             each.requires_grad_(was)
+
+
+def _refusal(base: "PreTrainedModel", error: ValueError) -> str:
+    if "ParamWrapper" not in str(error):
+        return f"tune.target_modules: {error}"
+    what = "tune.dropout: no dropout" if "dropout" in str(error) else "tune.method: plain LoRA only"
+    return (
+        f"{what} fits the experts of {type(base).__name__}, whose weights lie in one tensor; set "
+        "tune.dropout to 0 and tune.method to lora, or tune.target_modules to qkvo"
+    )

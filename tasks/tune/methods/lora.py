@@ -13,7 +13,7 @@ from tasks.settings import Tune
 from tasks.tune.methods.adapters import PeftAdapted, peft_model
 from tasks.tune.methods.contract import Adapted
 from tasks.tune.methods.fused_lora import fuse
-from tasks.tune.methods.targets import target_modules
+from tasks.tune.methods.targets import excluded_modules, target_modules
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,6 +27,7 @@ def config(base: "PreTrainedModel", tune: Tune) -> LoraConfig:
         lora_alpha=alpha(tune),  # type: ignore[arg-type]
         lora_dropout=tune.dropout,
         target_modules=target_modules(base, tune.target_modules),
+        exclude_modules=excluded_modules(base, tune.target_modules),
     )
 
 

@@ -19,7 +19,7 @@ from tasks.tune.methods.adapters import PeftAdapted, peft_model
 from tasks.tune.methods.contract import Adapted, Weights
 from tasks.tune.methods.lora import alpha
 from tasks.tune.methods.lora import config as lora_config
-from tasks.tune.methods.targets import target_modules
+from tasks.tune.methods.targets import excluded_modules, target_modules
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -58,6 +58,7 @@ def adalora(base: "PreTrainedModel", tune: Tune, steps: int) -> Iterator[Adapted
         lora_alpha=alpha(tune),  # type: ignore[arg-type]
         lora_dropout=tune.dropout,
         target_modules=target_modules(base, tune.target_modules),
+        exclude_modules=excluded_modules(base, tune.target_modules),
     )
     with peft_model(base, config) as model:
         yield AllottedRanks(model)

@@ -22,6 +22,8 @@ _PARTS = {
     "v": r"v_proj|value|wv|v_lin|to_v",
     "o": r"o_proj|out_proj|dense|wo|out_lin|to_out",
 }
+# As PEFT knows them (`_check_lora_target_modules_mamba`).
+_MAMBA = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
 _FUSED = r"c_attn|qkv_proj|query_key_value|Wqkv|qkv"
 
 
@@ -61,6 +63,34 @@ def all_linear(base: "PreTrainedModel", targets: Targets) -> bool:
         for name in targets
         if f".{key}".endswith(f".{name}")
     )
+
+
+def excluded_modules(base: "PreTrainedModel", targets: Targets) -> list[str] | None:
+    """What `all-linear` leaves out: layers that are linear by their class and not by what they do
+    (routers of experts that give scores and choices), and those of state spaces whose weights go
+    into a kernel past any adapter, where PEFT refuses them. None where there is none."""
+    if targets != "all-linear":
+        return None
+    found = {
+        name
+        for name, module in base.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and type(module).__module__.startswith("transformers.models.")
+        and not _is_linear(module)
+    }
+    if base.config.model_type in _MAMBA:
+        return sorted({"out_proj", "conv1d", *found})
+    others = {name.rpartition(".")[2] for name, _ in base.named_modules() if name not in found}
+    ends = {name.rpartition(".")[2] for name in found}
+    return sorted(found if ends & others else ends) or None
+
+
+@torch.no_grad()
+def _is_linear(layer: torch.nn.Linear) -> bool:
+    """Whether a layer of an architecture's own class gives what a linear one would."""
+    given = layer.weight.new_zeros(1, layer.in_features)
+    output = layer(given)
+    return isinstance(output, torch.Tensor) and output.shape[-1] == layer.out_features
 
 
 def closest(name: str, known: Iterable[str]) -> str:
