@@ -154,7 +154,7 @@ def load_tokenizer(settings: Settings, *, weights: bool = True) -> "PreTrainedTo
     folder = locate(settings, weights=weights)
     config = load_config(settings, folder)
     tokenizer = tokenizer_files.read(folder, None, settings.base)
-    template = ChatTemplate.of(tokenizer.chat_template, {})
+    template = ChatTemplate.of(tokenizer.chat_template, tokenizer.special_tokens_map)
     tokenizer_files.announce(template, settings.base)
     _check_vocabulary(tokenizer, config, folder)
     return tokenizer

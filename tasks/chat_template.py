@@ -9,7 +9,7 @@ import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,17 @@ class ChatTemplate:
         """Whether the template asks for the date."""
         return "strftime_now" in self.source + self.tool_source
 
+    @property
+    def opening(self) -> str:
+        """What the prompt for an answer ends with that an answer of words does not begin with."""
+        asked: list[Message] = [{"role": "user", "content": "zq0qz"}]
+        try:
+            prompt = self.render(asked, ask=True)
+            answered = self.render([*asked, {"role": "assistant", "content": "zq1qz"}])
+        except Refusal:
+            return ""
+        return prompt[len(shared_beginning(prompt, answered)) :]
+
     def render(
         self,
         messages: Sequence[Message],
@@ -98,6 +109,14 @@ class ChatTemplate:
             )
         except (TemplateError, *TEMPLATE_ERRORS, RecursionError) as error:
             raise Refusal(f"{type(error).__name__}: {error}"[:300]) from None
+
+
+def shared_beginning(text: str, other: str) -> str:
+    """The beginning that two texts have in common."""
+    if other.startswith(text):
+        return text
+    differ = (i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b)
+    return text[: next(differ, min(len(text), len(other)))]
 
 
 def read_template(path: str) -> str:
@@ -147,11 +166,13 @@ class Form:
             decoded, as Transformers has them.
         short_ids: whether ids of calls are replaced by nine letters and digits, which Mistral's
             templates insist on; ids say nothing but which result belongs to which call.
+        parts: whether content is a list of parts, as templates for pictures and text have it.
     """
 
     developer: str = "developer"
     text_arguments: bool = False
     short_ids: bool = False
+    parts: bool = False
 
     @classmethod
     def all_for(cls, turns: Sequence[Turn], source: str) -> "list[Form]":
@@ -165,11 +186,12 @@ class Form:
             developers.insert("developer" in source, "system")
         calls = any(turn.tool_calls for turn in turns)
         switches = [(False, False), (True, False), (False, True), (True, True)]
-        return [
+        found = [
             cls(developer, text_arguments, short_ids)
             for text_arguments, short_ids in (switches if calls else switches[:1])
             for developer in developers
         ]
+        return [*found, replace(found[0], parts=True)]
 
     def messages(self, turns: Sequence[Turn]) -> list[Message]:
         """The turns as messages."""
@@ -179,6 +201,8 @@ class Form:
             message = turn.message()
             if turn.role == "developer":
                 message["role"] = self.developer
+            if self.parts:
+                message["content"] = [{"type": "text", "text": turn.content}]
             for call in message.get("tool_calls", ()):
                 arguments = call["function"]["arguments"]
                 if self.text_arguments and not isinstance(arguments, str):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from tasks.chat_template import HELP, ChatTemplate, Form, Refusal
+from tasks.chat_template import HELP, ChatTemplate, Form, Refusal, shared_beginning
 from tasks.chat_template import TEMPLATE_ERRORS as TEMPLATE_ERRORS
 from tasks.errors import BadInput
 from tasks.left_out import Marks, left_out, marked, marked_tools
@@ -309,17 +309,9 @@ def _surroundings(template: ChatTemplate) -> tuple[str, str]:
     except Refusal:
         return "", ""
     before = plain.partition("zq1qz")[0]
-    opener = before[len(_shared(prompt, before)) :]
+    opener = before[len(shared_beginning(prompt, before)) :]
     _, reasoned, after = thought.partition("zq2qz")
     return opener.strip(), after.partition("zq1qz")[0].strip() if reasoned else ""
-
-
-def _shared(text: str, other: str) -> str:
-    """The beginning that two texts have in common."""
-    if other.startswith(text):
-        return text
-    differ = (i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b)
-    return text[: next(differ, min(len(text), len(other)))]
 
 
 def _words_begin(text: str, codec: Codec) -> int:
@@ -539,7 +531,7 @@ def _prompt(chat: Chat, turns: Sequence[Turn], form: Form, codec: Codec) -> str:
         return answered.partition(_PROBE)[0]
     if structure is not None and answered.startswith(prompt):
         codec.rendered.add(("prompt", structure))
-    return _shared(prompt, answered)
+    return shared_beginning(prompt, answered)
 
 
 def _rendered(

@@ -66,14 +66,28 @@ def marked(turns: Sequence[Turn], marks: Marks) -> list[Turn]:
 
 
 def marked_tools(tools: Sequence[Mapping[str, Any]], marks: Marks) -> list[dict[str, Any]]:
-    """The tools with a mark in place of each name and description."""
+    """The tools with a mark in place of each name, description and parameter's name."""
     found = []
     for tool in tools:
         function = dict(tool.get("function") or {})
         for name in ("name", "description"):
             if isinstance(function.get(name), str) and function[name].strip():
                 function[name] = marks.new(None, "tools")
+        if isinstance(function.get("parameters"), Mapping):
+            function["parameters"] = _marked_parameters(function["parameters"], marks)
         found.append({**tool, "function": function})
+    return found
+
+
+def _marked_parameters(schema: Mapping[str, Any], marks: Marks) -> dict[str, Any]:
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return dict(schema)
+    names = {name: marks.new(None, "tools") for name in properties}
+    found = {**schema, "properties": {names[name]: part for name, part in properties.items()}}
+    if isinstance(schema.get("required"), list):
+        wanted = schema["required"]
+        found["required"] = [names.get(x, x) if isinstance(x, str) else x for x in wanted]
     return found
 
 

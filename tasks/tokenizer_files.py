@@ -124,6 +124,12 @@ def announce(template: ChatTemplate, base: Base) -> None:
             f"{base.model} has no chat template: turns go under plain headings; "
             "base.chat_template names a template of your own"
         )
+    if template.opening.strip():
+        _say(
+            f"the chat template of {base.model} opens each answer with {template.opening!r}, with "
+            "which no answer without reasoning begins: prompts end before it here, and have to "
+            "where the tuned model is served"
+        )
     if template.dated:
         _say(
             f"the chat template of {base.model} writes the date: here it is always "

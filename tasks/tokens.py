@@ -140,7 +140,9 @@ def locate(settings: Settings) -> Path:
             _convert_apart(source, file, base, folder)
     tokenizer = load(folder)
     tokenizer_files.check_ends(tokenizer, source)
-    tokenizer_files.announce(ChatTemplate.of(tokenizer.chat_template, {}), base)
+    tokenizer_files.announce(
+        ChatTemplate.of(tokenizer.chat_template, tokenizer.special_tokens_map), base
+    )
     return folder
 
 

@@ -181,10 +181,15 @@ def load_benchmark(
     answered = chosen[: judge.max_generations if generations is None else generations]
     room = None if context is None else max(1, context - judge.max_new_tokens)
     prompts = tuple(
-        None if record.target is None else encoding.encode_prompt(record, tokenizer, room)
+        encoding.encode_prompt(record, tokenizer, room) if _asks(record) else None
         for record in answered
     )
     return Benchmark(name, files.md5(path), tuple(chosen), tuple(examples), prompts)
+
+
+def _asks(record: records.Record) -> bool:
+    """Whether the record asks for an answer, and has one to compare with: none of weight 0."""
+    return record.target is not None and record.turns[-1].learn is not False
 
 
 def measure(

@@ -204,6 +204,23 @@ add_generation_prompt else '<|end|>' }}
 {%- if add_generation_prompt -%}<|start|>assistant{%- endif -%}
 """
 
+# Content as a list of parts, as templates for pictures and text have it.
+PARTS = """
+{%- for m in messages -%}
+<|im_start|>{{ m.role }}
+{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor -%}
+<|im_end|>
+{% endfor -%}
+{%- if add_generation_prompt -%}<|im_start|>assistant
+{% endif -%}
+"""
+
+# Tools by name and description only.
+BRIEF_TOOLS = """
+{%- for tool in tools or [] -%}{{ tool.function.name }}: {{ tool.function.description }}
+{% endfor -%}
+""" + CHATML.lstrip()
+
 # Calls in the form of OpenAI: arguments are joined as text.
 TEXT_ARGUMENTS = """
 {%- for m in messages -%}

@@ -24,7 +24,7 @@ from tasks.encoding import (
 )
 from tasks.errors import BadInput
 from tasks.records import Chat, Record, Turn
-from tests.tasks.templates import STYLES, build
+from tests.tasks.templates import BRIEF_TOOLS, PARTS, STYLES, TEXT_ARGUMENTS, build
 
 ENDLESS = 10**9
 TOOL = {
@@ -201,8 +201,6 @@ def test_tools_calls_and_results_are_rendered_and_calls_are_learned(tokenizers):
 
 def test_templates_that_take_arguments_as_text_or_short_ids_get_them_so(tokenizers):
     tokenizer = build(STYLES["chatml"])
-    from tests.tasks.templates import TEXT_ARGUMENTS
-
     tokenizer.chat_template = TEXT_ARGUMENTS
     given = record(USER, CALLING, RESULT, ANSWER)
     assert '<call>weather {"city": "Rome"}<|im_end|>' in said(tokenizer, encode(given, tokenizer))
@@ -210,6 +208,23 @@ def test_templates_that_take_arguments_as_text_or_short_ids_get_them_so(tokenize
     whole = tokenizers["mistral"].decode(mistral.input_ids)
     assert "[TOOL_CALLS]" in said(tokenizers["mistral"], mistral)
     assert "21 call00000[/TOOL_RESULTS]" in whole
+
+
+def test_templates_that_take_content_in_parts_get_it_so():
+    tokenizer = build(STYLES["chatml"])
+    tokenizer.chat_template = PARTS
+    given = record(SYSTEM, USER, ANSWER)
+    whole = tokenizer.decode(encode(given, tokenizer).input_ids)
+    assert "Be quick.<|im_end|>" in whole and "Sunny, 21 degrees.<|im_end|>" in whole
+    assert encode_prompt(given, tokenizer)[-1:] == tokenizer("\n")["input_ids"]
+
+
+def test_tools_without_their_parameters_are_left_out():
+    tokenizer = build(STYLES["chatml"])
+    tokenizer.chat_template = BRIEF_TOOLS
+    assert refused(record(USER, ANSWER, tools=[TOOL]), tokenizer).evidence["key"] == "tools"
+    bare = {"type": "function", "function": {"name": "now", "description": "The time."}}
+    assert encode(record(USER, ANSWER, tools=[bare]), tokenizer).targets
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,9 @@ def test_what_a_user_should_know_of_a_template_is_said_once(folder, caplog) -> N
     with caplog.at_level(logging.WARNING):
         base_model.load_tokenizer(folder(dated))
     assert "always 26 July 2024" in caplog.text
+    with caplog.at_level(logging.WARNING):
+        base_model.load_tokenizer(folder(STYLES["deepseek_r1"]))
+    assert "opens each answer with '<think>\\n'" in caplog.text
 
 
 def test_named_templates_are_told_apart_by_tools(folder) -> None:
