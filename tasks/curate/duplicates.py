@@ -315,7 +315,8 @@ def bands_without(shingled: Sets, frames: Numbers, known: Numbers) -> Numbers:
 
 def near_duplicates(compared: Compared, candidates: Positions) -> Clusters:
     """Find near-duplicates among `candidates` (ascending numbers)."""
-    links: list[Positions] = [np.empty((2, 0), dtype=np.int64)]
+    links: list[Hashes] = []
+    known: list[npt.NDArray[np.float64]] = []
     asked = np.empty(0, dtype=np.uint64)
     filled, signatures = _own_bands(compared, candidates)
     for which in range(2 * BANDS):
@@ -325,9 +326,10 @@ def near_duplicates(compared: Compared, candidates: Positions) -> Clusters:
             found = _bucket_pairs(signatures[which - BANDS], filled)
         found = np.setdiff1d(found, asked)
         asked = np.union1d(asked, found)
-        pairs = _unpack(found)
-        links.append(pairs[:, compared.alike(pairs) > 0])
-    return _clusters(compared, np.concatenate(links, axis=1))
+        alike = compared.alike(_unpack(found))
+        links.append(found[alike > 0])
+        known.append(alike[alike > 0])
+    return _clusters(compared, np.concatenate(links), np.concatenate(known))
 
 
 def _own_bands(compared: Compared, candidates: Positions) -> tuple[Positions, Numbers]:
@@ -388,8 +390,8 @@ def common(mine: Sets, theirs: Sets) -> Positions:
     return np.bincount(twice.astype(np.int64), minlength=count)
 
 
-def _clusters(compared: Compared, links: Positions) -> Clusters:
-    """Connected components; in each the smallest stays in place of those that are like it.
+def _clusters(compared: Compared, packed: Hashes, known: npt.NDArray[np.float64]) -> Clusters:
+    """Connected components of links (packed, of `known` similarity); in each the smallest stays in place of those that are like it.
 
     A chain of small changes may link records that have little in common. What is not like the one
     that stays is looked at anew, so that every drop can be checked against what was kept for it.
@@ -399,6 +401,9 @@ def _clusters(compared: Compared, links: Positions) -> Clusters:
 
     kept = np.arange(compared.number)
     similarity = np.ones(compared.number, dtype=np.float32)
+    order = np.argsort(packed)
+    packed, known = packed[order], known[order]
+    links = _unpack(packed)
     members, local = _local(links)
     if not len(members):
         return Clusters(kept, similarity)
@@ -413,7 +418,12 @@ def _clusters(compared: Compared, links: Positions) -> Clusters:
         stays = np.repeat(left[first], np.diff(np.append(first, len(left))))
         others = np.flatnonzero(stays != left)
         pairs = members[np.stack([left[others], stays[others]])]
-        alike = compared.alike(pairs)
+        asked = np.sort(pairs.astype(np.uint64), axis=0)
+        asked = asked[0] << np.uint64(32) | asked[1]
+        linked = among(asked, packed)
+        alike = np.empty(len(asked))
+        alike[linked] = known[np.searchsorted(packed, asked[linked])]
+        alike[~linked] = compared.alike(pairs[:, ~linked])
         gone = alike > 0
         kept[pairs[0, gone]] = pairs[1, gone]
         similarity[pairs[0, gone]] = alike[gone]
