@@ -391,7 +391,8 @@ def common(mine: Sets, theirs: Sets) -> Positions:
 
 
 def _clusters(compared: Compared, packed: Hashes, known: npt.NDArray[np.float64]) -> Clusters:
-    """Connected components of links (packed, of `known` similarity); in each the smallest stays in place of those that are like it.
+    """Connected components of links (`packed`, of `known` similarity); in each the smallest stays
+    in place of those that are like it.
 
     A chain of small changes may link records that have little in common. What is not like the one
     that stays is looked at anew, so that every drop can be checked against what was kept for it.
