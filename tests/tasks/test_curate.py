@@ -308,11 +308,11 @@ def learned(text: str) -> records.Record:
     return record
 
 
-def test_symbols_are_no_letters_digits_spaces_or_vowel_signs() -> None:
-    assert quality.symbol_ratio(learned("यह एक अच्छा उत्तर है e\u0301t\u00e9 2"), 0.0) is None
-    assert quality.symbol_ratio(learned("a_b #"), 0.39) == {"share": 0.4, "maximum": 0.39}
-    assert quality.symbol_ratio(learned("a_b #"), 0.4) is None
-    assert quality.symbol_ratio(learned(""), 0.0) is None
+def test_only_signs_without_meaning_are_symbols() -> None:
+    for answer in ("यह एक अच्छा उत्तर है e\u0301t\u00e9 2", "a_b #", "{}", "C++", ""):
+        assert quality.symbol_ratio(learned(answer), 0.0) is None
+    assert quality.symbol_ratio(learned("Yes" + "!" * 9), 0.7) == {"share": 0.75, "maximum": 0.7}
+    assert quality.symbol_ratio(learned("Yes" + "!" * 9), 0.75) is None
 
 
 def test_quality_has_figures_as_evidence_and_settings_move_the_line(
