@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.curate.ngrams import Hashes, Positions, Words, windows
+from tasks.curate.ngrams import Grams, Hashes, Positions, Words, windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,13 @@ class Anchors:
         """
         if not len(self.known):
             return
-        grams = windows(said, self.size)
+        # A window of one word is the word.
+        single = self.size == 1
+        grams = (
+            Grams(said.hashes, said.starts, np.arange(len(said.hashes)))
+            if single
+            else windows(said, self.size)
+        )
         hit = np.flatnonzero(self.maybe[grams.hashes >> self.shift])
         near = np.searchsorted(self.known, grams.hashes[hit]).clip(max=len(self.known) - 1)
         same = self.known[near] == grams.hashes[hit]

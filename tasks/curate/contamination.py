@@ -31,8 +31,9 @@ first word to its last is a leak in any case.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -81,7 +82,11 @@ _FEWEST = 0.1  # share of a passage in anchors below which no measure can reach 
 _SQUEEZED = 0.15  # the same of letters
 _LOOSE = 2  # words by which the ends of one stretch may differ between records
 _STRETCHES = 1000  # of one passage, that are compared
+_LEADING = 3 * COMMON  # passages that one n-gram leads to: a record has about three with it
 _MOST = 40  # passages that one record is compared with
+_BRIEF = 16  # words below which half of a passage is hardly more than a phrase
+_BRIEF_SHARE = 0.6  # of its words in 5-grams, or
+_BRIEF_ORDER = 0.8  # of its words in their order, as where few were changed
 _INSIDE = 1.15  # times `min_information` that a prompt inside of a turn has to be worth
 _INEXACT = 1.25  # the same of a part of a passage, and of one with changes
 _KEYS, _KEYS_NEEDED = 5, 4  # rarest words of a passage, by which a shuffled copy is looked for
@@ -94,6 +99,7 @@ _JOINED = re.compile(r"\w[-'\u2019_/.]\w")
 
 Run: TypeAlias = tuple[int, int]
 """Words `[begin, end)` of a passage that a record has in a row."""
+Asked: TypeAlias = tuple[Sequence[int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +158,14 @@ class _Look:
     Attributes:
         said: their words.
         numbers: of each text the records that have it.
-        asked: of each text the turns that ask, and the first turn that no longer does.
+        asked: of a text, by its number, the turns that ask, and the first that no longer does.
         place: of each text where it is.
         origin: of each text what tells it from others, where several records have it.
     """
 
     said: Said
     numbers: Sequence[Sequence[int]]
-    asked: Sequence[tuple[Sequence[int], int]]
+    asked: Callable[[int], Asked]
     place: Sequence[str]
     origin: Sequence[int]
 
@@ -205,7 +211,7 @@ class Guard:
         self._sizes = np.where(sizes == 0, np.diff(ends), sizes)
         lengths = np.diff(self._words.starts)
         self._anchors = [
-            Anchors.of(self._words, size, inside & chosen, COMMON, self._boilerplate)
+            Anchors.of(self._words, size, inside & chosen, _LEADING, self._boilerplate)
             for size, chosen in (
                 (SHORTEST_PASSAGE, lengths >= _SHORT),
                 (_CLOSE, lengths < _SHORT),
@@ -223,7 +229,10 @@ class Guard:
         found: dict[int, list[Overlap]] = defaultdict(list)
         if not self.passages:
             return found
-        asked = [(user_turns(record), answer_turn(record)) for record in records]
+
+        def asked(i: int) -> Asked:
+            return user_turns(records[i]), answer_turn(records[i])
+
         each = range(len(records))
         own = _Look(said, [(i,) for i in each], asked, [""] * len(each), [0] * len(each))
         texts = [spoken(record) for record in records]
@@ -317,6 +326,9 @@ class Guard:
             if not enough and self._may_be_squeezed(passage, len(places), texts[i]):
                 close = self._squeezed(passage, spelt([texts[i]]).hashes, close)
                 enough = self._enough(passage, (), close)
+            if close and not self._more_than_a_phrase(passage, told, i, places, close):
+                close = ()
+                enough = self._enough(passage, runs, ())
             if enough:
                 strong.add((i, passage))
             if runs or close:
@@ -330,25 +342,18 @@ class Guard:
 
     def _whole_ones(self, look: _Look) -> Iterator[tuple[int, int]]:
         """Texts, and passages that they have as a whole turn or in all."""
-        starts, first = look.said.turns.starts, look.said.first
-        if self._turns:
-            spans = look.said.turns.spans(starts[:-1], starts[1:]).tolist()
-            for i, (asking, _) in enumerate(look.asked):
-                for turn in asking:
-                    if (passage := self._turns.get(spans[first[i] + turn])) is not None:
-                        yield i, passage
-            # A prompt of several turns, up to the answer.
-            answers = np.array([answer for _, answer in look.asked], np.int64)
-            ends = look.said.turns.spans(starts[first[:-1]], starts[first[:-1] + answers])
-            for i, span in enumerate(ends.tolist()):
-                if answers[i] > 1 and (passage := self._turns.get(span)) is not None:
-                    yield i, passage
-        if self._wholes:
-            of_all = look.said.records
-            spans = of_all.spans(of_all.starts[:-1], of_all.starts[1:]).tolist()
-            for i, span in enumerate(spans):
-                if (passage := self._wholes.get(span)) is not None:
-                    yield i, passage
+        turns, of_all, first = look.said.turns, look.said.records, look.said.first
+        for turn, passage in _equal(turns, self._turns):
+            i = int(np.searchsorted(first, turn, side="right")) - 1
+            if turn - first[i] in look.asked(i)[0]:
+                yield i, passage
+        # A prompt of several turns, up to the answer.
+        for i in np.flatnonzero(np.diff(first) > 2).tolist():
+            end = int(first[i]) + look.asked(i)[1]
+            span = turns.spans(turns.starts[first[i : i + 1]], turns.starts[end : end + 1])
+            if end > first[i] + 1 and (found := self._turns.get(int(span[0]))) is not None:
+                yield i, found
+        yield from _equal(of_all, self._wholes)
 
     def _candidates(self, said: Words) -> Iterator[tuple[int, int, Positions]]:
         """Text, passage and the places of the anchors that they have in common."""
@@ -369,7 +374,11 @@ class Guard:
         """Words of the passage that a text has in n-grams, and those in 5-grams at one place."""
         length = self.passages[passage].length
         size = min(self._settings.ngram, length)
-        runs = _runs(self._seen(passage, size, told.grams(i, size)))
+        runs: tuple[Run, ...] = ()
+        # Where no words are boilerplate an n-gram is so many anchors in a row.
+        anchor = SHORTEST_PASSAGE if length >= _SHORT else _CLOSE
+        if len(places) > size - anchor or self._own(passage) < length:
+            runs = _runs(self._seen(passage, size, told.grams(i, size)))
         begin, end = _densest(places - told.start(i), 2 * length)
         size = min(_CLOSE, length)
         around = told.grams(i, size)[max(begin - length, 0) : max(end + length - size + 1, 0)]
@@ -380,6 +389,19 @@ class Guard:
         if longest < SHORTEST_PASSAGE and not several and longest < length:
             close = ()
         return runs, close
+
+    def _more_than_a_phrase(
+        self, passage: int, told: "_Told", i: int, places: Positions, close: Sequence[Run]
+    ) -> bool:
+        """Whether a text has so much of a brief passage that it is no turn of phrase."""
+        length = self.passages[passage].length
+        if length >= _BRIEF or _mask(close, length).mean() >= _BRIEF_SHARE:
+            return True
+        begin, end = _densest(places - told.start(i), 2 * length)
+        around = told.words(i)[max(begin - length, 0) : end + length].tolist()
+        matcher = SequenceMatcher(None, self._of(passage).tolist(), around, autojunk=False)
+        same = sum(block.size for block in matcher.get_matching_blocks())
+        return same >= _BRIEF_ORDER * length
 
     def _seen(self, passage: int, size: int, told: Hashes) -> npt.NDArray[np.bool_]:
         """Which words of the passage lie in n-grams that `told` has, too."""
@@ -668,16 +690,16 @@ class _Told:
 
 
 def _elsewhere(
-    records: Sequence[Record], texts: Sequence[str], asked: Sequence[tuple[Sequence[int], int]]
+    records: Sequence[Record], texts: Sequence[str], asked: Callable[[int], Asked]
 ) -> tuple[_Look | None, list[str]]:
     """What else is looked at: what turns say in disguise, and what surrounds them, each once."""
-    found: dict[tuple[str, ...], tuple[str, list[int], tuple[Sequence[int], int]]] = {}
+    found: dict[tuple[str, ...], tuple[str, list[int], Asked]] = {}
     for number, (record, text) in enumerate(zip(records, texts, strict=True)):
         plain = revealed(text)
         if plain is not text and plain != text:
             turns = tuple(revealed(turn) for turn in said(record))
-            found.setdefault((str(number), *turns), (DISGUISED, [number], asked[number]))
-        for place, surrounding in surroundings(record):
+            found.setdefault((str(number), *turns), (DISGUISED, [number], asked(number)))
+        for place, surrounding in surroundings(record) if record.kind != "text" else ():
             entry = found.setdefault((place, revealed(surrounding)), (place, [], ([0], 1)))
             entry[1].append(number)
     for number in long_tokens(texts):
@@ -695,12 +717,20 @@ def _elsewhere(
     look = _Look(
         heard,
         [numbers for _, numbers, _ in entries],
-        [asking for _, _, asking in entries],
+        lambda i: entries[i][2],
         [place for place, _, _ in entries],
         # Whole numbers that JSON readers keep exactly.
         [0 if entry[0] in own else span >> 11 for span, entry in zip(spans, entries, strict=True)],
     )
     return look, ["\n".join(one) for one in turns_of]
+
+
+def _equal(said: Words, known: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """Numbers of the texts that are one of the known ones, and what that one has."""
+    if known:
+        spans = said.spans(said.starts[:-1], said.starts[1:]).tolist()
+        for i in [i for i, span in enumerate(spans) if span in known]:
+            yield i, known[spans[i]]
 
 
 def _runs(mask: npt.NDArray[np.bool_]) -> tuple[Run, ...]:

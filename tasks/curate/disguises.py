@@ -79,13 +79,16 @@ def decoded(text: str) -> str:
 def long_tokens(texts: Sequence[str]) -> list[int]:
     """Numbers of the texts that hold `LONG_TOKEN` such signs in a row."""
     # Quick for the many that have none: one pass over the bytes of all.
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    data = np.frombuffer(b" " + b" ".join(encoded) + b" ", dtype=np.uint8)
+    joined = " ".join(["", *texts, ""])
+    sizes = list(map(len, texts))
+    if not joined.isascii():
+        sizes = [len(text.encode("utf-8", "surrogatepass")) for text in texts]
+    data = np.frombuffer(joined.encode("utf-8", "surrogatepass"), dtype=np.uint8)
     gaps = np.flatnonzero(_BETWEEN[data])
     long = gaps[:-1][np.diff(gaps) > LONG_TOKEN]
     if not len(long):
         return []
-    ends: Positions = np.cumsum([len(one) + 1 for one in encoded])
+    ends: Positions = np.cumsum(np.array(sizes) + 1)
     return sorted(set(np.searchsorted(ends, long, side="right").tolist()))
 
 

@@ -1,11 +1,14 @@
 """Decontamination: what gives a benchmark away is found, what only resembles it stays."""
 
+import base64
 import json
 import random
 import re
+import sys
 import unicodedata
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -17,6 +20,7 @@ from tasks.curate.benchmarks import Benchmark, Item
 from tasks.curate.contamination import COMMON, Guard, Overlap
 from tasks.curate.ngrams import covered, hash_words, repeated_share, windows
 from tasks.curate.normalise import comparable, words
+from tasks.curate.rarity import Vocabulary
 from tasks.curate.turns import Said
 from tasks.records import Record
 from tasks.settings import Curate
@@ -377,3 +381,186 @@ def test_what_looks_alike_compares_equal(text: str, expected: str) -> None:
 def test_words_leave_punctuation_out_and_count_each_sign_of_chinese() -> None:
     assert words("It's 2.5 × _(__snake_case_)!") == ["it", "s", "2", "5", "snake_case"]
     assert words("数を足す abc") == ["数", "を", "足", "す", "abc"]
+
+
+# Benchmarks that share an instruction
+
+
+QUESTIONS = [
+    "which sea lies between the heel of Italy and the coast of Albania",
+    "which of the moons of Saturn is hidden under thick orange haze",
+    "which composer wrote a symphony about a shepherd in a thunderstorm",
+    "which metal is drawn into the thinnest wire without breaking apart",
+    "which bird of the southern islands lays the largest egg for its size",
+    "which bridge of Prague carries thirty statues above the river",
+    "which desert flower opens only in the first hour after rain",
+    "which chess opening gives up a pawn on the wing of the queen",
+]
+INSTRUCTION = (
+    "Read the question below with care. Think about it step by step, weigh the options against "
+    "each other, and finish your reply with one line that holds the letter of the right option."
+)
+
+
+def put(question: str, where: str) -> dict:
+    half = len(INSTRUCTION) // 2
+    if where == "system":
+        turns = [("system", INSTRUCTION), ("user", question), ("assistant", "A")]
+        return {"messages": [{"role": role, "content": said} for role, said in turns]}
+    said = {
+        "before": f"{INSTRUCTION}\n\n{question}",
+        "after": f"{question}\n\n{INSTRUCTION}",
+        "around": f"{INSTRUCTION[:half]}\n{question}\n{INSTRUCTION[half:]}",
+    }
+    return pair(said[where], "A")
+
+
+@pytest.mark.parametrize("where", ["before", "after", "around", "system"])
+@pytest.mark.parametrize("mark", ["?", "."])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8])
+def test_a_bare_question_is_found_whatever_instruction_all_share(
+    size: int, mark: str, where: str
+) -> None:
+    benchmark = [put(question + mark, where) for question in QUESTIONS[:size]]
+    leaks = [pair(question + mark, "I do not know.") for question in QUESTIONS[:size]]
+    clean = [put(f"which {prose(n, 10)}{mark}", where) for n in range(COMMON + 2)]
+    assert set(flagged([*leaks, *clean], *benchmark)) == set(range(1, size + 1))
+
+
+@pytest.mark.parametrize("size", [30, 120])
+def test_many_questions_under_one_instruction(size: int) -> None:
+    questions = [prose(f"q{n}", 11) + "?" for n in range(size)]
+    leaks = [pair(question) for question in questions]
+    clean = [put(prose(f"c{n}", 11) + "?", "before") for n in range(5)]
+    found = flagged([*leaks, *clean], *(put(question, "before") for question in questions))
+    assert set(found) == set(range(1, size + 1))
+
+
+def test_an_instruction_that_a_whole_benchmark_shares_is_no_leak() -> None:
+    benchmark = [put(question, "before") for question in QUESTIONS]
+    assert flagged([put(prose(n, 10), "before") for n in range(3)], *benchmark) == {}
+
+
+# Where a record is looked at
+
+
+def test_every_place_of_a_record_is_looked_at() -> None:
+    asked = QUESTIONS[0] + "?"
+    user = {"role": "user", "content": "Hello, who are you?"}
+    answer = {"role": "assistant", "content": "A helper."}
+    call = {"type": "function", "function": {"name": "ask", "arguments": {"q": [asked]}}}
+    tool = {"type": "function", "function": {"name": "ask", "description": f"As in: {asked}"}}
+    shots = {
+        "role": "system",
+        "content": f"Answer so.\nQ: {asked}\nA: the Adriatic",
+    }
+    chats = [
+        [shots, user, answer],
+        [user, {**answer, "reasoning_content": f"I was asked: {asked} So be it."}],
+        [user, {"role": "assistant", "content": "", "tool_calls": [call]}],
+        [{"role": "user", "content": asked}, answer, user, answer],
+        [user, answer],
+    ]
+    train: list[dict] = [{"messages": chat} for chat in chats]
+    found = flagged([*train, {"messages": [user, answer], "tools": [tool]}], pair(asked))
+    assert set(found) == {1, 2, 3, 4, 6}
+    assert (found[1]["place"], found[6]["place"]) == ("system prompt", "tools")
+    assert found[1]["text"] == found[6]["text"] == asked
+
+
+def test_a_system_prompt_with_a_benchmark_record_makes_each_of_its_records_a_leak() -> None:
+    """Whatever number of records share it."""
+    asked = QUESTIONS[0] + "?"
+    system = {"role": "system", "content": f"{prose('system', 30)}\nQ: {asked}\nA: yes"}
+
+    def chat(seed: int) -> dict:
+        turns = [("user", prose(seed, 9)), ("assistant", prose(-seed, 9))]
+        return {"messages": [system, *({"role": r, "content": c} for r, c in turns)]}
+
+    train = [chat(n) for n in range(1, 3 * COMMON)]
+    assert len(flagged(train, pair(asked))) == len(train)
+
+
+# Disguises
+
+
+ESCAPED = {
+    "accents": lambda text: text.translate(str.maketrans("aeiou", "áéìöü")),
+    "unicode escapes": lambda text: text.replace("e", r"\u00e9").replace("o", r"\xf6"),
+    "entities": lambda text: text.replace("e", "&eacute;").replace("o", "&#246;"),
+    "utf-8 in percent": lambda text: text.replace("e", "%C3%A9"),
+    "percent-escapes": quote,
+    "plus": quote_plus,
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 in lines": lambda text: base64.encodebytes(text.encode()).decode(),
+    "without spaces": lambda text: text.replace(" ", ""),
+}
+
+
+@pytest.mark.parametrize("disguise", ESCAPED)
+@pytest.mark.parametrize("embedded", [False, True])
+def test_a_disguise_is_seen_through(disguise: str, embedded: bool) -> None:
+    asked = f"{QUESTIONS[0]}, and {QUESTIONS[3]}?"
+    said = ESCAPED[disguise](asked)
+    said = f"{prose('a', 20)}\n{said}\n{prose('b', 20)}" if embedded else said
+    assert set(flagged([pair(said), pair(prose(1, 30))], pair(asked))) == {1}
+
+
+def test_shuffled_words_are_found_where_they_are_together() -> None:
+    asked = f"{QUESTIONS[0]}, and {QUESTIONS[3]}"
+    said = asked.split()
+    random.Random(4).shuffle(said)
+    spread = " ".join(f"{word} {prose(n, 4)}" for n, word in enumerate(said))
+    train = [pair(f"{prose(1, 9)} {' '.join(said)} {prose(2, 9)}"), pair(spread)]
+    found = flagged(train, pair(asked))
+    assert set(found) == {1} and found[1]["ngram"] == 1
+    assert not flagged(train, pair(asked), max_paraphrase=1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "\nA) the Adriatic\nB) the Baltic\nC) the Red Sea",
+        " (A) the Adriatic (B) the Baltic (C) the Red Sea",
+        "\nOptions:\n- the Adriatic\n- the Baltic of the north and all of its many gulfs",
+        "\n1. the Adriatic\n2. the Baltic of the north and all of its many islands and gulfs",
+    ],
+)
+def test_a_question_without_its_choices_is_found(options: str) -> None:
+    asked = QUESTIONS[0]
+    assert set(flagged([pair(asked, "It is the first.")], pair(asked + options, "A"))) == {1}
+
+
+# What words are worth
+
+
+def test_a_common_phrase_is_no_leak_and_rare_words_are() -> None:
+    common = "display help for a command"
+    rare = "repair damaged ufs2 superblock"
+    train = [pair(common, "tar --help"), pair(rare, "fsck_ffs -b 32"), pair("list files", "ls")]
+    found = flagged(train, pair(common, "zip -h"), pair(rare, "fsck"), pair("list files", "dir"))
+    assert set(found) == {2}
+    assert found[2]["rare_words"] == ["ufs2", "superblock", "repair", "damaged"]
+    assert found[2]["setting"] == "curate.min_information" and found[2]["bits"] > 52
+    assert set(flagged(train, pair(common, "zip -h"), min_information=10)) == {1}
+
+
+def test_a_phrase_in_common_does_not_outweigh_what_is_told_apart() -> None:
+    ours = "Display all set attributes of files in the current directory and sub-directories"
+    theirs = "Format the configuration in the current directory and subdirectories"
+    assert flagged([pair(theirs, "terraform fmt")], pair(ours, "attrib /s")) == {}
+
+
+def test_words_that_only_this_corpus_uses_everywhere_tell_little() -> None:
+    known = Vocabulary.of([["the", "ventoy", "zonk"]])
+    counts = known.count(hash_words(["the ventoy"] * 2000 + ["the the"] * 2000).hashes)
+    bits = dict(zip(known.words, known.bits(counts, 8000).tolist(), strict=True))
+    assert bits["the"] < bits["ventoy"] < 6 < 15 < bits["zonk"]
+
+
+def test_the_same_verdicts_whatever_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = [put(question, "before") for question in QUESTIONS]
+    train = [pair(question) for question in QUESTIONS] + [pair(prose(n, 20)) for n in range(30)]
+    found = flagged(train, *benchmark)
+    monkeypatch.setattr(sys.modules[__name__], "BATCH", 3)
+    assert flagged(train, *benchmark) == found
