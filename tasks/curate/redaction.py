@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
+from tasks.curate import spelled
+
 Kind = Literal["email", "phone", "card", "iban", "secret", "private_ip"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -117,12 +119,16 @@ def _searches(text: str) -> Iterator[Callable[[str], Iterator[Found]]]:
         yield _keys
     if mixed and _WORD_OF_TOKEN in raw.translate(_WORDS):
         yield _tokens
+    if mixed:
+        yield partial(_spans, "secret", spelled.webhooks)
     if "@" in text:
         yield _logins
     if mixed:
         yield _assignments
+    yield partial(_spans, "secret", spelled.passwords)
     if "@" in text:
         yield _emails
+    yield _spelled_emails
     if mixed and b"AAdd" in signs:
         yield partial(_scan, "iban", _IBAN, _iban)
     if digits:
@@ -131,6 +137,7 @@ def _searches(text: str) -> Iterator[Callable[[str], Iterator[Found]]]:
     if digits >= len(_LONG_NUMBER) and _LONG_NUMBER in raw.translate(_SIGNS, _GAPS):
         yield partial(_scan, "card", _CARD, _card)
         yield partial(_scan, "phone", _PHONE, _phone)
+        yield partial(_spans, "phone", spelled.national_numbers)
 
 
 def _blank(text: str, found: list[Found]) -> str:
@@ -153,6 +160,14 @@ def _scan(
         if end is not None:
             yield Found(kind, match.start(), end)
         at = match.start() + 1 if end is None else end
+
+
+def _spans(
+    kind: Kind, search: Callable[[str], Iterator[tuple[int, int]]], text: str
+) -> Iterator[Found]:
+    """What a search of `spelled` finds."""
+    for begin, end in search(text):
+        yield Found(kind, begin, end)
 
 
 # What stands beside a number must not belong to a longer one. "]" before and "[" after count as
@@ -201,6 +216,13 @@ _GENERIC_NAMES = """
 _GENERIC = frozenset(_GENERIC_NAMES.split())
 # What documents write for a password: in https://user:password@example.com nobody has an address.
 _STAND_INS = frozenset({"password", "passwd", "pass", "pw", "pwd", "passphrase", "secret", "token"})
+# RFC 2606 and RFC 6761: nobody has an address there.
+_RESERVED = frozenset({"test", "example", "invalid", "localhost"})
+_NOBODY = frozenset(
+    {"email", "e-mail", "username", "user_name", "user.name", "firstname.lastname", "first.last"}
+    | {"name.surname", "someone", "example", "recipient", "phone_number"}
+)
+_ATTRIBUTES = frozenset({"com", "net", "org"})
 # Accounts that many share to reach a forge: git@github.com is no person.
 _SHARED_ACCOUNTS = frozenset({"git", "hg", "svn"})
 
@@ -215,10 +237,33 @@ def _emails(text: str) -> Iterator[Found]:
         local = _LOCAL_BACKWARDS.match(text[max(at - 65, end) : at][::-1])
         if ends is not None and local is not None and len(local[0]) <= 64:
             name = local[0][::-1].lstrip(".%+'-")
-            if name and name[-1] != "." and name.lower() not in _SHARED_ACCOUNTS | _STAND_INS:
+            if name and name[-1] not in ".-+%'" and _is_someone(name, text[at + 1 : ends]):
                 yield Found("email", at - len(name), ends)
                 end = ends
         at = text.find("@", at + 1)
+
+
+def _spelled_emails(text: str) -> Iterator[Found]:
+    for (begin, end), local, domain in spelled.spelled_addresses(text):
+        whole = _DOMAIN.fullmatch(domain)
+        if whole and _end_of_domain(whole) == len(domain) and _is_someone(local, domain):
+            yield Found("email", begin, end)
+
+
+def _is_someone(local: str, domain: str) -> bool:
+    """Whether an address may be a person's: no account of many, none that documents make up."""
+    name, labels = local.lower(), domain.lower().split(".")
+    if name in _SHARED_ACCOUNTS | _STAND_INS | _NOBODY or name.startswith("your"):
+        return False
+    if labels[-1] in _RESERVED or (labels[-1] in ("com", "net", "org") and labels[-2] == "example"):
+        return False
+    if labels[-2].startswith(("your", "my-domain", "mydomain")):
+        return False
+    # Libraries are written name@libc.so; of one letter each, it is the product of two matrices.
+    return not (
+        (labels[-1] == "so" and labels[-2].startswith("lib"))
+        or (len(name) == len(labels[-2]) == 1 and len(labels) == 2 and labels[-1] in _ATTRIBUTES)
+    )
 
 
 def _end_of_domain(domain: re.Match[str]) -> int | None:
@@ -243,13 +288,17 @@ _IPV4 = re.compile(
     r"(?:0\.\d{1,3}|92\.168|72\.\d\d|69\.254)(?:\.\d{1,3}){2}(?![\w\[])(?!\.\d)",
     re.A,
 )
+_NETWORK = re.compile(
+    r"(?:10\.0\.0\.0/8|172\.16\.0\.0/12|192\.168\.0\.0/16|169\.254\.0\.0/16)(?!\d)"
+)
+"""The blocks themselves (RFC 1918 and 3927): they are the same for everybody."""
 _IPV6 = re.compile(r":[0-9a-fA-F:](?<=[fF][c-eC-E][0-9a-fA-F]{2}:.)(?<![\w:.\]].{6})", re.A)
 _IPV6_REST = re.compile(r"[0-9a-fA-F:]{1,40}(?![\w\[])", re.A)
 
 
 def _ipv4(text: str) -> Iterator[Found]:
     for match in _IPV4.finditer(text):
-        if _is_private(match[0]):
+        if _is_private(match[0]) and not _NETWORK.match(match.string, match.start()):
             yield Found("private_ip", match.start(), match.end())
 
 
@@ -369,6 +418,10 @@ _REGIONS |= dict.fromkeys(("GB", "DE", "AT", "CH", "NL"), "trunk")
 def _phone(match: re.Match[str]) -> int | None:
     if match["shape"]:
         return match.end()
+    if match["trunk"] and spelled.is_numbered(
+        match.string[max(match.start() - 20, 0) : match.start()]
+    ):
+        return None
     international = match["international"] is not None
     regions: list[str | None] = [None] if international else []
     regions += [r for r, form in _REGIONS.items() if match[form]]
@@ -480,7 +533,9 @@ def _tokens(text: str) -> Iterator[Found]:
             # Ten different characters: "ghp_xxxx" stands for a token in a document.
             if match is not None and len(set(match[0])) >= 10:
                 end = match.end()
-                if match["doubtful"] is None or _is_random(match["doubtful"], 4):
+                if "EXAMPLE" in match[0]:
+                    pass  # a key of Amazon's documentation
+                elif match["doubtful"] is None or _is_random(match["doubtful"], 4):
                     yield Found("secret", match.start(), end)
         at = words.find(_WORD_OF_TOKEN, end)
 
@@ -501,7 +556,9 @@ def _assignments(text: str) -> Iterator[Found]:
             if value is not None:
                 group = "quoted" if value["quoted"] else "bare"
                 # In code a bare value is a name more often than a secret.
-                if _is_random(value[group], 3 if value["quoted"] else 4):
+                if _is_random(value[group], 3 if value["quoted"] else 4) and (
+                    "EXAMPLE" not in value[group]
+                ):
                     spans.add(value.span(group))
             at = lower.find(name, end)
     last = 0
