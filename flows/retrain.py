@@ -267,11 +267,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return files.read_json(path) if path.is_file() else None
-    except ValueError:  # earlier versions wrote NaN where a figure was missing
-        log.warning("%s cannot be read: it is left out", path)
-        return None
+    return files.read_json(path) if path.is_file() else None
 
 
 def _winner(trials: dict[str, Any]) -> dict[str, str]:

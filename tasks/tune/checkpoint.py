@@ -11,11 +11,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import orjson
 import torch
 from safetensors.torch import load_file, save_file
 
 from tasks import files
+from tasks.errors import PerpetuneError
 from tasks.settings import Settings
 from tasks.tune.loop import Run
 
@@ -79,16 +79,17 @@ def load(run: Run, key: str, out: Path) -> None:
 
 
 def read_progress(out: Path) -> Progress | None:
-    """The numbers of the checkpoint in `out`, if there is one that can be read.
+    """The numbers of the checkpoint in `out`, if there is one that can be gone on from.
 
-    Earlier versions wrote NaN into it where a base gives no finite loss, which is no JSON.
+    Earlier versions left one of a base that gives no finite loss.
     """
     path = _progress_file(out)
     try:
         progress = files.read_json(path) if path.is_file() else None
-    except orjson.JSONDecodeError:
+    except PerpetuneError:
         return None
-    return progress if isinstance(progress, dict) else None
+    sound = isinstance(progress, dict) and progress.get("initial_validation_loss") is not None
+    return progress if sound else None
 
 
 def keep_best(out: Path) -> None:

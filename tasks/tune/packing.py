@@ -283,6 +283,14 @@ def _losses(
     return losses.view(packed.lanes, -1)
 
 
+_NAME = "perpetune_packed"
+
+
+def reads_packs(base: PreTrainedModel) -> bool:
+    """Whether `base` is in the context of `packed_attention` now."""
+    return str(base.config._attn_implementation).startswith(_NAME)
+
+
 @contextmanager
 def packed_attention(
     base: PreTrainedModel, device_type: str | None = None, *, windows: set[int] | None = None
@@ -303,7 +311,7 @@ def packed_attention(
             "training without padding needs; choose another base model"
         )
     on_cpu = (device_type or base.device.type) == "cpu"
-    name = f"perpetune_packed_{'on_cpu' if on_cpu else 'elsewhere'}"
+    name = f"{_NAME}_{'on_cpu' if on_cpu else 'elsewhere'}"
     # No mask function is registered under this name, so transformers builds no mask.
     AttentionInterface.register(name, partial(_attention, on_cpu=on_cpu, windows=windows))
     before = base.config._attn_implementation

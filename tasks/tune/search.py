@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import orjson
 import sqlalchemy
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
@@ -290,8 +289,8 @@ def _finished_sweep(out: Path, key: str) -> dict[str, Any] | None:
         return None
     try:
         found = files.read_json(out / "sweep.json")
-    except orjson.JSONDecodeError:
-        log.warning("%s holds no finite numbers or is damaged: written anew", out / "sweep.json")
+    except PerpetuneError:
+        log.warning("%s is damaged: written anew", out / "sweep.json")
         return None
     return found if found.get("key") == key else None
 

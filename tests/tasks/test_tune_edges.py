@@ -355,11 +355,10 @@ def test_a_poisoned_checkpoint_is_started_over_with_a_word(
             on_step=lambda run: stop(run) if run.step == 2 else None,
         )  # fmt: skip
     progress = out / "checkpoint" / "progress.json"
-    progress.write_text(
-        progress.read_text().replace(
-            '"initial_validation_loss": 1', '"x": NaN, "initial_validation_loss": 1'
-        )
-    )
+    assert checkpoint.read_progress(out)["initial_validation_loss"] > 0
+    poisoned = files.read_json(progress) | {"initial_validation_loss": math.nan}
+    progress.write_text(json.dumps(poisoned))  # as earlier versions wrote it
+    assert "NaN" in progress.read_text()
     assert checkpoint.read_progress(out) is None
     metrics = train(data, out, settings)
     assert "starting over" in caplog.text

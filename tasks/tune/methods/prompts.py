@@ -20,11 +20,12 @@ from peft import (
 )
 from peft.tuners.cartridge.utils import prompt_embeddings_from_past_key_values
 
+from tasks.encoding import Example
 from tasks.errors import BadInput
 from tasks.settings import Tune
 from tasks.tune.methods.adapters import PeftAdapted
 from tasks.tune.methods.contract import Adapted
-from tasks.tune.packing import Layout, Packed, Rows
+from tasks.tune.packing import Layout, Packed, Rows, pack, reads_packs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -224,8 +225,10 @@ def _keys_and_values(base: "PreTrainedModel", words: list[int]) -> torch.Tensor:
     Raises:
         TypeError, ValueError: the layers do not each keep keys and values of the same shape.
     """
-    ids = torch.tensor([words], device=base.device)
-    output = base(input_ids=ids, logits_to_keep=1, use_cache=True)
+    given: dict[str, Any] = {"input_ids": torch.tensor([words], device=base.device)}
+    if reads_packs(base):
+        given = pack([Example("", "", tuple(words), (False,) * len(words))], base.device).inputs()
+    output = base(**given | {"logits_to_keep": 1}, use_cache=True)
     return prompt_embeddings_from_past_key_values(
         output.past_key_values, num_virtual_tokens=len(words)
     ).float()
