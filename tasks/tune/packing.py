@@ -34,6 +34,8 @@ _SIMILAR = 0.6
 # builds a kernel for each shape that it meets meets few.
 _MULTIPLE = 8
 
+_NAME = "perpetune_packed"
+
 # Up to so many tokens, two products and their softmax take a CPU half of the fused kernel's time.
 _SHORT = 128
 
@@ -320,6 +322,11 @@ def packed_attention(
         yield
     finally:
         base.set_attn_implementation(before)
+
+
+def reads_packs(base: PreTrainedModel) -> bool:
+    """Whether `base` is in a context of `packed_attention`."""
+    return str(base.config._attn_implementation).startswith(_NAME)
 
 
 def _attention(

@@ -27,13 +27,13 @@ from transformers import (
 
 from tasks import files, records
 from tasks.encoding import Example, encode
-from tasks.errors import BadInput, PerpetuneError
+from tasks.errors import BadInput
 from tasks.settings import Tune, load_settings
 from tasks.tune import train
 from tasks.tune.loop import Run, backward, cores, evaluation_steps, rate_factor
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.fused_lora import fuse
-from tasks.tune.packing import pack, packed_attention, summed_losses
+from tasks.tune.packing import pack, packed_attention, sequence_losses, summed_losses
 from tasks.tune.training import Diverged
 from tests.conftest import PROJECT
 
@@ -193,17 +193,26 @@ def test_packed_attention_is_gone_after_its_context(tiny_base: Path):
     assert model.config._attn_implementation == before
 
 
-def test_a_sequence_beyond_a_sliding_window_is_refused():
+@pytest.mark.parametrize("length", [7, 8, 9, 20, 150])
+def test_a_sliding_window_is_that_of_the_sequence_alone(length: int):
     config = MistralConfig(
-        vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=1, head_dim=8,
+        vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=2, head_dim=8,
         num_attention_heads=2, num_key_value_heads=1, sliding_window=8,
     )  # fmt: skip
+    torch.manual_seed(0)
     model = MistralForCausalLM(config).eval()
-    short, long = (Example("a", "x", (5,) * n, (True,) * n) for n in (8, 9))
-    with packed_attention(model):
-        assert summed_losses(model, pack([short, short], CPU)).isfinite()
-        with pytest.raises(PerpetuneError, match=r"sliding window.*tune\.max_length"):
-            summed_losses(model, pack([short, long], CPU))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8)
+    examples = [
+        Example(str(n), "x", tuple((7 * i + n) % 50 for i in range(n)), (True,) * n)
+        for n in (length, 5, length + 2)
+    ]
+    with torch.no_grad():
+        alone = [padded_losses(model, [example]) for example in examples]
+    with torch.no_grad(), packed_attention(model):
+        together = sequence_losses(model, pack(examples, CPU))[0]
+    torch.testing.assert_close(together, torch.cat(alone))
 
 
 # LoRA
@@ -247,6 +256,7 @@ def test_training_lowers_the_loss_and_writes_exactly_its_files(data, tmp_path, m
         "best",
         "best/adapter_config.json",
         "best/adapter_model.safetensors",
+        "best/base.json",
         "curve.jsonl",
         "metrics.json",
         "validation.jsonl",

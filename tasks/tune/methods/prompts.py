@@ -160,7 +160,7 @@ def _peft_model(
         model = get_peft_model(base, config)
         try:
             _begin_with_words(base, model)
-        except (RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise BadInput(
                 f"tune.method: {type(base).__name__} takes no prefix of keys and values ({error}); "
                 "choose another method, as lora"
@@ -225,10 +225,10 @@ def _keys_and_values(base: "PreTrainedModel", words: list[int]) -> torch.Tensor:
     Raises:
         TypeError, ValueError: the layers do not each keep keys and values of the same shape.
     """
-    given: dict[str, Any] = {"input_ids": torch.tensor([words], device=base.device)}
+    inputs: dict[str, Any] = {"input_ids": torch.tensor([words], device=base.device)}
     if reads_packs(base):
-        given = pack([Example("", "", tuple(words), (False,) * len(words))], base.device).inputs()
-    output = base(**given | {"logits_to_keep": 1}, use_cache=True)
+        inputs = pack([Example("", "", tuple(words), (False,) * len(words))], base.device).inputs()
+    output = base(**inputs | {"logits_to_keep": 1}, use_cache=True)
     return prompt_embeddings_from_past_key_values(
         output.past_key_values, num_virtual_tokens=len(words)
     ).float()
