@@ -324,11 +324,6 @@ def packed_attention(
         base.set_attn_implementation(before)
 
 
-def reads_packs(base: PreTrainedModel) -> bool:
-    """Whether `base` is in a context of `packed_attention`."""
-    return str(base.config._attn_implementation).startswith(_NAME)
-
-
 def _attention(
     module: torch.nn.Module,
     query: torch.Tensor,
