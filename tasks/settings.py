@@ -218,7 +218,7 @@ class Curate(Section):
     """The same in 5-grams at one place of the record, for copies with changed words; 1: off."""
     min_information: Annotated[float, Field(ge=0, le=1000)] = 52
     """Bits (-log2 of how common its words are) that a whole prompt has to be worth to be a leak, a
-    quarter more what is a part of one; higher: fewer common phrases, fewer short leaks."""
+    tenth more what is a part of one; higher: fewer common phrases, fewer short leaks."""
     protect_splits: Share | None = 0.6
     """Share of a validation or test record's word 5-grams in a training record that drops the
     latter; null: not asked."""

@@ -14,8 +14,8 @@ benchmark's passage (`passages`) that the record has, measured
   whose words were shuffled.
 
 Words count by how rare they are (`rarity`): the share is one of bits, not of words, and whatever
-matches has to be worth `curate.min_information` bits by itself (up to a quarter more where it is
-not the whole prompt of a turn). So a common phrase is no leak, and three rare words may be one.
+matches has to be worth `curate.min_information` bits by itself (a tenth more where it is not the
+whole prompt of a turn). So a common phrase is no leak, and three rare words may be one.
 
 Looked at are all turns with reasoning and tool calls, the system prompt, the definitions of tools,
 and what each of them says without accents, escapes and encodings (`disguises`). A system prompt
@@ -87,8 +87,7 @@ _MOST = 40  # passages that one record is compared with
 _BRIEF = 16  # words below which half of a passage is hardly more than a phrase
 _BRIEF_SHARE = 0.6  # of its words in 5-grams, or
 _BRIEF_ORDER = 0.8  # of its words in their order, as where few were changed
-_INSIDE = 1.15  # times `min_information` that a prompt inside of a turn has to be worth
-_INEXACT = 1.25  # the same of a part of a passage, and of one with changes
+_INEXACT = 1.1  # times `min_information` that anything but a whole turn has to be worth
 _KEYS, _KEYS_NEEDED = 5, 4  # rarest words of a passage, by which a shuffled copy is looked for
 _KEY_BITS = 12.0
 _SHUFFLED = 12  # words from which a passage is looked for in any order
@@ -603,8 +602,7 @@ class Guard:
                 continue
             share, bits = self._share(number, runs, common)
             least = QUESTION_SHARE if passage.part == "question" else 0.0
-            factor = _INSIDE if share == 1 else _INEXACT
-            if share >= max(bound, least) and bits >= factor * settings.min_information:
+            if share >= max(bound, least) and bits >= _INEXACT * settings.min_information:
                 yield self._found(overlap, common, runs, share, bits, min(ngram, passage.length))
 
     def _found(
