@@ -87,6 +87,7 @@ _MOST = 40  # passages that one record is compared with
 _BRIEF = 16  # words below which half of a passage is hardly more than a phrase
 _BRIEF_SHARE = 0.6  # of its words in 5-grams, or
 _BRIEF_ORDER = 0.8  # of its words in their order, as where few were changed
+_PARTIAL = ("answer", "question")  # of which even all is boilerplate where many records have it
 _INEXACT = 1.1  # times `min_information` that anything but a whole turn has to be worth
 _KEYS, _KEYS_NEEDED = 5, 4  # rarest words of a passage, by which a shuffled copy is looked for
 _KEY_BITS = 12.0
@@ -524,7 +525,7 @@ class Guard:
                 counts[overlap.passage].update(set(overlap.close or overlap.runs))
         common: dict[int, list[Run]] = {}
         for passage, runs in counts.items():
-            if self.passages[passage].part != "answer":
+            if self.passages[passage].part not in _PARTIAL:
                 del runs[(0, self.passages[passage].length)]
             if runs.total() <= COMMON:
                 continue
@@ -636,7 +637,7 @@ class Guard:
         seen = _mask(runs, passage.length)
         span = self._span(number)
         bits = common.bits[span]
-        if seen.all() and (passage.part != "answer" or passage.whole):
+        if seen.all() and (passage.part not in _PARTIAL or passage.whole):
             return 1.0, float(bits.sum())
         if not seen[: passage.needed].all():
             return 0.0, 0.0
