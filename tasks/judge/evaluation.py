@@ -361,12 +361,8 @@ def virtual_tokens(adapter: Path | None) -> int:
 
 
 def _context_length(settings: Settings) -> int | None:
-    from transformers import AutoConfig
-
     # Not from the file, where architectures have names of their own for it.
-    config = AutoConfig.from_pretrained(
-        base_model.locate(settings), trust_remote_code=settings.base.trust_remote_code
-    )
+    config = base_model.load_config(settings)
     length = getattr(config.get_text_config(), "max_position_embeddings", None)
     return length if isinstance(length, int) and length > 0 else None
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from tasks.encoding import Codec, read_answer
-from tasks.errors import PerpetuneError
+from tasks.errors import BadInput, PerpetuneError
 
 # Tokens of the longer of two prompts that show whether padding is overlooked.
 _PROBE = 16
@@ -134,7 +134,13 @@ def _greedy(
     shipped: GenerationConfig, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int
 ) -> GenerationConfig:
     ends = shipped.eos_token_id if shipped.eos_token_id is not None else []
-    ends = {*(ends if isinstance(ends, list) else [ends]), *Codec.of(tokenizer).ends}
+    ends = ends if isinstance(ends, list) else [ends]
+    if not all(type(end) is int and end >= 0 for end in ends):
+        raise BadInput(
+            f"base.model: eos_token_id in generation_config.json is {shipped.eos_token_id!r}; "
+            "it has to be the number of a token, or a list of them"
+        )
+    ends = {*ends, *Codec.of(tokenizer).ends}
     padding = tokenizer.pad_token_id
     if padding is None:
         padding = min(ends, default=0)  # masked in prompts, cut off in answers
