@@ -154,7 +154,7 @@ def load_benchmark(
         BadInput: a line is no record or has nothing to learn from, or no example is left.
     """
     judge = settings.judge
-    length = _context_length(settings)
+    length, config = _context_length(settings), base_model.load_config(settings)
     context = None if length is None else max(1, length - virtual_tokens)
     found = sorted(records.load([path]), key=lambda record: _hash(record.id))
     chosen: list[records.Record] = []
@@ -167,6 +167,7 @@ def load_benchmark(
         if example.targets == 0:
             empty += 1
             continue
+        base_model.check_ids(example.input_ids, config, f"{path}:{record.line}")
         chosen.append(record)
         examples.append(example)
     cut = sum(example.answer_cut > 0 for example in examples)

@@ -501,6 +501,10 @@ def _quantise(base: PreTrainedModel) -> tuple[int, int]:
     from bitsandbytes.nn import Linear4bit, Params4bit
     from transformers.quantizers.base import get_keys_to_not_convert
 
+    class Weights(Params4bit):
+        def __deepcopy__(self, memo: Any) -> "Weights":  # DoRA decodes a copy
+            return self
+
     kept = get_keys_to_not_convert(base)
     before, saved, largest = _bytes(base), 0.0, 0
     for name, module in list(base.named_modules()):
@@ -515,10 +519,10 @@ def _quantise(base: PreTrainedModel) -> tuple[int, int]:
                 weight.dtype,
                 quant_type="nf4",
             )
-        packed.weight = Params4bit(weight.data, quant_type="nf4", module=packed)
+        packed.weight = Weights(weight.data, quant_type="nf4", module=packed)
         packed.bias = bias
         packed.forward = partial(  # type: ignore[method-assign]
-            functional.linear, weight=weight.detach(), bias=bias
+            _as_in_4bit, weight=weight.detach(), bias=bias
         )
         base.set_submodule(name, packed)
         size = weight.nbytes
@@ -526,6 +530,13 @@ def _quantise(base: PreTrainedModel) -> tuple[int, int]:
         largest = max(largest, size)
     base.is_loaded_in_4bit = True  # type: ignore[assignment]
     return before - int(saved), largest
+
+
+def _as_in_4bit(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """The product of a 4-bit layer: computed in the type of its weights, given in that of rows."""
+    return functional.linear(rows.to(weight.dtype), weight, bias).to(rows.dtype)
 
 
 def _bytes(model: torch.nn.Module) -> int:

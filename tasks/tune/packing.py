@@ -379,6 +379,8 @@ def _attention(
             "tune.max_length"
         )
     dtype = query.dtype
+    # Adapters of 4-bit layers may give another type than the layer beside them.
+    key, value = key.to(dtype), value.to(dtype)
     # [N, heads, size]: a token's heads lie together, so that a table moves whole rows.
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
     short = on_cpu and longest <= _SHORT and prefix is None and not dropout and not special

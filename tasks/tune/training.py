@@ -85,6 +85,9 @@ def prepare(
         on=torch.device("cpu") if processes.shard else None,
     )
     checks.check_positions(base, read)
+    for split in (read.train, read.validation):
+        for example in split.examples:
+            base_model.check_ids(example.input_ids, base.config, f"{split.path}: {example.id}")
     form = execution.of(base, read.longest, settings)
     processes.spread(base)
     train, seed = read.train.examples, settings.project.seed

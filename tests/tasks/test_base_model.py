@@ -1,6 +1,7 @@
 """The base model is found where the settings say, converted once, and loaded as asked."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,146 @@ def test_the_packaged_model_is_converted_once_and_speaks(make_settings, tmp_path
     )
     answer = model.generate(**ids, max_new_tokens=12, do_sample=False)
     assert "Paris" in tokenizer.decode(answer[0, ids["input_ids"].shape[1] :])
+
+
+def rewritten(folder: Path, copy: Path, change: Callable[[dict], dict]) -> Path:
+    """A copy of a model's or an adapter's folder with other tensors."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, copy)
+    (path,) = copy.glob("*.safetensors")
+    save_file(change(load_file(path)), path, {"format": "pt"})
+    return copy
+
+
+def without(some: str) -> Callable[[dict], dict]:
+    return lambda weights: {name: each for name, each in weights.items() if some not in name}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("layers.1.mlp"), r"3 of its tensors are missing \(model\.layers\.1\.mlp"),
+        (without("model.norm.weight"), r"1 of its tensors is missing \(model\.norm\.weight\)"),
+        (
+            lambda weights: weights | {"model.layers.2.mlp.up_proj.weight": torch.zeros(2, 2)},
+            r"1 of its tensors is of no use .*layers\.2",
+        ),
+        (
+            lambda weights: weights | {"score.weight": torch.zeros(2, 64)},
+            "1 of its tensors is of no use.*score",
+        ),
+        (
+            lambda weights: weights | {"model.norm.weight": torch.zeros(3)},
+            "1 of its tensors is of another shape.*norm",
+        ),
+    ],
+)
+def test_a_base_with_other_tensors_than_it_should_have_is_refused(
+    make_settings, tiny_base, tmp_path, change, message
+):
+    folder = rewritten(tiny_base, tmp_path / "copy", change)
+    with pytest.raises(BadInput, match=rf"base\.model: .*copy: {message}"):
+        base_model.load_model(make_settings(base={"model": str(folder)}))
+
+
+def test_tensors_that_every_reader_leaves_out_are_no_fault(make_settings, tiny_base, tmp_path):
+    more = {
+        "model.layers.0.self_attn.rotary_emb.inv_freq": torch.zeros(8),
+        "vision_tower.patch.weight": torch.zeros(2, 2),
+        "mtp.layers.0.weight": torch.zeros(2, 2),
+    }
+    folder = rewritten(tiny_base, tmp_path / "copy", lambda weights: weights | more)
+    assert base_model.load_model(make_settings(base={"model": str(folder)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("layers.1."), "14 of its tensors are missing"),
+        (lambda weights: weights | {"strange": torch.zeros(2)}, "1 of its tensors is of no use"),
+    ],
+)
+def test_an_adapter_with_other_tensors_than_it_should_have_is_refused(
+    settings, adapter, tmp_path, change, message
+):
+    folder = rewritten(adapter, tmp_path / "copy", change)
+    with pytest.raises(BadInput, match=f"copy: {message}"):
+        base_model.load_model(settings, folder)
+
+
+def test_an_adapter_of_another_base_of_the_same_shape_is_refused(
+    make_settings, tiny_base, adapter, tmp_path
+):
+    """By the weights, whatever the folder is called; a copy in other files is the same base."""
+    other = rewritten(
+        tiny_base,
+        tmp_path / "other",
+        lambda weights: {name: each + 1 for name, each in weights.items()},
+    )
+    with pytest.raises(BadInput, match=r"made for another base model .*set base\.model"):
+        base_model.load_model(make_settings(base={"model": str(other)}), adapter)
+    shutil.copytree(tiny_base, tmp_path / "same")
+    same = make_settings(base={"model": str(tmp_path / "same")})
+    assert base_model.load_model(same, adapter)
+
+    note = base_model.note_base(same)
+    config = files.read_json(adapter / "adapter_config.json")
+    files.write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": "gone"})
+    files.write_json(adapter / "base.json", note)
+    assert base_model.load_model(same, adapter)
+    with pytest.raises(BadInput, match="made for another base model"):
+        base_model.load_model(make_settings(base={"model": str(other)}), adapter)
+
+
+def test_what_an_adapter_was_made_for_is_told_where_it_cannot_be_compared(
+    settings, adapter, caplog
+):
+    config = files.read_json(adapter / "adapter_config.json")
+    files.write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": "o/n"})
+    assert base_model.load_model(settings, adapter)
+    assert "made for o/n" in caplog.text
+
+
+def test_a_fingerprint_is_that_of_the_weights_however_they_are_stored(tiny_base, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    found = base_model.fingerprint(tiny_base)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
+    model.save_pretrained(tmp_path / "shards", max_shard_size="2MB")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    assert base_model.fingerprint(tmp_path / "shards") == found
+    model.to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    assert base_model.fingerprint(tmp_path / "half") == found
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[0, 0] += 1
+    model.save_pretrained(tmp_path / "changed")
+    assert base_model.fingerprint(tmp_path / "changed") != found
+
+
+def test_a_tokenizer_with_more_tokens_than_the_base_embeds_is_refused(
+    make_settings, tiny_base, tmp_path
+):
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_base, folder)
+    config = files.read_json(folder / "config.json")
+    files.write_json(folder / "config.json", config | {"vocab_size": 40_000})
+    with pytest.raises(BadInput, match=r"tokenizer .* 49,152 tokens, and the base embeds 40,000"):
+        base_model.load_tokenizer(make_settings(base={"model": str(folder)}))
+
+
+def test_a_special_token_beyond_the_embedding_that_no_text_has_does_no_harm(
+    make_settings, tiny_base, tmp_path
+):
+    """As Gemma 3's token of pictures; data that has it is refused."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_base, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<picture>"]})
+    tokenizer.save_pretrained(folder)
+    settings = make_settings(base={"model": str(folder)})
+    ids = base_model.load_tokenizer(settings)("a <picture>")["input_ids"]
+    with pytest.raises(BadInput, match="x: it has a token of number 49,152"):
+        base_model.check_ids(ids, AutoConfig.from_pretrained(folder), "x")

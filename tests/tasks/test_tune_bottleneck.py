@@ -26,6 +26,8 @@ from transformers import (
 from tasks import base_model
 from tasks.bottleneck import BottleneckConfig, BottleneckLayer
 from tasks.errors import BadInput
+from tasks.settings import Settings, Tune
+from tasks.tune.methods import METHODS
 from tests.conftest import PROJECT
 
 IDS = torch.arange(20, 60).view(2, 20)
@@ -130,6 +132,26 @@ def test_peft_saves_it_and_loads_it_in_a_fresh_process(base, tmp_path):
     )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     torch.testing.assert_close(load_file(out)["logits"], logits(model), rtol=1e-6, atol=1e-6)
+
+
+def test_plain_peft_does_not_know_the_method(base, tiny_base, tmp_path):
+    """What README, docs and the folder's own README say."""
+    get_peft_model(base, config()).save_pretrained(tmp_path / "saved")
+    script = (
+        "import sys; from peft import PeftModel; from transformers import AutoModelForCausalLM\n"
+        "model = AutoModelForCausalLM.from_pretrained(sys.argv[1])\n"
+        "PeftModel.from_pretrained(model, sys.argv[2])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tiny_base), str(tmp_path / "saved")],
+        capture_output=True,
+        text=True,
+    )
+    assert "KeyError: 'BOTTLENECK'" in done.stderr
+    with METHODS["bottleneck"].attach(base, Tune(method="bottleneck"), 2) as adapted:
+        chosen = Settings.model_validate({"base": {"model": str(tiny_base)}})
+        adapted.write(tmp_path / "written", adapted.export(), chosen)
+    assert "import tasks.bottleneck" in (tmp_path / "written" / "README.md").read_text()
 
 
 def test_perpetune_loads_the_folder_without_being_told_the_method(base, tiny_base, tmp_path):

@@ -144,6 +144,34 @@ def test_four_bits_take_less_than_sixteen(tiny_base: Path) -> None:
     assert lora.weights - qlora.weights == pytest.approx(linear * (2 - 4.127 / 8), rel=0.01)
 
 
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "qlora"])
+def test_every_method_is_followed_on_four_bits(method: str, tiny_base: Path) -> None:
+    if method == "full":  # refused when it is attached, where there are such weights
+        return
+    found = memory.trace(
+        AutoConfig.from_pretrained(tiny_base),
+        Tune(method=method),
+        some_examples(12, 9),
+        dtype=torch.bfloat16,
+        quantised=True,
+    )
+    assert found.activations > 0
+
+
+def test_what_cannot_be_predicted_is_told_and_stops_nothing(
+    tiny_base: Path,
+    make_settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no meta kernel\nand a long story")
+
+    monkeypatch.setattr(memory, "trace", fail)
+    assert memory.of_run(load(tiny_base), some_examples(12, 9), make_settings()) is None
+    assert "lora takes on LlamaForCausalLM cannot be predicted (no meta kernel)" in caplog.text
+
+
 def test_another_architecture_is_followed_as_well() -> None:
     config = GPT2Config(n_embd=64, n_layer=5, n_head=4, vocab_size=500)
     found = memory.trace(config, Tune(), some_examples(12, 9), dtype=torch.float32)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks import files
 from tasks.bottleneck import BottleneckConfig
-from tasks.settings import Tune
+from tasks.settings import Settings, Tune
 from tasks.tune.methods.adapters import PeftAdapted, peft_model
-from tasks.tune.methods.contract import Adapted
+from tasks.tune.methods.contract import Adapted, Weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,4 +24,25 @@ def bottleneck(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Ada
         bottleneck_dropout=tune.dropout,
     )
     with peft_model(base, config) as model:
-        yield PeftAdapted(model)
+        yield Bottleneck(model)
+
+
+_CARD = """# A bottleneck adapter
+
+PEFT itself does not have this method: it stops at this folder with `KeyError: 'BOTTLENECK'`, unless
+Perpetune's module `tasks.bottleneck` was imported before, which makes the method known to it:
+
+    import tasks.bottleneck
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(base, folder)
+"""
+
+
+class Bottleneck(PeftAdapted):
+    """A bottleneck adapter, whose folder says what it needs."""
+
+    def write(self, folder: Path, weights: Weights, settings: Settings) -> None:
+        """A folder that PEFT loads once it knows the method, as the folder's `README.md` says."""
+        super().write(folder, weights, settings)
+        files.write_text(folder / "README.md", _CARD)
