@@ -61,8 +61,10 @@ def show_curated(report: dict[str, Any]) -> None:
         for reason, count in sorted(report["dropped"].items(), key=lambda item: -item[1])
     ]
     _table("Data", ["records", "count", "share"], rows)
-    for advice in report.get("advice", []):
-        _console.print(f"[yellow]advice[/] {escape(str(advice))}")
+    for sentence in report.get("alarms", []):
+        _console.print(f"[yellow]warning[/] {escape(str(sentence))}")
+    for sentence in report.get("remarks", []):
+        _console.print(f"[dim]remark[/] {escape(str(sentence))}")
 
 
 @contextmanager

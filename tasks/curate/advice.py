@@ -34,7 +34,12 @@ _PERSONAL = {
 
 
 def advise(report: Mapping[str, Any], settings: Curate) -> list[str]:
-    """Warnings in plain sentences, the gravest first; none where all looks well.
+    """All of `alarms` and `remarks` in plain sentences, the gravest first."""
+    return [*alarms(report, settings), *remarks(report, settings)]
+
+
+def alarms(report: Mapping[str, Any], settings: Curate) -> list[str]:
+    """What makes training or its figures worse; none where all looks well.
 
     Args:
         report: the figures of `report.json`.
@@ -46,10 +51,12 @@ def advise(report: Mapping[str, Any], settings: Curate) -> list[str]:
         *_balance(report),
         *_losses(report),
         *_lengths(report, settings),
-        *_volume(report),
-        *_mixture(report, settings),
-        *_remarks(report, settings),
     ]
+
+
+def remarks(report: Mapping[str, Any], settings: Curate) -> list[str]:
+    """What is good to know, and no reason to stop."""
+    return [*_volume(report), *_mixture(report, settings), *_remarks(report, settings)]
 
 
 def personal(kind: str) -> str:
@@ -134,9 +141,22 @@ def _losses(report: Mapping[str, Any]) -> Iterator[str]:
     for reason, count in counted:
         known = reason in ("duplicate", "near_duplicate", "contaminated")
         if count / report["in"] > MANY_DROPPED and not known:
-            setting = explain(reason).setting
-            where = f" If that is not what you want, see {setting}." if setting else ""
-            yield f"{count / report['in']:.0%} of the records were dropped as {reason}.{where}"
+            known_as = explain(reason)
+            where = f" {known_as.remedy}" if known_as.remedy else ""
+            if known_as.setting:
+                where += f" If that is not what you want, see {known_as.setting}."
+            yield (
+                f"{count / report['in']:.0%} of the records were dropped as {reason}"
+                f"{_commonest(report, reason)}.{where}"
+            )
+
+
+def _commonest(report: Mapping[str, Any], reason: str) -> str:
+    """The detail that most of the records dropped for a reason share."""
+    detail = report.get("details", {}).get(reason)
+    if detail is None:
+        return ""
+    return f" ({detail['records']:,} of them: {clip(visible(detail['text']), 200)})"
 
 
 def _lengths(report: Mapping[str, Any], settings: Curate) -> Iterator[str]:

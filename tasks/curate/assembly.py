@@ -21,6 +21,7 @@ SAMPLES, LEAKS = 3, 8
 """Dropped records of each reason that the report shows; and of contaminated ones."""
 EXAMPLES = 4
 """Training records that it shows."""
+_DETAILS = 1000
 
 
 @dataclass(slots=True)
@@ -33,12 +34,14 @@ class Assembled:
         samples: ledger lines by reason, drawn by the hash of their place; the contaminated ones
             with the smallest overlaps, which are the ones to doubt.
         examples: numbers of training records, drawn by the hash of what they say.
+        details: by reason, how often the ledger gives which detail (the first thousand of them).
     """
 
     dropped: Counter[str] = field(default_factory=Counter)
     of_file: dict[str, tuple[int, int]] = field(default_factory=dict)
     samples: dict[str, list[Dropped]] = field(default_factory=dict)
     examples: list[int] = field(default_factory=list)
+    details: dict[str, Counter[str]] = field(default_factory=dict)
 
 
 def assemble(parts: Parts, decided: Decided, out: Path) -> Assembled:
@@ -65,6 +68,7 @@ def assemble(parts: Parts, decided: Decided, out: Path) -> Assembled:
             for line in heapq.merge(_early(part), late, key=lambda line: line.line):
                 ledger.write(orjson.dumps(line.row(), option=orjson.OPT_APPEND_NEWLINE))
                 assembled.dropped[line.reason] += 1
+                _count(assembled.details.setdefault(line.reason, Counter()), line)
                 _draw(draws.setdefault(line.reason, []), line)
             gone = sum(assembled.dropped.values()) - before
             count, kept = assembled.of_file.get(part.source, (0, 0))
@@ -112,6 +116,13 @@ def _drawn(numbers: Any, keys: Any) -> list[int]:
     order = np.argsort(keys[numbers], kind="stable")[:EXAMPLES]
     found: list[int] = numbers[order].tolist()
     return found
+
+
+def _count(details: Counter[str], line: Dropped) -> None:
+    """Enter the detail of a line, if it has one."""
+    detail = line.evidence.get("detail") or line.evidence.get("error")
+    if isinstance(detail, str) and (len(details) < _DETAILS or detail in details):
+        details[detail] += 1
 
 
 def _draw(drawn: list[tuple[float, int, Dropped]], line: Dropped) -> None:

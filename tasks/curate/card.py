@@ -1,6 +1,7 @@
 """The data card: the report in Markdown, for the experiment tracker and the model's page."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def card(
     curate = settings.curate.model_dump(mode="json", exclude={"inputs", "feedback", "against"})
     return template.render(
         report=report,
-        name=settings.project.name,
+        name=data_name(report),
         base=settings.base.model,
         kept=sum(report["kept"].values()),
         size=_size(sum(report["kept"].values())),
@@ -63,6 +64,16 @@ def card(
         languages=settings.curate.languages,
         settings={name: json.dumps(value, ensure_ascii=False) for name, value in curate.items()},
     )
+
+
+def data_name(report: Mapping[str, Any]) -> str:
+    """What the data is called: its file, or the folder of its files, or the first of the files."""
+    paths = [Path(file["path"]) for file in report["files"]]
+    folders = {path.parent.name for path in paths}
+    if len(paths) > 1 and len(folders) == 1 and (folder := folders.pop()):
+        return folder
+    names = list(dict.fromkeys(path.name for path in paths))
+    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
 
 
 def _size(records: int) -> str:
@@ -77,4 +88,7 @@ def _quoted(text: str) -> Any:
     """`text` as a quoted scalar of YAML."""
     from markupsafe import Markup
 
-    return Markup(json.dumps(visible(text), ensure_ascii=False))  # noqa: S704 (YAML, not HTML)
+    quoted = json.dumps(visible(text), ensure_ascii=False)
+    # Names of files may hold markup and links, which viewers of Markdown make of the head, too.
+    quoted = re.sub(r"[<*\]/]|(?<=www)\.", lambda sign: f"\\u{ord(sign[0]):04x}", quoted)
+    return Markup(quoted)  # noqa: S704 (YAML, not HTML)

@@ -92,8 +92,6 @@ def curate(
             engine=on,
             seconds=time.perf_counter() - began,
         )
-        for sentence in report["advice"]:
-            log.warning("%s", sentence)
         outputs.publish(building, out, report)
     return report
 

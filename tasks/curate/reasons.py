@@ -1,14 +1,16 @@
 """What each reason in the ledger means, and which setting decides it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A sentence for the reader, and the key in `params.yaml` that moves the line, if any."""
+    """A sentence for the reader; if any, the key in `params.yaml` that moves the line, and what
+    helps."""
 
     meaning: str
     setting: str | None = None
+    remedy: str | None = None
 
 
 REASONS = {
@@ -84,6 +86,22 @@ REASONS = {
     "replay_surplus": Reason(
         "General data beyond the share that is mixed in.", "curate.replay_share"
     ),
+}
+
+
+_REMEDIES = {
+    "invalid_json": "Write one JSON object a line, or name the file by what it is (.json, .csv).",
+    "not_utf8": "Save the file as UTF-8.",
+    "wrong_type": "Write the field that the ledger names with the type that it names.",
+    "missing_field": "Rename the columns to those of a known format (docs/curate-your-data.md).",
+    "truncated": "Copy the file again.",
+    "unrenderable": "Take another base, or a template that renders it (base.chat_template: FILE).",
+    "mojibake": "Read the source with its own encoding.",
+}
+REASONS |= {
+    name: replace(REASONS[name], remedy=remedy)
+    for name, remedy in _REMEDIES.items()
+    if name in REASONS
 }
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks import files, records, tokens
-from tasks.curate.advice import advise, personal
+from tasks.curate.advice import alarms, personal, remarks
 from tasks.curate.assembly import Assembled
 from tasks.curate.benchmarks import Benchmark
-from tasks.curate.card import card
+from tasks.curate.card import card, data_name
 from tasks.curate.decisions import Decided
 from tasks.curate.engine import Engine
 from tasks.curate.histogram import draw, round_up
@@ -52,7 +52,9 @@ def write_report(
     folder = tokens.locate(settings).absolute()
     report = _figures(parts, decided, assembled, benchmarks, settings)
     report["tokens"]["context_window"] = _context_window(folder)
-    report["advice"] = advise(report, settings.curate)
+    report["alarms"] = alarms(report, settings.curate)
+    report["remarks"] = remarks(report, settings.curate)
+    report["advice"] = report["alarms"] + report["remarks"]
     shown = show(parts, assembled, benchmarks, tokens.load(folder))
     files.write_text(out / "report.html", page(report, shown, settings))
     files.write_text(out / "data_card.md", card(report, shown.examples, settings))
@@ -84,7 +86,7 @@ def page(report: Mapping[str, Any], shown: Shown, settings: Settings) -> str:
     curate = settings.curate
     return template.render(
         report=report,
-        name=settings.project.name,
+        name=data_name(report),
         base=settings.base.model,
         kept=sum(report["kept"].values()),
         dropped=sum(report["dropped"].values()),
@@ -138,6 +140,11 @@ def _figures(
         "kept": {name: int(of_it.sum()) for name, of_it in of_split.items()},
         "groups": {name: len(np.unique(homes[of_it])) for name, of_it in of_split.items()},
         "dropped": dropped,
+        "details": {
+            reason: {"text": text, "records": count}
+            for reason, counts in sorted(assembled.details.items())
+            for text, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:1]
+        },
         "steps": [{"step": step, "in": count, "out": left} for step, count, left in steps],
         "tokens": _distribution(lengths)
         | {"by_split": {name: _total(lengths[of_it]) for name, of_it in of_split.items()}},

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from tasks import files, records
 from tasks.curate import alignment, curate
-from tasks.curate.advice import advise
+from tasks.curate.advice import advise, alarms, remarks
 from tasks.curate.histogram import draw
 from tasks.errors import BadInput
+from tasks.markdown import visible
 from tasks.settings import Curate, Settings
 
 WORDS = [a + b + c for a in ("ka", "lo", "mi", "ru") for b in "bdgnst" for c in ("a", "eth", "o")]
@@ -118,7 +119,7 @@ def number(text: str) -> int:
 def test_page_and_card_tell_the_figures_of_the_report(
     run: Run, write_lines: Callable[..., Path]
 ) -> None:
-    mail = pair(81, completion=f"Write to a.person@example.org, {prose(9, 5)}.")
+    mail = pair(81, completion=f"Write to a.person@nordwind.org, {prose(9, 5)}.")
     grouped = [pair(n, group=n // 3) for n in range(60)]
     lines = [*grouped, pair(3, id="r3b"), mail, pair(70, completion="ok"), "{no", 17]
     lines += [{"text": prose(82, 90)}, {"prompt": "p", "chosen": prose(83, 9), "rejected": "no"}]
@@ -303,7 +304,8 @@ def test_the_card_has_no_markup_but_its_own(hostile: Curation) -> None:
 
 def test_the_cards_head_is_that_of_a_dataset_card(hostile: Curation) -> None:
     head = yaml.safe_load(hostile[2].split("---\n")[1])
-    assert head["pretty_name"] == "Training data of tiny"
+    name = Path(hostile[0]["files"][0]["path"]).name
+    assert head["pretty_name"] == f"Training data of {visible(name)}"
     assert head["size_categories"] == ["n<1K"] and head["task_categories"] == ["text-generation"]
     paths = {one["split"]: one["path"] for one in head["configs"][0]["data_files"]}
     assert paths["train"] == "train.jsonl"
@@ -314,13 +316,13 @@ def test_personal_data_is_never_shown(
     run: Run, write_lines: Callable[..., Path], action: str
 ) -> None:
     def mailed(n: int) -> dict:
-        return pair(n, completion=f"Write\nto:\nperson{n}@example.org or {prose(n, 6)}")
+        return pair(n, completion=f"Write\nto:\nperson{n}@nordwind.org or {prose(n, 6)}")
 
     source = write_lines("a.jsonl", *map(mailed, range(8)), pair(20), mailed(3) | {"id": "z"})
     bench = write_lines("b.jsonl", mailed(5))
     report, html, card = run([source, write_lines("c.jsonl", pair(30))], [bench],
                              personal_data={"email": action})  # fmt: skip
-    assert "@example" not in html and r"@example" not in card.replace("\\", "")
+    assert "@nordwind" not in html and r"@nordwind" not in card.replace("\\", "")
     if action == "keep":
         assert report["personal_data"] == {} and "[EMAIL]" in html
     else:
@@ -338,7 +340,7 @@ def test_near_duplicates_stand_side_by_side_with_what_differs(
     twin = " ".join([*words[:30], "elsewhere", *words[31:]])
     lines = [pair(1, completion=" ".join(words), id="a"), pair(1, completion=twin, id="b")]
     # A folder whose name is masked in evidence costs the text beside it, not the report.
-    for folder in ("plain", "me@example.org"):
+    for folder in ("plain", "me@nordwind.org"):
         source = write_lines(f"{folder}/a.jsonl", *lines, pair(2), pair(3))
         report, html, _ = run([source])
         page = Page(html)
@@ -605,3 +607,25 @@ def test_labels_are_counted_over_chats(run: Run, write_lines: Callable[..., Path
     }
     assert any("that of 90% of the chats" in sentence for sentence in report["advice"])
     assert "the most common one is that of 90.0%" in card
+
+
+def test_alarms_are_told_from_remarks_and_name_the_commonest_detail() -> None:
+    detail = {"unrenderable": {"text": "TemplateError: no tools here", "records": 700}}
+    bad = figures(dropped={"unrenderable": 900}, details=detail, shared_ids=3)
+    (alarm,), (remark,) = alarms(bad, Curate()), remarks(bad, Curate())
+    assert advise(bad, Curate()) == [alarm, remark]
+    assert "700 of them: TemplateError: no tools here" in alarm
+    assert "base.chat_template: FILE" in alarm and remark.startswith("3 records share")
+
+
+def test_every_advice_is_said_once_and_the_data_has_its_name(
+    run: Run, write_lines: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [pair(n) for n in range(6)] + [{"question": n} for n in range(6)]
+    report, html, card = run([write_lines("poems.jsonl", *rows)])
+    assert report["advice"] == report["alarms"] + report["remarks"]
+    assert not [one for one in caplog.records if one.getMessage() in report["advice"]]
+    assert all(Page(html).text.count(sentence) == 1 for sentence in report["advice"])
+    (dropped,) = [one for one in report["alarms"] if "missing_field" in one]
+    assert report["details"]["missing_field"]["text"][:60] in dropped
+    assert "poems.jsonl" in Page(html).text and "# Training data of poems.jsonl" in card
