@@ -285,9 +285,6 @@ def _losses(
     return losses.view(packed.lanes, -1)
 
 
-_NAME = "perpetune_packed"
-
-
 def reads_packs(base: PreTrainedModel) -> bool:
     """Whether `base` is in the context of `packed_attention` now."""
     return str(base.config._attn_implementation).startswith(_NAME)
