@@ -18,6 +18,24 @@ REASONS = {
     "not_utf8": Reason("The line is not UTF-8."),
     "wrong_type": Reason("A field has the wrong type."),
     "missing_field": Reason("The line lacks the fields of every known format."),
+    "unread_key": Reason(
+        "A key that carries content is not read beside the others.",
+        remedy="Rename or remove the key, or write its content into the prompt or the answer.",
+    ),
+    "unsupported_content": Reason("The record holds images, sound or other content than text."),
+    "unsupported_weight": Reason(
+        "A turn's weight cannot be honoured.",
+        remedy="Only 0 and 1 can, and only on answers of the assistant.",
+    ),
+    "ambiguous": Reason(
+        "Two keys of the record contradict each other, or one may mean two things.",
+        remedy="Leave the one that counts.",
+    ),
+    "equal_answers": Reason("The chosen and the rejected answer are the same."),
+    "unreadable_timestamp": Reason(
+        "The time cannot be read, though curate.validation_from or test_from asks for it.",
+        remedy="Write it as ISO 8601, or as a number of seconds since 1970.",
+    ),
     "too_long_line": Reason("The line is too long to be read.", "curate.max_line_bytes"),
     "truncated": Reason("The file breaks off here: what followed is lost."),
     "empty_completion": Reason(

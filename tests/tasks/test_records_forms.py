@@ -394,3 +394,10 @@ def test_a_record_that_is_written_is_the_record_that_is_read(
     upper = record.mapped(lambda text: texts.append(text) or text.upper())  # type: ignore[func-returns-value]
     assert all(turn["content"] in texts for turn in turns)
     assert [turn.role for turn in upper.turns] == [turn.role for turn in record.turns]
+
+
+def test_every_reason_is_explained() -> None:
+    from tasks.curate.reasons import REASONS as EXPLAINED
+    from tasks.records import REASONS
+
+    assert set(REASONS) <= EXPLAINED.keys()
