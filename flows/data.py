@@ -39,7 +39,7 @@ def training_sources(settings: Settings) -> list[str]:
     """The inputs of curation: those set, and the labelled traffic of earlier drift rounds."""
     sources = list(settings.curate.inputs)
     feedback = settings.curate.feedback
-    if feedback and any(Path(feedback).glob("*")):
+    if feedback and any(not path.name.startswith(".") for path in Path(feedback).glob("*")):
         sources.append(feedback)
     return sources
 

@@ -27,7 +27,7 @@ from flows.terminal import live_trials
 from flows.workers import workers
 from tasks import base_model, files
 from tasks.errors import PerpetuneError
-from tasks.judge import judge, model_card
+from tasks.judge import check_benchmarks, judge, model_card
 from tasks.registry import DatasetRef, Registry, Version
 from tasks.settings import Settings, load_settings
 from tasks.tune import sweep
@@ -113,6 +113,7 @@ def curate_step(settings: Settings) -> CuratedData:
 @task(name="sweep", task_run_name="sweep")
 def sweep_step(settings: Settings, data: CuratedData, out: Path, run_id: str) -> dict[str, Any]:
     """The search; each finished trial becomes a child run of the round."""
+    check_benchmarks(settings)  # or the round would fail after its longest step
     registry = Registry(settings)
     datasets = [dataset(data, "train"), dataset(data, "validation")]
 

@@ -7,6 +7,6 @@ and says whether it passes. `comparison` and `model_card` show a verdict to peop
 from tasks.judge.card import model_card
 from tasks.judge.comparison import comparison
 from tasks.judge.evaluation import evaluate
-from tasks.judge.verdict import judge
+from tasks.judge.verdict import check_benchmarks, judge
 
-__all__ = ["comparison", "evaluate", "judge", "model_card"]
+__all__ = ["check_benchmarks", "comparison", "evaluate", "judge", "model_card"]

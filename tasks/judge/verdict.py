@@ -3,7 +3,7 @@
 import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks import base_model, files
 from tasks.errors import BadInput
@@ -11,9 +11,21 @@ from tasks.judge import evaluation, gates, picture, review
 from tasks.judge.comparison import MODELS
 from tasks.settings import Settings
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 log = logging.getLogger(__name__)
 
 _GENERAL_ROWS = 5  # one row of so many on the review sheet shows the general probe
+
+
+def check_benchmarks(settings: Settings) -> None:
+    """See that `judge` can read what it will measure on, before anything is trained.
+
+    Raises:
+        BadInput: as `judge`.
+    """
+    _benchmarks(settings, base_model.load_tokenizer(settings), 0)
 
 
 def judge(candidate: Path, champion: Path | None, out: Path, settings: Settings) -> dict[str, Any]:
@@ -40,33 +52,10 @@ def judge(candidate: Path, champion: Path | None, out: Path, settings: Settings)
     """
     started = time.perf_counter()
     (out / "verdict.json").unlink(missing_ok=True)
-    named = evaluation.name_benchmarks(settings.judge.benchmarks)
-    probe = _general_probe(settings)
-    if probe and gates.GENERAL in named:
-        raise BadInput(
-            f"{named[gates.GENERAL]}: the name {gates.GENERAL} belongs to judge.general_probe; "
-            "rename this benchmark"
-        )
     tokenizer = base_model.load_tokenizer(settings)
     # All are measured on the same tokens, for which each of them has room.
     virtual = max(map(evaluation.virtual_tokens, (candidate, champion)))
-    wanted = [
-        evaluation.load_benchmark(path, name, tokenizer, settings, virtual_tokens=virtual)
-        for name, path in named.items()
-    ]
-    if probe:
-        # The gate looks at its loss alone: only what the review sheet shows is answered.
-        shown = min(settings.judge.max_generations, settings.judge.review_examples // _GENERAL_ROWS)
-        wanted.append(
-            evaluation.load_benchmark(
-                probe,
-                gates.GENERAL,
-                tokenizer,
-                settings,
-                generations=shown,
-                virtual_tokens=virtual,
-            )
-        )
+    wanted = _benchmarks(settings, tokenizer, virtual)
     # The candidate comes first: if its folder is broken, nothing else was computed in vain.
     adapters: dict[str, Path | None] = {"candidate": candidate, "base": None}
     if champion is not None:
@@ -96,6 +85,37 @@ def judge(candidate: Path, champion: Path | None, out: Path, settings: Settings)
     review.write(rows, verdict, out, settings)
     files.write_json(out / "verdict.json", verdict)
     return verdict
+
+
+def _benchmarks(
+    settings: Settings, tokenizer: "PreTrainedTokenizerBase", virtual_tokens: int
+) -> list[evaluation.Benchmark]:
+    """All that is measured on: the benchmarks, then the general probe."""
+    named = evaluation.name_benchmarks(settings.judge.benchmarks)
+    probe = _general_probe(settings)
+    if probe and gates.GENERAL in named:
+        raise BadInput(
+            f"{named[gates.GENERAL]}: the name {gates.GENERAL} belongs to judge.general_probe; "
+            "rename this benchmark"
+        )
+    wanted = [
+        evaluation.load_benchmark(path, name, tokenizer, settings, virtual_tokens=virtual_tokens)
+        for name, path in named.items()
+    ]
+    if probe:
+        # The gate looks at its loss alone: only what the review sheet shows is answered.
+        shown = min(settings.judge.max_generations, settings.judge.review_examples // _GENERAL_ROWS)
+        wanted.append(
+            evaluation.load_benchmark(
+                probe,
+                gates.GENERAL,
+                tokenizer,
+                settings,
+                generations=shown,
+                virtual_tokens=virtual_tokens,
+            )
+        )
+    return wanted
 
 
 def _general_probe(settings: Settings) -> Path | None:

@@ -14,7 +14,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tasks import encoding, files, markdown, records
 from tasks.errors import BadInput
-from tasks.judge import comparison, evaluate, gates, generation, judge, model_card, scoring
+from tasks.judge import (
+    check_benchmarks,
+    comparison,
+    evaluate,
+    gates,
+    generation,
+    judge,
+    model_card,
+    scoring,
+)
 from tasks.settings import Settings
 
 VERBS = ["Return", "Compute", "Fit", "Plot", "Load", "Check", "Sort", "Draw", "Merge", "Count"]
@@ -607,3 +616,14 @@ def test_comparison_and_card_tell_the_verdict(
     assert code
     assert json.dumps(settings.base.model).strip('"') in code[1]
     compile(code[1], "card", "exec")
+
+
+def test_benchmarks_can_be_checked_before_anything_is_trained(
+    judged: Callable[..., Settings], write_lines: Callable[..., Path]
+) -> None:
+    settings = judged(probe=task_rows(3))
+    check_benchmarks(settings)
+    raw = write_lines("raw.jsonl", {"question": "Which?", "choices": ["a", "b"], "answer": 1})
+    settings.judge.benchmarks.append(str(raw))
+    with pytest.raises(BadInput, match=r"raw\.jsonl:1: unread_key: choices"):
+        check_benchmarks(settings)
