@@ -52,13 +52,14 @@ def prepare(settings: Settings) -> None:
         os.environ.setdefault(name, value)
     if not has_server():
         # Prefect starts a server for the time of a flow. It is for this process alone.
+        # One that the environment holds is for a server of the user's own.
         own = os.environ.setdefault("PREFECT_SERVER_API_AUTH_STRING", new_credential())
-        os.environ.setdefault("PREFECT_API_AUTH_STRING", own)
+        os.environ["PREFECT_API_AUTH_STRING"] = own
     elif platform and os.environ["PREFECT_API_URL"] == platform.prefect_api_url:
         # No other server than that of the platform is ever sent its credential.
         credential = read_credential(settings)
         if credential:
-            os.environ.setdefault("PREFECT_API_AUTH_STRING", credential)
+            os.environ["PREFECT_API_AUTH_STRING"] = credential
         else:
             log.warning(
                 "the platform's credential is gone or not yours to read: "

@@ -86,6 +86,10 @@ def test_an_interrupted_curation_ends_with_130_and_leaves_nothing(
     assert out == ""
     assert err.strip().splitlines()[-1] == "perpetune: interrupted"
     assert "Traceback" not in err
+    # The children of a process that has ended are reaped a moment later.
+    end = time.monotonic() + 20
+    while time.monotonic() < end and in_session(process.pid):
+        time.sleep(0.05)
     assert in_session(process.pid) == []
     assert tree(folder) == before
 
