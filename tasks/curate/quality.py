@@ -26,7 +26,7 @@ from tasks.curate.lengths import Lengths
 from tasks.curate.normalise import comparable
 from tasks.encoding import UNRENDERABLE
 from tasks.errors import BadInput
-from tasks.records import TEXT_ROLE, Preference, Record
+from tasks.records import TEXT_ROLE, Preference, Record, Text
 from tasks.settings import Curate
 
 STEP = "quality"
@@ -416,6 +416,8 @@ def placeholder_text(record: Record) -> Evidence | None:
 
 def _learned(record: Record) -> str:
     """What the model would learn to say last: the last answer, or all of a text."""
+    if isinstance(record, Text):
+        return record.text
     if isinstance(record, Preference):
         return record.target or ""
     for turn in reversed(record.turns):
@@ -426,6 +428,8 @@ def _learned(record: Record) -> str:
 
 def _text(record: Record) -> str:
     """All of a text; nothing of a chat."""
+    if isinstance(record, Text):
+        return record.text
     first = record.turns[0]
     return first.content if first.role == TEXT_ROLE else ""
 
