@@ -341,3 +341,13 @@ def test_what_cannot_be_tuned_is_refused_before_the_data_is_read(
     assert "\n" not in str(refused.value)
     with pytest.raises(BadInput, match=reason):
         training.prepare(data, settings(folder))
+
+
+def test_rounding_of_four_bits_is_no_reason_against_packs(
+    save: Callable[..., Path], settings: Callable[..., Settings], data: Path
+) -> None:
+    chosen = settings(save("llama", {"hidden_size": 64, "intermediate_size": 128}))
+    values = chosen.model_dump()
+    values["base"] |= {"quantisation": "nf4", "dtype": "bfloat16"}
+    prepared = training.prepare(data, Settings.model_validate(values))
+    assert prepared.execution.form == "packed", prepared.execution.reason
