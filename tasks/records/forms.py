@@ -206,7 +206,7 @@ def _content(fields: _Line, labelled: bool) -> _Content:
             return _asked_and_answered(fields, key, answer)
     if value.get("text") is not None:
         text = fields.text("text")
-        if value.get("label") is None:
+        if value.get("label") in (None, ""):
             return _Content(text=text)
         return _Content(text=text, label=_class(fields))
     for key in _CHATS:
@@ -506,11 +506,12 @@ def _refuse_unread(rest: Mapping[str, Any], record: Record) -> None:
             raise NoRecord("unread_key", f"{options[0]}: options are not read as such: {_OPTIONS}")
     if rest.keys().isdisjoint(_CONTENT):
         return
+    said = {turn.content.strip() for turn in record.turns}
     for key in rest:
         value = rest[key]
         if key not in _CONTENT or is_empty(value):
             continue
-        if isinstance(value, str) and value.strip() in record.text:
+        if isinstance(value, str) and value.strip() in said:
             continue
         raise NoRecord(
             "unread_key", f"{key}: is not read beside the other keys; rename or remove it"

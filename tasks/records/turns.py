@@ -55,6 +55,7 @@ _REASONING = ("reasoning_content", "reasoning", "thinking")
 _WEIGHTS = ("weight", "loss", "train", "training")
 _READ = {
     *("role", "from", "content", "value", "tool_calls", "function_call", "name", "tool_call_id"),
+    "refusal",
     *_REASONING,
     *_WEIGHTS,
 }
@@ -198,6 +199,8 @@ def _content(message: Mapping[str, Any], key: str) -> tuple[str, str]:
     content = message.get(name)
     if isinstance(content, str):
         refusal = message.get("refusal")
+        if content and not is_empty(refusal):
+            raise NoRecord("ambiguous", f"{key}: both {name} and refusal: leave one of them")
         return (refusal if not content and isinstance(refusal, str) else content), ""
     if content is None:
         refusal = message.get("refusal")

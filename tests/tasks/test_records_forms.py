@@ -265,6 +265,18 @@ def test_two_answers_are_not_guessed_at() -> None:
     assert reason == "ambiguous" and "completion" in detail and "response" in detail
 
 
+def test_only_a_key_that_repeats_a_whole_turn_says_nothing_new() -> None:
+    reason, detail = refused({"instruction": "Ask", "query": "y", "output": "Say"})
+    assert reason == "unread_key" and "query" in detail
+    assert said({"messages": [USER, ANSWER], "prompt": " Ask "}) == ASKED
+
+
+def test_a_refusal_is_the_answer_where_there_is_no_other() -> None:
+    turn = {"role": "assistant", "content": None, "refusal": "I will not."}
+    assert said({"messages": [USER, turn]})[1] == ("assistant", "I will not.")
+    assert refused({"messages": [USER, ANSWER | {"refusal": "I will not."}]})[0] == "ambiguous"
+
+
 def test_silence_of_the_assistant_is_not_learned() -> None:
     silent = {"role": "assistant", "content": " "}
     assert refused({"messages": [USER, silent, USER, ANSWER]})[0] == "empty_turn"
@@ -337,7 +349,8 @@ def test_a_text_with_a_label_is_labelled() -> None:
         record = read({"text": "Once", "label": label})
         assert isinstance(record, Labelled) and record.label == label
         assert (record.prompt, record.target) == ("Once", str(label))
-    assert isinstance(read({"text": "Once", "label": None}), Text)
+    for label in (None, ""):
+        assert isinstance(read({"text": "Once", "label": label}), Text)
     assert refused({"text": "Once", "label": ["a", "b"]})[0] == "wrong_type"
 
 
