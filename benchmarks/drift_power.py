@@ -46,7 +46,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tasks import files
+from tasks.core import files
 from tasks.drift import detect
 from tasks.settings import Settings
 

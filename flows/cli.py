@@ -16,7 +16,7 @@ import click
 
 from flows import environment, terminal
 from flows.endings import Outcome, run_to_end
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.settings import Settings, load_settings
 
 
@@ -137,7 +137,7 @@ def collect(
     """Build data/: the embedded default, or your own INPUTS (files, folders, globs, hub:ID)."""
     from flows.data import POINTER
     from tasks import collect as room
-    from tasks import files
+    from tasks.core import files
 
     if inputs:
         room.collect_files(list(inputs), out, role, add=add, split=split)
@@ -189,7 +189,7 @@ def curate(
 ) -> Outcome:
     """Clean, deduplicate, decontaminate and split INPUTS (without any: those of params.yaml)."""
     from flows.data import training_sources
-    from tasks import files
+    from tasks.core import files
     from tasks.curate import curate as run
 
     settings = context.settings
@@ -208,7 +208,7 @@ def curate(
 @click.option("--plots", type=_path, metavar="DIR", help="Also write the curves for DVC's plots.")
 def train(context: Context, data: Path, out: Path, plots: Path | None) -> Outcome:
     """Train the one configuration of params.yaml; OUT/best is a plain PEFT adapter or model."""
-    from tasks import files
+    from tasks.core import files
     from tasks.tune import train as run
 
     metrics = run(data, out, context.settings)
@@ -253,8 +253,8 @@ def plan(context: Context, data: Path) -> Outcome:
 @click.option("--out", type=_path, help="Folder for the figures of every example.")
 def evaluate(context: Context, model: str, data: tuple[Path, ...], out: Path | None) -> Outcome:
     """Measure MODEL: a folder that training wrote, models:/name@alias, or base."""
-    from tasks.files import content_key
-    from tasks.judge import evaluate as run
+    from tasks.core.files import content_key
+    from tasks.evaluate import evaluate as run
 
     adapter = None
     if model.startswith("models:/"):

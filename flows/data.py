@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks import files
 from tasks.collect import data_version, ensure
+from tasks.core import files
+from tasks.core.errors import PerpetuneError
 from tasks.curate import curate
-from tasks.errors import PerpetuneError
 from tasks.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from typing import Any, NoReturn, TextIO
 import click
 import psutil
 
-from tasks import files
-from tasks.errors import PerpetuneError
-from tasks.markdown import visible
+from tasks.core import files
+from tasks.core.errors import PerpetuneError
+from tasks.rendering.markdown import visible
 
 INTERRUPTED = 130
 

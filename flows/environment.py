@@ -9,7 +9,7 @@ from typing import TextIO
 
 from flows.credential import new_credential, read_credential
 from flows.running import running_platform
-from tasks.errors import PerpetuneError
+from tasks.core.errors import PerpetuneError
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)

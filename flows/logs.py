@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from tasks.markdown import one_line, visible
+from tasks.rendering.markdown import one_line, visible
 
 
 class VisibleRecord(logging.LogRecord):

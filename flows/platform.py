@@ -32,7 +32,7 @@ from flows.running import (
     recorded_platform,
     write_platform,
 )
-from tasks.errors import BadInput, PerpetuneError
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.registry import Registry
 from tasks.settings import Settings
 

@@ -17,7 +17,7 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from tasks.errors import PerpetuneError
+from tasks.core.errors import PerpetuneError
 from tasks.registry import Registry
 from tasks.settings import load_settings
 

@@ -25,9 +25,10 @@ from flows.environment import has_server
 from flows.leftovers import clear_leftovers
 from flows.terminal import live_trials
 from flows.workers import workers
-from tasks import base_model, files
-from tasks.errors import PerpetuneError
-from tasks.judge import check_benchmarks, judge, model_card
+from tasks.core import files
+from tasks.core.errors import PerpetuneError
+from tasks.evaluate import check_benchmarks, judge, model_card
+from tasks.model import base_model
 from tasks.registry import DatasetRef, Registry, Version
 from tasks.settings import Settings, load_settings
 from tasks.tune import sweep

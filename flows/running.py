@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from tasks import files
+from tasks.core import files
 from tasks.settings import Settings
 
 SERVERS = ("prefect", "mlflow")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tasks.markdown import one_line, visible
+from tasks.rendering.markdown import one_line, visible
 
 
 class _Terminal(Console):
@@ -245,7 +245,7 @@ def show_evaluation(result: dict[str, Any]) -> None:
 
 def show_round(value: dict[str, Any]) -> None:
     """The whole round, and the commands that come next."""
-    from tasks.judge import comparison
+    from tasks.evaluate import comparison
 
     show_curated(value["data"])
     if value["sweep"]:

@@ -18,13 +18,13 @@ from prefect.events import emit_event
 
 from flows.data import DATA, POINTER
 from flows.retrain import retrain
-from tasks import files
 from tasks.collect import adopt_window, record
+from tasks.core import files
+from tasks.core.errors import Refused
 from tasks.drift import detect
-from tasks.errors import Refused
-from tasks.markdown import one_line
 from tasks.records import expand
 from tasks.registry import Registry
+from tasks.rendering.markdown import one_line
 from tasks.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect import flow, task
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.settings import Settings
 from tasks.tune import Advance, Assignment, Job, assignments, work
 

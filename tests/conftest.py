@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import base_model
+from tasks.model import base_model
 from tasks.settings import Settings
 
 # Test processes run side by side: threads of one would only wait for those of another.

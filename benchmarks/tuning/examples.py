@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks import base_model, records
-from tasks.encoding import Example, encode
-from tasks.errors import BadInput
+from tasks import records
+from tasks.core.errors import BadInput
+from tasks.model import base_model
+from tasks.model.encoding import Example, encode
 from tasks.records import Record
 from tasks.settings import Settings
 from tasks.tune.batching import draw, first_by_hash

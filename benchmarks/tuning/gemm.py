@@ -133,7 +133,7 @@ def main() -> int:
         job = json.load(sys.stdin)
         print(json.dumps(measure(job) if "layout" in job else limit(job)))
         return 0
-    from tasks import base_model
+    from tasks.model import base_model
     from tasks.settings import load_settings
 
     settings = load_settings(Path("params.yaml"), [])

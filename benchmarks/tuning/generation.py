@@ -5,10 +5,10 @@
 
 Prompts of the benchmark in `--data`, answered greedily by the base model (or `--adapter`) of
 `params.yaml`. One after another is `model.generate` of transformers with its cache, a prompt a
-call; ours is what `perpetune evaluate` calls, `tasks.judge.generation.answer`. Both in one process,
-in turn, loading not counted. Ends with how many texts are equal: all of them in float32 (`--set
-base.dtype=float32`), fewer in bfloat16, where logits tie often and a sum in another order tips the
-choice.
+call; ours is what `perpetune evaluate` calls, `tasks.evaluate.generation.answer`. Both in one
+process, in turn, loading not counted. Ends with how many texts are equal: all of them in float32
+(`--set base.dtype=float32`), fewer in bfloat16, where logits tie often and a sum in another order
+tips the choice.
 """
 
 import argparse
@@ -40,9 +40,10 @@ def main() -> int:
         take_cores(given.threads)
     import torch
 
-    from tasks import base_model, records
-    from tasks.encoding import encode_prompt
-    from tasks.judge.generation import answer
+    from tasks import records
+    from tasks.evaluate.generation import answer
+    from tasks.model import base_model
+    from tasks.model.encoding import encode_prompt
     from tasks.settings import load_settings
 
     if given.threads:

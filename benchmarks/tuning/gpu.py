@@ -129,7 +129,7 @@ def make_model(folder: Path, shapes: dict[str, Any]) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from tasks import base_model
+    from tasks.model import base_model
 
     tokenizer = base_model.load_tokenizer(speed.settings_for(1))
     config = LlamaConfig(

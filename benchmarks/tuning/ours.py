@@ -12,7 +12,7 @@ def run(job: Result) -> Result:
     """
     import sys
 
-    from tasks import files
+    from tasks.core import files
     from tasks.settings import Settings
     from tasks.tune import prefix_tree, train
 

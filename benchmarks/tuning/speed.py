@@ -35,7 +35,7 @@ from typing import Any
 
 from benchmarks.tuning.examples import Material, prepare
 from benchmarks.tuning.process import Result, call, cores, median, rounds, take_cores
-from tasks import base_model
+from tasks.model import base_model
 from tasks.settings import Settings, load_settings
 
 OURS = "ours"

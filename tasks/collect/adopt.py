@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tasks import files, records
-from tasks.errors import Refused
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import Refused
 from tasks.records import Record
 from tasks.settings import Settings
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path, PurePath
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 
 log = logging.getLogger(__name__)
 

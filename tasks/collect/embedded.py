@@ -12,9 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tasks import files
 from tasks.collect.docstrings import Function, functions, version
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
 from tasks.settings import Collect, Settings
 
 log = logging.getLogger(__name__)

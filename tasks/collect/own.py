@@ -11,8 +11,9 @@ from typing import Any, Literal
 import orjson
 from tqdm import tqdm
 
-from tasks import files, records
-from tasks.errors import BadInput
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput
 
 log = logging.getLogger(__name__)
 

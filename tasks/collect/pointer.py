@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks import files
 from tasks.collect import embedded
-from tasks.errors import BadInput, PerpetuneError
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tasks.curate.reasons import explain
-from tasks.markdown import clip, visible
+from tasks.rendering.markdown import clip, visible
 from tasks.settings import Curate
 
 FEW_TRAINING, FEW_VALIDATION = 500, 20

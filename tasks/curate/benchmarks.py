@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tasks import records
+from tasks.core.errors import BadInput
 from tasks.curate.normalise import words
 from tasks.curate.reading import no_record
 from tasks.curate.redaction import KINDS, mask
 from tasks.curate.turns import parts
-from tasks.errors import BadInput
-from tasks.markdown import visible
 from tasks.records import BadLine, Record
+from tasks.rendering.markdown import visible
 from tasks.settings import Curate, PersonalData
 
 SHORTEST_COLUMN = 7

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.curate.advice import personal
 from tasks.curate.reasons import explain
-from tasks.markdown import clip, escape, visible
+from tasks.rendering.markdown import clip, escape, visible
 from tasks.settings import Settings
 
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B")

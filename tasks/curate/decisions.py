@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tasks.core.errors import BadInput
 from tasks.curate import contamination, duplicates, facts, heldout, splits, templates, turns
 from tasks.curate.contamination import Guard, Overlap
 from tasks.curate.ledger import Evidence
 from tasks.curate.ngrams import Hashes, Positions
 from tasks.curate.parts import Parts
-from tasks.errors import BadInput
-from tasks.markdown import visible
 from tasks.records import Record
+from tasks.rendering.markdown import visible
 from tasks.settings import Curate
 
 MIX = "mix"

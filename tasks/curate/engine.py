@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from tasks.errors import BadInput, PerpetuneError
+from tasks.core.errors import BadInput, PerpetuneError
 
 Engine: TypeAlias = Literal["native", "ray"]
 Worker: TypeAlias = Callable[[str], str]

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from tasks.curate.ledger import Evidence, Place, place
-from tasks.encoding import Codec, Unrenderable, control_token, encode_all
+from tasks.model.encoding import Codec, Unrenderable, control_token, encode_all
+from tasks.model.tokens import Tokenizer
 from tasks.records import Chat, Labelled, Preference, Record, Text, Turn
-from tasks.tokens import Tokenizer
 
 _MARGIN = 4
 """Tokens a turn by which a count from the parts may be off, with room to spare."""

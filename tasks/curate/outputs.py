@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks import files, records
-from tasks.errors import BadInput
-from tasks.markdown import visible
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput
 from tasks.records import RemotePath
+from tasks.rendering.markdown import visible
 
 log = logging.getLogger(__name__)
 

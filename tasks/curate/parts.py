@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from tasks import files
+from tasks.core import files
 from tasks.curate.contamination import Overlap
 from tasks.curate.duplicates import Numbers, Sets
 from tasks.curate.ngrams import Positions

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from tasks import tokens
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.curate import engine, outputs
 from tasks.curate.assembly import Assembled, assemble
 from tasks.curate.benchmarks import read_benchmarks
@@ -23,7 +23,7 @@ from tasks.curate.reading import input_chunks, no_record
 from tasks.curate.reasons import explain
 from tasks.curate.report import write_report
 from tasks.curate.sifting import Plan, Sifter, Task
-from tasks.errors import BadInput, PerpetuneError
+from tasks.model import tokens
 from tasks.records import BadLine
 from tasks.settings import Settings
 

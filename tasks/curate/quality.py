@@ -19,13 +19,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from tasks.core.errors import BadInput
 from tasks.curate import junk
 from tasks.curate.language import EXCERPT, identify, known_languages
 from tasks.curate.ledger import Evidence, Place, Sieved, drop, place
 from tasks.curate.lengths import Lengths
 from tasks.curate.normalise import comparable
-from tasks.encoding import UNRENDERABLE
-from tasks.errors import BadInput
+from tasks.model.encoding import UNRENDERABLE
 from tasks.records import TEXT_ROLE, Preference, Record, Text
 from tasks.settings import Curate
 

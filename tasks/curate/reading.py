@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks import records
-from tasks.errors import BadInput
-from tasks.markdown import visible
+from tasks.core.errors import BadInput
 from tasks.records import BadLine, Chunk
+from tasks.rendering.markdown import visible
 
 STEP = "read"
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks import files, records, tokens
+from tasks import records
+from tasks.core import files
 from tasks.curate.advice import alarms, personal, remarks
 from tasks.curate.assembly import Assembled
 from tasks.curate.benchmarks import Benchmark
@@ -27,7 +28,8 @@ from tasks.curate.parts import Parts
 from tasks.curate.redaction import KINDS
 from tasks.curate.samples import Shown, show
 from tasks.curate.splits import SPLITS, TRAIN, key
-from tasks.markdown import clip, visible
+from tasks.model import tokens
+from tasks.rendering.markdown import clip, visible
 from tasks.settings import Settings
 
 _BINS = 30

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tasks import records
+from tasks.core.errors import BadInput
 from tasks.curate import alignment
 from tasks.curate.alignment import Marked
 from tasks.curate.assembly import Assembled
@@ -19,11 +20,10 @@ from tasks.curate.ledger import Dropped
 from tasks.curate.parts import Parts
 from tasks.curate.reasons import explain
 from tasks.curate.redaction import mask
-from tasks.encoding import TEMPLATE_ERRORS, pieces
-from tasks.errors import BadInput
-from tasks.markdown import clip
+from tasks.model.encoding import TEMPLATE_ERRORS, pieces
+from tasks.model.tokens import Tokenizer
 from tasks.records import Chunk, Preference, Record
-from tasks.tokens import Tokenizer
+from tasks.rendering.markdown import clip
 
 _CHARACTERS = 500
 _FIELDS = 16

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from tasks import files, records, tokens
+from tasks import records
+from tasks.core import files
 from tasks.curate import duplicates, personal_data, quality, splits
 from tasks.curate.benchmarks import read_benchmarks
 from tasks.curate.contamination import Guard
@@ -23,6 +24,7 @@ from tasks.curate.ngrams import Words, repeated_share
 from tasks.curate.parts import PartWriter
 from tasks.curate.reading import STEP as READ
 from tasks.curate.turns import Said
+from tasks.model import tokens
 from tasks.records import KINDS, BadLine, Chunk, Record
 from tasks.settings import Curate
 

@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tasks.core.errors import BadInput
 from tasks.curate.ledger import Evidence
-from tasks.errors import BadInput
 from tasks.records import Record
 from tasks.settings import Curate
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from tasks import records
+from tasks.core.errors import BadInput
 from tasks.drift.explanation import compare_descriptors, shifted_terms, telling_rows
 from tasks.drift.measures import form, wording
 from tasks.drift.permutation import Outcome, gaussian_kernel, permutation_test
 from tasks.drift.reference import split_regimes
 from tasks.drift.sample import compared_text, draw, text_hash
-from tasks.errors import BadInput
 from tasks.records import Record
 from tasks.settings import Settings
 

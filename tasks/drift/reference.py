@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tasks import files, records
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput
 from tasks.drift.sample import compared_text, draw
-from tasks.errors import BadInput
 from tasks.records import Record
 from tasks.settings import Settings
 

@@ -18,7 +18,7 @@ from evidently.legacy.model.widget import BaseWidgetInfo
 from evidently.presets import DataDriftPreset
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tasks import files
+from tasks.core import files
 from tasks.drift.measures import DESCRIPTORS, descriptors
 
 # Nothing may be fetched, whatever the page's scripts or its data ask for.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.records.json_text import Rows, json_array, json_lines, json_objects, layout
 from tasks.records.places import FORMATS, OTHER_DATA, RemotePath, is_plain, kind
 from tasks.records.tables import arrow, csv_rows, parquet

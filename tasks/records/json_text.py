@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.records.places import BLOCK, Damaged, opened
 from tasks.records.record import BadLine
 

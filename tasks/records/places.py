@@ -13,7 +13,7 @@ from pathlib import Path, PosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv", ".arrow")
 OTHER_DATA = (".xlsx", ".xls", ".ods", ".txt", ".feather", ".orc", ".avro", ".pkl", ".pickle")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.records.formats import has_lines, rows
 from tasks.records.forms import from_json
 from tasks.records.places import BLOCK, Damaged, expand, kind, locate

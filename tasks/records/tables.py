@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.records.forms import KEYS
 from tasks.records.json_text import Rows, too_long
 from tasks.records.places import BLOCK, RemotePath, compression, opened, reachable

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tasks.errors import PerpetuneError, Refused
+from tasks.core.errors import PerpetuneError, Refused
 from tasks.settings import Settings
 
 if TYPE_CHECKING:

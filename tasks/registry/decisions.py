@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Param

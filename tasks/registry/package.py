@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks import base_model
-from tasks.chat_template import read_template
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
+from tasks.model import base_model
+from tasks.model.chat_template import read_template
 from tasks.settings import Settings
 
 if TYPE_CHECKING:

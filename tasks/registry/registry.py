@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from tasks import files
-from tasks.errors import BadInput, Refused
+from tasks.core import files
+from tasks.core.errors import BadInput, Refused
 from tasks.registry import evidence
 from tasks.registry.connection import Connection, another_may_be_first
 from tasks.registry.decisions import (

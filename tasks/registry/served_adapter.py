@@ -24,8 +24,8 @@ class ServedAdapter(PythonModel):
         Raises:
             BadInput: the base model is not there, or is not the one that the adapter was made for.
         """
-        from tasks import base_model
-        from tasks.errors import BadInput
+        from tasks.core.errors import BadInput
+        from tasks.model import base_model
         from tasks.settings import Settings
 
         config = dict(context.model_config)
@@ -58,8 +58,8 @@ class ServedAdapter(PythonModel):
     def _answer(self, prompt: str | list[dict[str, str]]) -> str:
         import torch
 
-        from tasks.encoding import Codec, encode_prompt, read_answer
-        from tasks.errors import BadInput
+        from tasks.core.errors import BadInput
+        from tasks.model.encoding import Codec, encode_prompt, read_answer
         from tasks.records import BadLine, parse
 
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from tasks import files
-from tasks.errors import BadInput, PerpetuneError
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.tune import spread
 from tasks.tune.cohort import Trainer
 from tasks.tune.distributed import Processes

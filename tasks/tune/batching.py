@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tasks.encoding import Example
+from tasks.model.encoding import Example
 from tasks.settings import Tune
 from tasks.tune import prefix_tree
 

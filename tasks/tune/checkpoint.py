@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from tasks import files
-from tasks.errors import PerpetuneError
+from tasks.core import files
+from tasks.core.errors import PerpetuneError
 from tasks.settings import Settings
 from tasks.tune.loop import Run
 

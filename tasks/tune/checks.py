@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from tasks import base_model
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
+from tasks.model import base_model
 from tasks.settings import Settings, Tune
 from tasks.tune import data as tuning_data
 from tasks.tune import ranges

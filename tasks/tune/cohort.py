@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tasks import files
+from tasks.core import files
 from tasks.settings import Settings
 from tasks.tune import loop, memory, training
 from tasks.tune.batching import batches

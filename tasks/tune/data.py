@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks import base_model, files, records
-from tasks.encoding import Example, encode_all
-from tasks.errors import BadInput
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.model import base_model
+from tasks.model.encoding import Example, encode_all
 from tasks.settings import Settings, Tune
 from tasks.tune.batching import batches
 

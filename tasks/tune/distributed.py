@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 
-from tasks import base_model, files
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.model import base_model
 from tasks.settings import Tune
 
 if TYPE_CHECKING:

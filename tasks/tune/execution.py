@@ -20,9 +20,10 @@ from typing import Any, Literal
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from tasks import base_model, causality, files
-from tasks.encoding import Example
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.model import base_model, causality
+from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune import batching
 from tasks.tune.packing import Pack, Packed, Rows, pack, packed_attention, sequence_losses

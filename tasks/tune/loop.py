@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from peft.tuners.lora.layer import ParamWrapper
 
-from tasks.encoding import Example
+from tasks.model.encoding import Example
 from tasks.settings import Tune
 from tasks.tune.distributed import ALONE, Processes
 from tasks.tune.execution import PACKED, Execution

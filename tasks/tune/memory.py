@@ -36,9 +36,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from tasks import files
-from tasks.encoding import Example
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune.batching import batches
 from tasks.tune.execution import PACKED, Execution

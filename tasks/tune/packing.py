@@ -22,9 +22,9 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedModel
 
-from tasks.encoding import Example
-from tasks.errors import PerpetuneError
-from tasks.rows import asked_logits, padded
+from tasks.core.errors import PerpetuneError
+from tasks.model.encoding import Example
+from tasks.model.rows import asked_logits, padded
 from tasks.tune import prefix_tree
 
 # Sequences of which the shortest has this share of the longest's tokens are computed together.

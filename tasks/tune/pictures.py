@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
-from tasks import files
+from tasks.core import files
 
 _INK, _QUIET = "#1f2933", "#6b7785"
 _STYLE: Any = {

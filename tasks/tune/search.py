@@ -25,8 +25,9 @@ import sqlalchemy
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from tasks import base_model, files
-from tasks.errors import PerpetuneError
+from tasks.core import files
+from tasks.core.errors import PerpetuneError
+from tasks.model import base_model
 from tasks.settings import Method as Name
 from tasks.settings import Settings, Sweep, Tune
 from tasks.tune import checkpoint, checks, halving, pictures, selection, training

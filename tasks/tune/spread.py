@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from tasks import files
-from tasks.errors import BadInput, PerpetuneError
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.settings import Settings
 
 if TYPE_CHECKING:

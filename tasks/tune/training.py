@@ -20,9 +20,10 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from tasks import base_model, files
-from tasks.encoding import Example
-from tasks.errors import PerpetuneError
+from tasks.core import files
+from tasks.core.errors import PerpetuneError
+from tasks.model import base_model
+from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune import checkpoint, checks, execution, loop, memory, ranges
 from tasks.tune import data as tuning_data

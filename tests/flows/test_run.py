@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tasks import files
+from tasks.core import files
 from tests.flows.conftest import ProjectFolder
 
 

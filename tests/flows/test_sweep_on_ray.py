@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import files
+from tasks.core import files
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
 

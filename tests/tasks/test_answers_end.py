@@ -6,9 +6,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tasks import base_model, records
-from tasks.encoding import encode_all, encode_prompt
-from tasks.judge.generation import answer
+from tasks import records
+from tasks.evaluate.generation import answer
+from tasks.model import base_model
+from tasks.model.encoding import encode_all, encode_prompt
 from tasks.settings import Settings
 from tests.tasks.templates import STYLES, build
 

@@ -16,9 +16,10 @@ from peft import PeftModel
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tasks import base_model, encoding, records
-from tasks.errors import BadInput
-from tasks.judge import generation, scoring
+from tasks import records
+from tasks.core.errors import BadInput
+from tasks.evaluate import generation, scoring
+from tasks.model import base_model, encoding
 from tasks.settings import Settings
 from tasks.tune import training
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks import base_model, files
-from tasks.errors import BadInput, PerpetuneError
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
+from tasks.model import base_model
 from tasks.settings import Base, Settings
 
 

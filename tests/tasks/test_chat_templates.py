@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from tasks import records, tokens
-from tasks.chat_template import PLAIN_TEMPLATE
-from tasks.encoding import (
+from tasks import records
+from tasks.core.errors import BadInput
+from tasks.model import tokens
+from tasks.model.chat_template import PLAIN_TEMPLATE
+from tasks.model.encoding import (
     Codec,
     Example,
     Unrenderable,
@@ -22,7 +24,6 @@ from tasks.encoding import (
     read_answer,
     visible,
 )
-from tasks.errors import BadInput
 from tasks.records import Chat, Record, Turn
 from tests.tasks.templates import BRIEF_TOOLS, PARTS, STYLES, TEXT_ARGUMENTS, build
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 
-from tasks import files, records
+from tasks import records
 from tasks.collect import Adopted, adopt_window
-from tasks.errors import BadInput, Refused
+from tasks.core import files
+from tasks.core.errors import BadInput, Refused
 from tasks.settings import Settings
 
 Lines = Callable[..., Path]

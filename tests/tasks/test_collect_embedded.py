@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks import files, records
+from tasks import records
 from tasks.collect import collect_embedded, data_version
 from tasks.collect.docstrings import functions, summarise
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
 from tasks.settings import Settings
 from tests.conftest import PROJECT
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks import files, records
+from tasks import records
 from tasks.collect import collect_files
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
 
 Lines = Callable[..., Path]
 PAIR = {"prompt": "Say hello.", "completion": "Hello!"}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks import files
 from tasks.collect import collect_embedded, data_version, ensure, record, verify
-from tasks.errors import BadInput, PerpetuneError
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.settings import Settings
 
 # Three small packages that this project installs anyway.

@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from tasks import base_model, encoding, files, records, tokens
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.curate import curate, quality
-from tasks.errors import BadInput, PerpetuneError
+from tasks.model import base_model, encoding, tokens
 from tasks.settings import Settings
 
 SPLITS = ("train.jsonl", "validation.jsonl", "test.jsonl")

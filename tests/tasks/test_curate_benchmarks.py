@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.core.errors import BadInput
 from tasks.curate.benchmarks import Item, read_benchmarks, read_item
-from tasks.errors import BadInput
 from tasks.records import BadLine
 from tasks.settings import Curate
 

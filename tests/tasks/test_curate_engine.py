@@ -13,9 +13,10 @@ import pytest
 
 from benchmarks.curation.planted import Planted, plant
 from benchmarks.curation.scoring import score
-from tasks import files, records
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.curate import curate, engine, reading
-from tasks.errors import BadInput, PerpetuneError
 from tasks.settings import Settings
 
 DATA = ("train.jsonl", "validation.jsonl", "test.jsonl", "dropped.jsonl", "data_card.md")

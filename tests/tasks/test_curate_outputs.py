@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks import files
+from tasks.core import files
+from tasks.core.errors import BadInput
 from tasks.curate import curate, outputs
-from tasks.errors import BadInput
 from tasks.settings import Settings
 
 Lines = Callable[..., Path]

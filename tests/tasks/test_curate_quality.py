@@ -9,14 +9,14 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
+from tasks.core.errors import BadInput
 from tasks.curate import junk, language, quality
 from tasks.curate.ledger import Dropped, place
 from tasks.curate.lengths import Lengths
 from tasks.curate.ngrams import repeated_share
 from tasks.curate.normalise import comparable
 from tasks.curate.turns import Said
-from tasks.encoding import UNRENDERABLE, Unrenderable
-from tasks.errors import BadInput
+from tasks.model.encoding import UNRENDERABLE, Unrenderable
 from tasks.records import Record, parse
 from tasks.settings import Curate
 

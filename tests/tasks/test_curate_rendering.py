@@ -9,12 +9,13 @@ from typing import Any
 import orjson
 import pytest
 
-from tasks import records, tokens
+from tasks import records
+from tasks.core.errors import BadInput
 from tasks.curate import curate
 from tasks.curate.ledger import place
 from tasks.curate.lengths import Ruler
-from tasks.encoding import encode_all
-from tasks.errors import BadInput
+from tasks.model import tokens
+from tasks.model.encoding import encode_all
 from tasks.settings import Settings
 from tests.tasks.templates import STYLES, build
 from tests.tasks.test_chat_templates import ANSWER, CALL, CALLING, RESULT, SYSTEM, TOOL, USER

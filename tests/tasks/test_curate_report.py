@@ -17,12 +17,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from tasks import files, records
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput
 from tasks.curate import alignment, curate
 from tasks.curate.advice import advise, alarms, remarks
 from tasks.curate.histogram import draw
-from tasks.errors import BadInput
-from tasks.markdown import visible
+from tasks.rendering.markdown import visible
 from tasks.settings import Curate, Settings
 
 WORDS = [a + b + c for a in ("ka", "lo", "mi", "ru") for b in "bdgnst" for c in ("a", "eth", "o")]

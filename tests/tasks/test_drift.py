@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tasks.core.errors import BadInput
 from tasks.drift import detect
 from tasks.drift.explanation import shifted_terms
 from tasks.drift.measures import descriptors, form, wording
 from tasks.drift.permutation import gaussian_kernel, permutation_test
 from tasks.drift.sample import draw
-from tasks.errors import BadInput
 from tasks.records import parse
 from tasks.settings import Settings
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.errors import BadInput
 from tasks.drift import detect, write_reference
-from tasks.errors import BadInput
 from tasks.settings import Settings
 
 SETTINGS = Settings.model_validate(

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tasks import records
-from tasks.chat_template import PLAIN_TEMPLATE
-from tasks.encoding import Example, encode, encode_prompt
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
+from tasks.model.chat_template import PLAIN_TEMPLATE
+from tasks.model.encoding import Example, encode, encode_prompt
 from tasks.records import Record
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import files
-from tasks.errors import PerpetuneError
+from tasks.core import files
+from tasks.core.errors import PerpetuneError
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -24,8 +24,9 @@ from hypothesis import assume, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from tasks import files, records
-from tasks.errors import BadInput
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput
 from tasks.records import BadLine, Chunk, Record, formats, json_text, reading
 
 ASKED = [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Answer"}]

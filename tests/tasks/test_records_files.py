@@ -17,7 +17,7 @@ import pytest
 import zstandard
 
 from tasks import records
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.records import BadLine, Chat, Record
 
 ROWS = [{"prompt": f"Ask {i}, and söme?", "completion": f'Say "{i}";\nmore'} for i in range(3)]

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import files
-from tasks.errors import BadInput, PerpetuneError, Refused
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError, Refused
 from tasks.registry import DatasetRef, Registry, evidence
 from tasks.settings import Settings
 
@@ -648,7 +648,7 @@ def test_a_base_in_4_bits_is_served_in_4_bits_and_named_among_what_serving_needs
 ) -> None:
     from importlib.metadata import version
 
-    from tasks import base_model
+    from tasks.model import base_model
 
     adapter = random_lora(tiny_base, tmp_path / "adapter")
     needed, answers = [], []
@@ -673,7 +673,7 @@ def test_a_whole_model_is_registered_and_served_without_its_base(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from tasks.judge.evaluation import load_benchmark, measure_once
+    from tasks.evaluate.evaluation import load_benchmark, measure_once
 
     base, whole = tmp_path / "base", tmp_path / "whole"
     shutil.copytree(tiny_base, base)

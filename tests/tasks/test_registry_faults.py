@@ -21,8 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tasks import files
-from tasks.errors import BadInput, Refused
+from tasks.core import files
+from tasks.core.errors import BadInput, Refused
 from tasks.registry import DatasetRef, Registry
 from tasks.settings import Settings
 

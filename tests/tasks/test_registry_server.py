@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks import files
-from tasks.errors import Refused
+from tasks.core import files
+from tasks.core.errors import Refused
 from tasks.registry import DatasetRef, Registry
 from tasks.settings import Settings
 

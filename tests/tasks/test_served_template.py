@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, get_peft_model
 
-from tasks import base_model, records
-from tasks.encoding import encode_prompt
-from tasks.judge.generation import answer
+from tasks import records
+from tasks.evaluate.generation import answer
+from tasks.model import base_model
+from tasks.model.encoding import encode_prompt
 from tasks.registry import Registry
 from tasks.settings import Settings
 from tests.tasks.templates import QWEN3

@@ -25,9 +25,10 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from tasks import files, records
-from tasks.encoding import Example, encode
-from tasks.errors import BadInput
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.model.encoding import Example, encode
 from tasks.settings import Tune, load_settings
 from tasks.tune import train
 from tasks.tune.loop import Run, backward, cores, evaluation_steps, rate_factor

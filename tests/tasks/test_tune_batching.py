@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.encoding import Example
+from tasks.model.encoding import Example
 from tasks.settings import Tune
 from tasks.tune.batching import batches, draw, first_by_hash, packs
 

@@ -23,9 +23,9 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from tasks import base_model
-from tasks.bottleneck import BottleneckConfig, BottleneckLayer
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
+from tasks.model import base_model
+from tasks.model.bottleneck import BottleneckConfig, BottleneckLayer
 from tasks.settings import Settings, Tune
 from tasks.tune.methods import METHODS
 from tests.conftest import PROJECT
@@ -105,7 +105,7 @@ def test_dropout_is_before_the_bottleneck_in_training_only(base):
 
 LOADING = """
 import sys, torch
-import tasks.bottleneck
+import tasks.model.bottleneck
 from peft import AutoPeftModelForCausalLM
 from safetensors.torch import save_file
 
@@ -151,7 +151,7 @@ def test_plain_peft_does_not_know_the_method(base, tiny_base, tmp_path):
     with METHODS["bottleneck"].attach(base, Tune(method="bottleneck"), 2) as adapted:
         chosen = Settings.model_validate({"base": {"model": str(tiny_base)}})
         adapted.write(tmp_path / "written", adapted.export(), chosen)
-    assert "import tasks.bottleneck" in (tmp_path / "written" / "README.md").read_text()
+    assert "import tasks.model.bottleneck" in (tmp_path / "written" / "README.md").read_text()
 
 
 def test_perpetune_loads_the_folder_without_being_told_the_method(base, tiny_base, tmp_path):

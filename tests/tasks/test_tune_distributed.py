@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from tasks import files
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
 from tasks.settings import load_settings
 from tasks.tune import Job, train
 from tasks.tune.distributed import Processes

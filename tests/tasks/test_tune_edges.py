@@ -16,9 +16,10 @@ from transformers import AutoModelForCausalLM
 
 from flows import terminal
 from flows.cli import main
-from tasks import base_model, files
-from tasks.errors import BadInput, PerpetuneError
-from tasks.judge import comparison, evaluation
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
+from tasks.evaluate import comparison, evaluation
+from tasks.model import base_model
 from tasks.settings import Settings, Tune, load_settings
 from tasks.tune import checkpoint, pictures, plan, ranges, search, sweep, train, training
 from tasks.tune import data as tuning_data
@@ -422,7 +423,7 @@ def test_few_training_examples_are_enough(tmp_path, make_settings, examples):
 
 
 def test_as_many_validation_examples_as_are_cheap():
-    from tasks.encoding import Example
+    from tasks.model.encoding import Example
 
     def some(count: int) -> list[Example]:
         return [Example(str(n), "x", (5,) * 10, (True,) * 10) for n in range(count)]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
-from tasks.encoding import Example
+from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune import memory
 from tasks.tune.methods import METHODS

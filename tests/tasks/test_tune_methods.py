@@ -20,9 +20,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from tasks import base_model, files
-from tasks.encoding import Example
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.model import base_model
+from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune import loop, ranges, train, training
 from tasks.tune.batching import batches
@@ -268,7 +269,7 @@ ids = torch.nn.utils.rnn.pad_sequence(given, batch_first=True)
 mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(each) for each in given], True)
 for folder in map(Path, sys.argv[4:]):
     if folder.name == "bottleneck":
-        import tasks.bottleneck
+        import tasks.model.bottleneck
     if (folder / "config.json").is_file():
         model = AutoModelForCausalLM.from_pretrained(folder)
         AutoTokenizer.from_pretrained(folder)

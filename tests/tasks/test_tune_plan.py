@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from flows import terminal
 from flows.cli import main
-from tasks import files
+from tasks.core import files
 from tasks.tune.methods import METHODS
 from tasks.tune.planning.advice import Facts, advise
 

@@ -15,10 +15,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from tasks.encoding import Example
-from tasks.errors import BadInput
-from tasks.judge.generation import answer
-from tasks.judge.scoring import negative_log_likelihoods
+from tasks.core.errors import BadInput
+from tasks.evaluate.generation import answer
+from tasks.evaluate.scoring import negative_log_likelihoods
+from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.adapters import PeftAdapted
@@ -234,7 +234,7 @@ def test_the_judge_measures_what_training_did(kind, written, tiny_base):
 
 @every_kind
 def test_answers_together_are_those_of_one_after_another(kind, written, tiny_base, make_settings):
-    from tasks.base_model import load_tokenizer
+    from tasks.model.base_model import load_tokenizer
 
     folder, _ = written(kind)
     plain = AutoModelForCausalLM.from_pretrained(tiny_base)

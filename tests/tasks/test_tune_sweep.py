@@ -20,8 +20,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from tasks import files
-from tasks.errors import BadInput, PerpetuneError
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.settings import load_settings
 from tasks.tune import pictures, sweep
 from tasks.tune.halving import promoted, rungs

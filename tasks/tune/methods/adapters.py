@@ -10,8 +10,9 @@ from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from peft.tuners.tuners_utils import BaseTuner
 from safetensors.torch import save_file
 
-from tasks import base_model, files
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.model import base_model
 from tasks.settings import Settings
 from tasks.tune.methods.contract import Adapted, Weights, size
 

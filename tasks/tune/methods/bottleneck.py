@@ -1,12 +1,12 @@
-"""Bottleneck adapters in training; `tasks.bottleneck` is the PEFT method."""
+"""Bottleneck adapters in training; `tasks.model.bottleneck` is the PEFT method."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks import files
-from tasks.bottleneck import BottleneckConfig
+from tasks.core import files
+from tasks.model.bottleneck import BottleneckConfig
 from tasks.settings import Settings, Tune
 from tasks.tune.methods.adapters import PeftAdapted, peft_model
 from tasks.tune.methods.contract import Adapted, Weights
@@ -30,9 +30,9 @@ def bottleneck(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Ada
 _CARD = """# A bottleneck adapter
 
 PEFT itself does not have this method: it stops at this folder with `KeyError: 'BOTTLENECK'`, unless
-Perpetune's module `tasks.bottleneck` was imported before, which makes the method known to it:
+Perpetune's module `tasks.model.bottleneck` was imported before, which makes the method known to it:
 
-    import tasks.bottleneck
+    import tasks.model.bottleneck
     from peft import PeftModel
 
     model = PeftModel.from_pretrained(base, folder)

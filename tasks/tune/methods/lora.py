@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTuner
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.settings import Tune
 from tasks.tune.methods.adapters import PeftAdapted, peft_model
 from tasks.tune.methods.contract import Adapted

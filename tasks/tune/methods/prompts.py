@@ -20,8 +20,8 @@ from peft import (
 )
 from peft.tuners.cartridge.utils import prompt_embeddings_from_past_key_values
 
-from tasks.encoding import Example
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
+from tasks.model.encoding import Example
 from tasks.settings import Tune
 from tasks.tune.methods.adapters import PeftAdapted
 from tasks.tune.methods.contract import Adapted

@@ -9,7 +9,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers.pytorch_utils import Conv1D
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.settings import Targets
 
 if TYPE_CHECKING:

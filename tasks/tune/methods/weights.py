@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.utils import parametrize
 
-from tasks import base_model, files
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.model import base_model
 from tasks.settings import Settings, Tune
 from tasks.tune.methods.contract import Adapted, Weights
 from tasks.tune.methods.targets import closest

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from tasks import base_model
-from tasks.encoding import Example
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
+from tasks.model import base_model
+from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune import checks, loop, memory, training
 from tasks.tune import data as tuning_data

@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.chat_template import PLAIN_TEMPLATE, TODAY, ChatTemplate, read_template
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
+from tasks.model.chat_template import PLAIN_TEMPLATE, TODAY, ChatTemplate, read_template
 from tasks.settings import Base
 
 if TYPE_CHECKING:

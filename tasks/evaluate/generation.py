@@ -10,8 +10,8 @@ from peft import PeftModel
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from tasks.encoding import Codec, read_answer
-from tasks.errors import BadInput, PerpetuneError
+from tasks.core.errors import BadInput, PerpetuneError
+from tasks.model.encoding import Codec, read_answer
 
 # Tokens of the longer of two prompts that show whether padding is overlooked.
 _PROBE = 16

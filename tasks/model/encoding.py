@@ -1,9 +1,9 @@
 """Records as token ids: what the model reads, and which of it is learned.
 
-A chat is rendered by the base model's own template (`tasks.chat_template`). Each answer of the
-assistant is learned after exactly the prompt that generation would see: the same text and the same
-tokens. Where the template writes earlier turns otherwise than they were learned (it takes their
-reasoning out, say), a chat becomes several examples, one for each answer.
+A chat is rendered by the base model's own template (`tasks.model.chat_template`). Each answer of
+the assistant is learned after exactly the prompt that generation would see: the same text and the
+same tokens. Where the template writes earlier turns otherwise than they were learned (it takes
+their reasoning out, say), a chat becomes several examples, one for each answer.
 
 What the template refuses or leaves out raises `Unrenderable`, which names the reason; nothing is
 left out without a word.
@@ -15,16 +15,16 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from tasks.chat_template import HELP, ChatTemplate, Form, Refusal, shared_beginning
-from tasks.chat_template import TEMPLATE_ERRORS as TEMPLATE_ERRORS
-from tasks.errors import BadInput
-from tasks.left_out import Marks, left_out, marked, marked_tools
+from tasks.core.errors import BadInput
+from tasks.model.chat_template import HELP, ChatTemplate, Form, Refusal, shared_beginning
+from tasks.model.chat_template import TEMPLATE_ERRORS as TEMPLATE_ERRORS
+from tasks.model.left_out import Marks, left_out, marked, marked_tools
 from tasks.records import Chat, Record, Text, Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from tasks.tokens import Tokenizer
+    from tasks.model.tokens import Tokenizer
 
     AnyTokenizer: TypeAlias = PreTrainedTokenizerBase | Tokenizer
 

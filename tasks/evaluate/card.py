@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.judge import pages
-from tasks.judge.comparison import MODELS
-from tasks.judge.review import figures
+from tasks.evaluate.comparison import MODELS
+from tasks.evaluate.review import figures
+from tasks.rendering.templates import render
 from tasks.settings import Settings
 
 # Methods that give a whole model instead of an adapter.
@@ -27,7 +27,8 @@ def model_card(verdict: Mapping[str, Any], settings: Settings, facts: Mapping[st
     models = [name for name in MODELS if name in verdict["models"]]
     tune = settings.tune.model_dump(mode="json", exclude={"mix"})
     training = {name: facts.get(name, value) for name, value in tune.items()}
-    return pages.render(
+    return render(
+        "tasks.evaluate",
         "card.md.j2",
         name=settings.project.name,
         base=settings.base.model,

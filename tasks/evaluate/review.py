@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks import files
-from tasks.judge import metrics, pages
-from tasks.judge.comparison import METRICS, MODELS, comparison
-from tasks.judge.evaluation import Row
-from tasks.judge.gates import GENERAL
+from tasks.core import files
+from tasks.evaluate import metrics
+from tasks.evaluate.comparison import METRICS, MODELS, comparison
+from tasks.evaluate.evaluation import Row
+from tasks.evaluate.gates import GENERAL
+from tasks.rendering.templates import render
 from tasks.settings import Settings
 
 
@@ -45,7 +46,9 @@ def write(
         "sections": sections,
     }
     for kind in ("html", "md"):
-        files.write_text(out / f"review.{kind}", pages.render(f"review.{kind}.j2", **values))
+        files.write_text(
+            out / f"review.{kind}", render("tasks.evaluate", f"review.{kind}.j2", **values)
+        )
 
 
 def choose(

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.judge import statistics
-from tasks.judge.evaluation import Row, by_benchmark, interval
+from tasks.evaluate import statistics
+from tasks.evaluate.evaluation import Row, by_benchmark, interval
 from tasks.settings import Settings
 
 GENERAL = "general"

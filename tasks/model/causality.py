@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 
 if TYPE_CHECKING:
     import torch

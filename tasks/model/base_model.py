@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tasks import causality, files, tokenizer_files
-from tasks.chat_template import ChatTemplate, read_template
-from tasks.errors import BadInput, PerpetuneError
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
+from tasks.model import causality, tokenizer_files
+from tasks.model.chat_template import ChatTemplate, read_template
 from tasks.settings import Base, Settings
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ def load_adapter(model: Any, adapter: Path) -> Any:
         raise BadInput(f"{adapter}: no adapter_model.safetensors; pickled weights are refused")
     try:
         if files.read_json(adapter / "adapter_config.json").get("peft_type") == "BOTTLENECK":
-            import tasks.bottleneck  # noqa: F401 makes it known to PEFT
+            import tasks.model.bottleneck  # noqa: F401 makes it known to PEFT
         with warnings.catch_warnings():
             # Of missing tensors, which are an error below.
             warnings.filterwarnings("ignore", "Found missing adapter keys")

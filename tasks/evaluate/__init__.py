@@ -4,9 +4,9 @@
 and says whether it passes. `comparison` and `model_card` show a verdict to people.
 """
 
-from tasks.judge.card import model_card
-from tasks.judge.comparison import comparison
-from tasks.judge.evaluation import evaluate
-from tasks.judge.verdict import check_benchmarks, judge
+from tasks.evaluate.card import model_card
+from tasks.evaluate.comparison import comparison
+from tasks.evaluate.evaluation import evaluate
+from tasks.evaluate.verdict import check_benchmarks, judge
 
 __all__ = ["check_benchmarks", "comparison", "evaluate", "judge", "model_card"]

@@ -12,9 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tasks import encoding, files, markdown, records
-from tasks.errors import BadInput
-from tasks.judge import (
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.evaluate import (
     check_benchmarks,
     comparison,
     evaluate,
@@ -24,6 +25,8 @@ from tasks.judge import (
     model_card,
     scoring,
 )
+from tasks.model import encoding
+from tasks.rendering import markdown
 from tasks.settings import Settings
 
 VERBS = ["Return", "Compute", "Fit", "Plot", "Load", "Check", "Sort", "Draw", "Merge", "Count"]

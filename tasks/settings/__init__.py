@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.errors import BadInput
-from tasks.yaml_values import BadYaml, Document, parse
+from tasks.core.errors import BadInput
+from tasks.settings.yaml_values import BadYaml, Document, parse
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -10,8 +10,8 @@ from peft import PeftModel
 from torch.nn import functional
 from tqdm import tqdm
 
-from tasks.encoding import Example
-from tasks.rows import asked_logits, padded
+from tasks.model.encoding import Example
+from tasks.model.rows import asked_logits, padded
 
 log = logging.getLogger(__name__)
 

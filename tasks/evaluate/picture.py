@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks import files
-from tasks.judge import pages
-from tasks.judge.comparison import METRICS, MODELS, comparison
+from tasks.core import files
+from tasks.evaluate.comparison import METRICS, MODELS, comparison
+from tasks.rendering.templates import label
 from tasks.settings import Settings
 
 # Told apart by colour (Okabe & Ito 2008) and by shape.
@@ -71,7 +71,7 @@ def _panel(
         panel.axhline(place - 0.5, color="#dddddd", linewidth=0.8)
     panel.set_yticks(range(len(benchmarks)), [name.replace("$", r"\$") for name in benchmarks])
     panel.set_ylim(len(benchmarks) - 0.5, -0.5)
-    panel.set_title(f"{pages.label(metric)} ({METRICS[metric]})", fontsize=9, loc="left")
+    panel.set_title(f"{label(metric)} ({METRICS[metric]})", fontsize=9, loc="left")
     panel.tick_params(labelsize=8)
     panel.tick_params(axis="y", length=0)
     panel.grid(axis="x", color="#eeeeee")

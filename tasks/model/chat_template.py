@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.records import Turn
 
 # For base models that never saw a chat: turns under plain headings, the answer ends with EOS.

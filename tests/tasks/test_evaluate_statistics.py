@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.judge import statistics
+from tasks.evaluate import statistics
 
 NUMBERS = st.floats(-50, 50, allow_nan=False)
 

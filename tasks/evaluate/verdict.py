@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks import base_model, files
-from tasks.errors import BadInput
-from tasks.judge import evaluation, gates, picture, review
-from tasks.judge.comparison import MODELS
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.evaluate import evaluation, gates, picture, review
+from tasks.evaluate.comparison import MODELS
+from tasks.model import base_model
 from tasks.settings import Settings
 
 if TYPE_CHECKING:

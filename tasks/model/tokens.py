@@ -14,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tasks import base_model, files, tokenizer_files
-from tasks.chat_template import PLAIN_TEMPLATE, ChatTemplate, read_template
-from tasks.errors import BadInput
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.model import base_model, tokenizer_files
+from tasks.model.chat_template import PLAIN_TEMPLATE, ChatTemplate, read_template
 from tasks.settings import Base, Settings
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ _PATCHED = 100_000  # transformers changes some tokenizers with a larger vocabul
 
 
 class Tokenizer:
-    """A `tokenizer.json` with its chat template; callable as far as `tasks.encoding` asks.
+    """A `tokenizer.json` with its chat template; callable as far as `tasks.model.encoding` asks.
 
     Counting goes through `tokie` where it agrees with Hugging Face's `tokenizers` on probes (some
     fifteen times as fast), else through `tokenizers` itself.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.judge import metrics
+from tasks.evaluate import metrics
 
 WORDS = ["a", "b", "c", "d", "Ä", "x_1", "7", ",", "."]
 SENTENCES = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import orjson
 
-from tasks.errors import PerpetuneError
+from tasks.core.errors import PerpetuneError
 
 
 @contextmanager
@@ -87,6 +87,8 @@ def to_json(value: Any, **options: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "to_json"):
+        return value.to_json()
     if isinstance(value, os.PathLike | date):
         return str(value)
     if hasattr(value, "item"):

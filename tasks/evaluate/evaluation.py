@@ -10,9 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks import base_model, encoding, files, records
-from tasks.errors import BadInput, PerpetuneError
-from tasks.judge import metrics, statistics
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput, PerpetuneError
+from tasks.evaluate import metrics, statistics
+from tasks.model import base_model, encoding
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -200,7 +202,7 @@ def measure(
     settings: Settings,
 ) -> list[Row]:
     """The lines of `examples.jsonl` for one model: benchmark after benchmark, in their order."""
-    from tasks.judge import generation, scoring
+    from tasks.evaluate import generation, scoring
 
     model = base_model.load_model(settings, adapter)
     name = "base" if adapter is None else adapter.name
