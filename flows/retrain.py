@@ -23,15 +23,15 @@ from prefect.artifacts import create_markdown_artifact
 from flows.data import CuratedData, curated_data
 from flows.environment import has_server
 from flows.leftovers import clear_leftovers
-from flows.terminal import live_trials
 from flows.workers import workers
+from perpetune.render.terminal import live_trials
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
 from tasks.evaluate import check_benchmarks, judge, model_card
 from tasks.model import base_model
 from tasks.registry import DatasetRef, Registry, Version
 from tasks.settings import Settings, load_settings
-from tasks.tune import sweep
+from tasks.tune.sweep import sweep
 
 log = logging.getLogger(__name__)
 
@@ -278,7 +278,7 @@ def _winner(trials: dict[str, Any]) -> dict[str, str]:
     facts = {"trials": str(len(trials["trials"]))} | used
     selection = trials.get("selection")
     if selection:
-        from tasks.tune import selection_sentence
+        from tasks.tune.sweep import selection_sentence
 
         facts["how sure that choice is"] = selection_sentence(selection, best["validation_loss"])
     return facts

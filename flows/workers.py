@@ -10,7 +10,7 @@ from prefect import flow, task
 
 from tasks.core.errors import BadInput
 from tasks.settings import Settings
-from tasks.tune import Advance, Assignment, Job, assignments, work
+from tasks.tune.train import Advance, Assignment, Job, assignments, work
 
 
 def workers(settings: Settings) -> Callable[[Path], AbstractContextManager[Advance]] | None:

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.curate.normalise import words
+from tasks.curate.text.normalise import words
 
 WORDS = 21_000
 """Words that the list holds."""

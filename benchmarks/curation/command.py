@@ -24,7 +24,7 @@ def curate_command(
     return [
         sys.executable,
         "-m",
-        "flows.cli",
+        "perpetune.cli.commands",
         "curate",
         str(corpus),
         *against,

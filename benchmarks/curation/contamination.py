@@ -33,9 +33,9 @@ from typing import Any
 
 from benchmarks.curation.sources import collect
 from tasks import records
-from tasks.curate.benchmarks import Benchmark, Item, read_item
-from tasks.curate.contamination import Guard
-from tasks.curate.turns import Said
+from tasks.curate.steps.contamination.benchmarks import Benchmark, Item, read_item
+from tasks.curate.steps.contamination.contamination import Guard
+from tasks.curate.text.turn_texts import Said
 from tasks.records import BadLine, Record
 from tasks.settings import Curate
 

@@ -26,10 +26,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.curation import junk_texts
-from tasks.curate import quality
-from tasks.curate.lengths import Lengths
-from tasks.curate.ngrams import repeated_share
-from tasks.curate.turns import Said
+from tasks.curate.steps.quality import filters as quality
+from tasks.curate.steps.quality.lengths import Lengths
+from tasks.curate.text.ngrams import repeated_share
+from tasks.curate.text.turn_texts import Said
 from tasks.records import Record, parse
 from tasks.settings import Curate
 

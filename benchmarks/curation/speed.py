@@ -60,9 +60,9 @@ def ours_near(texts: Sequence[str]) -> Flags:
     """Flags of the texts that our near-duplicate detection drops."""
     import numpy as np
 
-    from tasks.curate import duplicates, facts, templates
-    from tasks.curate.facts import Told
-    from tasks.curate.ngrams import hash_words, mix
+    from tasks.curate.steps.duplicates import duplicates, facts, templates
+    from tasks.curate.steps.duplicates.facts import Told
+    from tasks.curate.text.ngrams import hash_words, mix
     from tasks.settings import Curate
 
     found, said, bands = [], [], []
@@ -119,9 +119,9 @@ def _joined(batches: Sequence[Any]) -> Any:
 
 def ours_decontaminate(texts: Sequence[str], benchmarks: Sequence[Path]) -> Flags:
     """Flags of the texts that our decontamination drops, with reading the benchmarks' files."""
-    from tasks.curate.benchmarks import read_benchmarks
-    from tasks.curate.contamination import Guard, Overlap
-    from tasks.curate.turns import Said
+    from tasks.curate.steps.contamination.benchmarks import read_benchmarks
+    from tasks.curate.steps.contamination.contamination import Guard, Overlap
+    from tasks.curate.text.turn_texts import Said
     from tasks.records import Text
     from tasks.settings import Curate
 

@@ -37,7 +37,7 @@ import orjson
 from benchmarks.curation import variants
 from benchmarks.curation.command import curate_command
 from benchmarks.curation.sources import collect
-from tasks.curate.splits import position
+from tasks.curate.steps.splits.splits import position
 from tasks.settings import Curate
 
 Row: TypeAlias = dict[str, Any]

@@ -11,7 +11,7 @@ from tasks.model import base_model
 from tasks.model.encoding import Example, encode
 from tasks.records import Record
 from tasks.settings import Settings
-from tasks.tune.batching import draw, first_by_hash
+from tasks.tune.data.batching import draw, first_by_hash
 
 
 @dataclass(frozen=True, slots=True)

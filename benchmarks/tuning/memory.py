@@ -32,7 +32,7 @@ def predict() -> dict[str, Any]:
     import torch
 
     from tasks.settings import load_settings
-    from tasks.tune import plan
+    from tasks.tune.plan import plan
 
     torch.set_num_threads(2)
     found = plan(DATA, load_settings(overrides=RUN))
@@ -45,7 +45,8 @@ def measure(method: str) -> dict[str, float]:
     import torch
 
     from tasks.settings import load_settings
-    from tasks.tune import memory, training
+    from tasks.tune.plan import memory
+    from tasks.tune.train import training
 
     torch.set_num_threads(2)
     settings = load_settings(overrides=[f"tune.method={method}", *RUN])

@@ -14,7 +14,8 @@ def run(job: Result) -> Result:
 
     from tasks.core import files
     from tasks.settings import Settings
-    from tasks.tune import prefix_tree, train
+    from tasks.tune.data import prefix_tree
+    from tasks.tune.train import train
 
     if not job.get("shared", True):
         prefix_tree._WORTH = sys.maxsize

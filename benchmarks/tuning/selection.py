@@ -5,7 +5,7 @@
 Trials are made, of which the true losses are known: nine of them with four evaluations each, whose
 losses on the same validation examples share how hard each example is (deviation .8 nats a token)
 and differ by noise of their own (.1). The true optimism is what the chosen evaluation looks better
-than it is, on average over draws; beside it stand what `tasks.tune.selection` states, its
+than it is, on average over draws; beside it stand what `tasks.tune.sweep.selection` states, its
 deviation, and in how many draws "less than 0.01" was said though the true mean was more. Seeds 1
 and 7 were looked at while the estimator was chosen.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.tune.selection import Selection, assess, sentence
+from tasks.tune.sweep.selection import Selection, assess, sentence
 
 TRIALS, EVALUATIONS = 9, 4
 DIFFICULTY, NOISE, OWN = 0.8, 0.1, 0.7  # OWN: share of a trial's noise that its evaluations share

@@ -149,7 +149,14 @@ def race(
 
 def sweep_ours(material: Material, out: Path, overrides: Sequence[str]) -> Result:
     """`perpetune sweep`, from start to exit."""
-    command = [sys.executable, "-m", "flows.cli", "sweep", "--data", str(material.folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "perpetune.cli.commands",
+        "sweep",
+        "--data",
+        str(material.folder),
+    ]
     command += ["--out", str(out), "--json"]
     command += [word for each in overrides for word in ("--set", each)]
     seconds, said = timed(command)

@@ -21,6 +21,6 @@ people get something to read (`report`, `card`, `samples`, `advice`). What is co
 text; what is written is the user's own.
 """
 
-from tasks.curate.pipeline import curate
+from tasks.curate.run.pipeline import curate
 
 __all__ = ["curate"]

@@ -1,4 +1,4 @@
-"""One of the processes that train a run together; `tasks.tune.spread` begins them by `torchrun`."""
+"""One of the processes that train a run together, begun by `tasks.tune.train.executors`."""
 
 import logging
 import os
@@ -10,9 +10,9 @@ from accelerate import PartialState
 
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.tune import spread
-from tasks.tune.cohort import Trainer
-from tasks.tune.distributed import Processes
+from tasks.tune.train import executors as spread
+from tasks.tune.train.distributed import Processes
+from tasks.tune.train.local_trainer import Trainer
 
 
 def main(folder: Path) -> int:

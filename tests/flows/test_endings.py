@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.cli import main
+from perpetune.cli.commands import main
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmn" for b in "aeiou" for c in ("st", "rn", "lk", "p", "nd")]
 
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, tiny_base: Path) -> Path:
 
 def started(folder: Path, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "flows", *arguments],
+        [sys.executable, "-m", "perpetune", *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -122,7 +122,7 @@ def test_a_file_that_a_worker_may_not_make_larger(folder: Path) -> None:
 
     command = ["curate", "a.jsonl", "b.jsonl", "--out", "out", "--workers", "2", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "flows", *command],
+        [sys.executable, "-m", "perpetune", *command],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -148,7 +148,7 @@ def full_disk(folder: Path) -> Iterator[Path]:
 def test_a_full_disk_is_one_sentence(folder: Path, full_disk: Path, workers: str) -> None:
     command = ["curate", "a.jsonl", "b.jsonl", "--out", "out", "--workers", workers, "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "flows", *command], cwd=folder, capture_output=True, text=True
+        [sys.executable, "-m", "perpetune", *command], cwd=folder, capture_output=True, text=True
     )
     one_sentence(done, "out: ", "No space left on device")
     assert list(full_disk.iterdir()) == []
@@ -240,7 +240,7 @@ def test_what_libraries_print_does_not_mix_with_the_json_object(tmp_path: Path) 
         "    subprocess.run(['echo', 'child'])\n"
         "    return {'loss': float('nan'), 'path': os}\n"
         "Registry.status = status\n"
-        "from flows.cli import main\n"
+        "from perpetune.cli.commands import main\n"
         "main(['status', '--json'])\n"
     ).replace("'path': os", "'name': '\\x1b[31m'")
     done = subprocess.run(

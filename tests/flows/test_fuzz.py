@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flows.cli import main
+from perpetune.cli.commands import main
 from tasks.settings import Settings
 from tests.flows.test_visible import harmless
 

@@ -29,7 +29,7 @@ def stranger() -> Iterator[psutil.Process]:
 
 
 def perpetune(folder: Path, *arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "flows.cli", *arguments, "--json"]
+    command = [sys.executable, "-m", "perpetune", *arguments, "--json"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) | {"said": done.stderr}

@@ -31,7 +31,7 @@ def test_a_sweep_on_ray_gives_the_bytes_of_one_process(tmp_path, make_settings):
         files.write_json(params, settings.plain())
         where = ["--params", str(params), "--data", str(data), "--out", str(out)]
         done = subprocess.run(
-            [sys.executable, "-m", "flows.cli", "sweep", "--json", *where],
+            [sys.executable, "-m", "perpetune", "sweep", "--json", *where],
             env=os.environ | {"PYTHONPATH": str(PROJECT), "RAY_ADDRESS": "local"},
             cwd=tmp_path,
             capture_output=True,

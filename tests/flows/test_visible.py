@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows import terminal
 from flows.logs import VisibleRecord
+from perpetune.render import terminal
 
 HOSTILE = "a\x1b[31m\x07\u202eb\x9b2J\rc\nd\udc80[bold]:heart:"
 SHOWN = "a⟨U+001B⟩[31m⟨U+0007⟩⟨U+202E⟩b⟨U+009B⟩2J⟨U+000D⟩c⟨U+000A⟩d⟨U+DC80⟩[bold]:heart:"

@@ -21,7 +21,7 @@ from tasks.core.errors import BadInput
 from tasks.evaluate import generation, scoring
 from tasks.model import base_model, encoding
 from tasks.settings import Settings
-from tasks.tune import training
+from tasks.tune.train import training
 
 TEXT = (
     "say a name of the river that runs by this old town and count its many bridges one two three "

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.curate import curate, quality
+from tasks.curate import curate
+from tasks.curate.steps.quality import filters as quality
 from tasks.model import base_model, encoding, tokens
 from tasks.settings import Settings
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadInput
-from tasks.curate.benchmarks import Item, read_benchmarks, read_item
+from tasks.curate.steps.contamination.benchmarks import Item, read_benchmarks, read_item
 from tasks.records import BadLine
 from tasks.settings import Curate
 

@@ -16,12 +16,12 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from tasks import records
-from tasks.curate.benchmarks import Benchmark, Item
-from tasks.curate.contamination import COMMON, Guard, Overlap
-from tasks.curate.ngrams import covered, hash_words, repeated_share, windows
-from tasks.curate.normalise import comparable, words
-from tasks.curate.rarity import Vocabulary
-from tasks.curate.turns import Said
+from tasks.curate.steps.contamination.benchmarks import Benchmark, Item
+from tasks.curate.steps.contamination.contamination import COMMON, Guard, Overlap
+from tasks.curate.steps.contamination.rarity import Vocabulary
+from tasks.curate.text.ngrams import covered, hash_words, repeated_share, windows
+from tasks.curate.text.normalise import comparable, words
+from tasks.curate.text.turn_texts import Said
 from tasks.records import Record
 from tasks.settings import Curate
 

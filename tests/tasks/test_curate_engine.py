@@ -16,7 +16,8 @@ from benchmarks.curation.scoring import score
 from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.curate import curate, engine, reading
+from tasks.curate import curate
+from tasks.curate.run import engine, reading
 from tasks.settings import Settings
 
 DATA = ("train.jsonl", "validation.jsonl", "test.jsonl", "dropped.jsonl", "data_card.md")

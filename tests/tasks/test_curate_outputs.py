@@ -8,7 +8,8 @@ import pytest
 
 from tasks.core import files
 from tasks.core.errors import BadInput
-from tasks.curate import curate, outputs
+from tasks.curate import curate
+from tasks.curate.run import outputs
 from tasks.settings import Settings
 
 Lines = Callable[..., Path]

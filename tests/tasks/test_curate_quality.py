@@ -10,12 +10,13 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadInput
-from tasks.curate import junk, language, quality
 from tasks.curate.ledger import Dropped, place
-from tasks.curate.lengths import Lengths
-from tasks.curate.ngrams import repeated_share
-from tasks.curate.normalise import comparable
-from tasks.curate.turns import Said
+from tasks.curate.steps.quality import filters as quality
+from tasks.curate.steps.quality import junk, language
+from tasks.curate.steps.quality.lengths import Lengths
+from tasks.curate.text.ngrams import repeated_share
+from tasks.curate.text.normalise import comparable
+from tasks.curate.text.turn_texts import Said
 from tasks.model.encoding import UNRENDERABLE, Unrenderable
 from tasks.records import Record, parse
 from tasks.settings import Curate

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from tasks.curate.redaction import KINDS, find, mask
+from tasks.curate.steps.privacy.redaction import KINDS, find, mask
 
 RANDOM = random.Random(7)
 LETTERS = string.ascii_letters + string.digits

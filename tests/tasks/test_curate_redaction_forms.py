@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.curate.redaction import Kind, find, mask
+from tasks.curate.steps.privacy.redaction import Kind, find, mask
 
 HOOK = "https://hooks.sl" + "ack.com/services/"
 SLACK = "T024BE7LD/B04JX9K2M/a8Fk29sLqPz71mNxRt5vYw3e"

@@ -13,7 +13,7 @@ from tasks import records
 from tasks.core.errors import BadInput
 from tasks.curate import curate
 from tasks.curate.ledger import place
-from tasks.curate.lengths import Ruler
+from tasks.curate.steps.quality.lengths import Ruler
 from tasks.model import tokens
 from tasks.model.encoding import encode_all
 from tasks.settings import Settings

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput
-from tasks.curate import alignment, curate
-from tasks.curate.advice import advise, alarms, remarks
-from tasks.curate.histogram import draw
+from tasks.curate import curate
+from tasks.curate.report import alignment
+from tasks.curate.report.advice import advise, alarms, remarks
+from tasks.curate.report.histogram import draw
 from tasks.rendering.markdown import visible
 from tasks.settings import Curate, Settings
 

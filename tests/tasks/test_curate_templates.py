@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from tasks.curate import curate, duplicates, facts, templates
-from tasks.curate.ngrams import hash_words, mix
+from tasks.curate import curate
+from tasks.curate.steps.duplicates import duplicates, facts, templates
+from tasks.curate.text.ngrams import hash_words, mix
 from tasks.settings import Settings
 
 WORDS = [a + b + c for a in ("ka", "lo", "mi", "ru", "se") for b in "bdgnst" for c in ("a", "eth")]

@@ -30,12 +30,12 @@ from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model.encoding import Example, encode
 from tasks.settings import Tune, load_settings
-from tasks.tune import train
-from tasks.tune.loop import Run, backward, cores, evaluation_steps, rate_factor
+from tasks.tune.data.packing import pack, packed_attention, sequence_losses, summed_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.fused_lora import fuse
-from tasks.tune.packing import pack, packed_attention, sequence_losses, summed_losses
-from tasks.tune.training import Diverged
+from tasks.tune.train import train
+from tasks.tune.train.loop import Run, backward, cores, evaluation_steps, rate_factor
+from tasks.tune.train.training import Diverged
 from tests.conftest import PROJECT
 
 CPU = torch.device("cpu")
@@ -358,7 +358,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tasks.settings import load_settings
-from tasks.tune import training
+from tasks.tune.train import training
 
 data, out, params, step = *map(Path, sys.argv[1:4]), int(sys.argv[4])
 settings = load_settings(params)
@@ -386,7 +386,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(data, tmp_path, make_settings):
     assert not (out / "metrics.json").exists()
     assert not (out / "best").exists()
     steps = []
-    from tasks.tune import training
+    from tasks.tune.train import training
 
     prepared = training.prepare(data, settings)
     resumed = training.run(prepared, out, settings, on_step=lambda run: steps.append(run.step))
@@ -398,7 +398,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(data, tmp_path, make_settings):
 
 
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(data, tmp_path, make_settings):
-    from tasks.tune import training
+    from tasks.tune.train import training
 
     out = tmp_path / "out"
     train(data, out, make_settings(tune=QUICK))
@@ -421,7 +421,7 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(data, tmp_path, make
 
 
 def test_a_loss_that_is_no_number_is_said(data, tmp_path, make_settings, monkeypatch):
-    from tasks.tune import loop
+    from tasks.tune.train import loop
 
     evaluate, calls = loop.evaluate, iter(range(9))
     monkeypatch.setattr(

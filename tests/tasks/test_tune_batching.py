@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.model.encoding import Example
 from tasks.settings import Tune
-from tasks.tune.batching import batches, draw, first_by_hash, packs
+from tasks.tune.data.batching import batches, draw, first_by_hash, packs
 
 quick = settings(max_examples=60, deadline=None)
 

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.settings import load_settings
-from tasks.tune import Job, train
-from tasks.tune.distributed import Processes
-from tasks.tune.spread import one_by_one
-from tasks.tune.training import finish
+from tasks.tune.train import Job, train
+from tasks.tune.train.distributed import Processes
+from tasks.tune.train.executors import one_by_one
+from tasks.tune.train.training import finish
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import QUICK, curve_of, write_data
 
@@ -110,7 +110,7 @@ _TRAIN = """
 import sys
 from pathlib import Path
 from tasks.settings import Settings
-from tasks.tune import train
+from tasks.tune.train import train
 train(Path(sys.argv[1]), Path(sys.argv[2]), Settings.model_validate_json(sys.argv[3]))
 """
 

@@ -14,17 +14,21 @@ from click.testing import CliRunner
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from flows import terminal
-from flows.cli import main
+from perpetune.cli.commands import main
+from perpetune.render import terminal
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.evaluate import comparison, evaluation
 from tasks.model import base_model
 from tasks.settings import Settings, Tune, load_settings
-from tasks.tune import checkpoint, pictures, plan, ranges, search, sweep, train, training
-from tasks.tune import data as tuning_data
-from tasks.tune.batching import batches
-from tasks.tune.loop import rate_factor
+from tasks.tune.data import examples as tuning_data
+from tasks.tune.data.batching import batches
+from tasks.tune.methods import recommended_ranges as ranges
+from tasks.tune.plan import plan
+from tasks.tune.sweep import plots as pictures
+from tasks.tune.sweep import search, sweep
+from tasks.tune.train import checkpoint, train, training
+from tasks.tune.train.loop import rate_factor
 from tests.tasks.test_tune import padded_losses, write_data
 
 QUICK = {"rank": 4, "learning_rate": 1e-2, "batch_size": 4, "max_steps": 2, "evaluations": 2}
@@ -370,7 +374,7 @@ def test_a_poisoned_checkpoint_is_started_over_with_a_word(
 def test_a_trial_that_leaves_the_finite_numbers_says_why(
     data, tmp_path, make_settings, monkeypatch, capsys
 ):
-    from tasks.tune import loop
+    from tasks.tune.train import loop
 
     backward = loop.backward
 

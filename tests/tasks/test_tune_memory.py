@@ -11,9 +11,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
 from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
-from tasks.tune import memory
+from tasks.tune.data.packing import pack, packed_attention, summed_losses
 from tasks.tune.methods import METHODS
-from tasks.tune.packing import pack, packed_attention, summed_losses
+from tasks.tune.plan import memory
 
 
 def some_examples(*lengths: int) -> list[Example]:

@@ -25,12 +25,13 @@ from tasks.core.errors import BadInput
 from tasks.model import base_model
 from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
-from tasks.tune import loop, ranges, train, training
-from tasks.tune.batching import batches
+from tasks.tune.data.batching import batches
+from tasks.tune.data.packing import pack, packed_attention, summed_losses
 from tasks.tune.methods import METHODS, Adapted, lanes
+from tasks.tune.methods import recommended_ranges as ranges
 from tasks.tune.methods.fused_lora import fuse
-from tasks.tune.packing import pack, packed_attention, summed_losses
-from tasks.tune.spread import Job
+from tasks.tune.train import loop, train, training
+from tasks.tune.train.executors import Job
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
 
@@ -408,7 +409,9 @@ import json, os, signal, sys
 from pathlib import Path
 from transformers import AutoTokenizer, LlamaForCausalLM
 from tasks.settings import load_settings
-from tasks.tune import loop, train, training
+from tasks.tune.train import train
+from tasks.tune.train import loop
+from tasks.tune.train import training
 
 take_step = loop.Run.take_step
 

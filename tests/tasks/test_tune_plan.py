@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from flows import terminal
-from flows.cli import main
+from perpetune.cli.commands import main
+from perpetune.render import terminal
 from tasks.core import files
 from tasks.tune.methods import METHODS
-from tasks.tune.planning.advice import Facts, advise
+from tasks.tune.plan.advice import Facts, advise
 
 NAMES = ("full", "lora", "qlora", "ia3", "prompt")
 FACTS = Facts(

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.tune import prefix_tree
+from tasks.tune.data import prefix_tree
 
 quick = settings(max_examples=150, deadline=None)
 

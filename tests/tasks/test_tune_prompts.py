@@ -20,9 +20,9 @@ from tasks.evaluate.generation import answer
 from tasks.evaluate.scoring import negative_log_likelihoods
 from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
+from tasks.tune.data.packing import pack, packed_attention, sequence_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.adapters import PeftAdapted
-from tasks.tune.packing import pack, packed_attention, sequence_losses
 
 KINDS = ["prompt", "ptuning-v1", "ptuning-v2", "prefix"]
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -23,10 +23,11 @@ from transformers import AutoModelForCausalLM
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.settings import load_settings
-from tasks.tune import pictures, sweep
-from tasks.tune.halving import promoted, rungs
-from tasks.tune.search import _grid
-from tasks.tune.selection import assess, sentence
+from tasks.tune.sweep import plots as pictures
+from tasks.tune.sweep import sweep
+from tasks.tune.sweep.halving import promoted, rungs
+from tasks.tune.sweep.search import _grid
+from tasks.tune.sweep.selection import assess, sentence
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
 
@@ -94,7 +95,7 @@ def test_a_sweep_keeps_the_best_and_stops_the_weak(data, tmp_path, make_settings
 
 
 def test_trials_in_one_process_equal_trials_alone(data, tmp_path, make_settings):
-    from tasks.tune import train
+    from tasks.tune.train import train
 
     search = GRID | {"trials": 2, "prune": False, "packed": 1}
     result = sweep(data, tmp_path / "out", make_settings(tune=TUNE, sweep=search))
@@ -106,7 +107,7 @@ def test_trials_in_one_process_equal_trials_alone(data, tmp_path, make_settings)
 
 
 def test_a_finished_sweep_is_returned_at_once(data, tmp_path, make_settings, monkeypatch):
-    from tasks.tune import training
+    from tasks.tune.train import training
 
     settings = make_settings(tune=TUNE, sweep=GRID | {"trials": 2})
     first = sweep(data, tmp_path / "out", settings)
@@ -157,7 +158,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tasks.settings import load_settings
-from tasks.tune import sweep
+from tasks.tune.sweep import sweep
 
 data, out, params, steps = *map(Path, sys.argv[1:4]), int(sys.argv[4])
 taken = []
@@ -217,7 +218,7 @@ def test_a_sweep_whose_folders_are_gone_starts_over(data, tmp_path, make_setting
 def test_a_diverged_trial_is_failed_and_the_others_go_on(
     data, tmp_path, make_settings, monkeypatch
 ):
-    from tasks.tune import loop
+    from tasks.tune.train import loop
 
     evaluate = loop.evaluate
 
@@ -267,7 +268,7 @@ def test_two_processes_do_not_run_one_sweep(data, tmp_path, make_settings):
 )
 def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, method, base):
     """Losses and final weights, for different ranks, rates and targets in one pass."""
-    from tasks.tune import training
+    from tasks.tune.train import training
 
     configurations = [
         {"rank": 2, "learning_rate": 1e-3},
@@ -315,7 +316,7 @@ def test_packed_and_unpacked_sweeps_agree(data, tmp_path, make_settings):
 
 def pretending(monkeypatch, seconds: Callable[[int, int], float]) -> list[int]:
     """Let passes take `seconds` by their lanes and examples; returns the lanes as they come."""
-    from tasks.tune import cohort
+    from tasks.tune.train import local_trainer as cohort
 
     counted = []
 
@@ -340,7 +341,8 @@ def pretending(monkeypatch, seconds: Callable[[int, int], float]) -> list[int]:
 def test_lanes_are_as_many_as_a_measurement_finds_fastest(
     data, tmp_path, make_settings, monkeypatch, seconds, tried, best
 ):
-    from tasks.tune import cohort, training
+    from tasks.tune.train import local_trainer as cohort
+    from tasks.tune.train import training
 
     settings = make_settings(tune=TUNE, sweep=GRID)
     prepared = training.prepare(data, settings)

@@ -1,18 +1,18 @@
 """The methods of adaptation: one registry, one contract (`contract.py`), one test suite.
 
-Rates are those of the sources for models of some billion parameters; `tasks.tune.ranges` scales
-them to a narrower base.
+Rates are those of the sources for models of some billion parameters;
+`tasks.tune.methods.recommended_ranges` scales them to a narrower base.
 """
 
 from tasks.settings import Method as Name
 from tasks.tune.methods.bottleneck import bottleneck
 from tasks.tune.methods.contract import Adapted, Method
+from tasks.tune.methods.full_finetune import check_chosen, feature_extraction, full
 from tasks.tune.methods.lora import alpha, lanes, lora
 from tasks.tune.methods.lora import check as check_lora
-from tasks.tune.methods.lora_kin import adalora, check_ia3, dora, ia3
+from tasks.tune.methods.lora_variants import adalora, check_ia3, dora, ia3
 from tasks.tune.methods.prompts import check as check_prompts
 from tasks.tune.methods.prompts import prefix, prompt, ptuning
-from tasks.tune.methods.weights import check_chosen, feature_extraction, full
 
 __all__ = ["METHODS", "Adapted", "Method", "alpha", "lanes"]
 

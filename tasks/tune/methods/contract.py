@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tasks.settings import Settings, Tune
-from tasks.tune.packing import Packed
+from tasks.tune.data.packing import Packed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -23,9 +23,9 @@ from peft.tuners.cartridge.utils import prompt_embeddings_from_past_key_values
 from tasks.core.errors import BadInput
 from tasks.model.encoding import Example
 from tasks.settings import Tune
+from tasks.tune.data.packing import Layout, Packed, Rows, pack, reads_packs
 from tasks.tune.methods.adapters import PeftAdapted
 from tasks.tune.methods.contract import Adapted
-from tasks.tune.packing import Layout, Packed, Rows, pack, reads_packs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

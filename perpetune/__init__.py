@@ -1,0 +1,1 @@
+"""The `perpetune` command: it parses, makes one call, and shows what comes back."""

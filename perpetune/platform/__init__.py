@@ -1,0 +1,1 @@
+"""The local servers: up, down, and what a killed run left behind."""

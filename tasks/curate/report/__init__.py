@@ -1,0 +1,1 @@
+"""What people read about a curation: the page, the data card, samples and advice."""

@@ -1,0 +1,1 @@
+"""How the steps are run: workers, shards on disk, and the files that are written."""

@@ -1,0 +1,1 @@
+"""Does a record leak a benchmark?"""

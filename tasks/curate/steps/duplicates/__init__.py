@@ -1,0 +1,1 @@
+"""Is a record in the data already, or nearly?"""

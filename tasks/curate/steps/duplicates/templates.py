@@ -1,0 +1,193 @@
+"""Templates: word 5-grams that records share because they are filled from one form.
+
+A template shows in three records, however few there are of it and however long it is. What two of
+them share the third has, too, and what the two differ by nobody else has. Copies of one record
+with changed words look otherwise: where two copies differ, a third has what one of them has, since
+each change is one copy's own.
+
+So records that are alike are put into groups (records of one MinHash bucket, or with equal first
+5-grams), and pairs of a group are looked at beside the others that have what both have. Take three
+records of one template, and an original with two copies (each letter a 5-gram)::
+
+    F F F F x x     A            O O O O O O    original
+    F F F F y y     B            O O p O O O    copy
+    F F F F z z     C            O O O O q O    copy
+
+    A, B differ by x, y: C has neither          the copies differ by p, q and two of the original,
+    (support 0)                                 which the third record has (support 1/2)
+
+The 5-grams of a template, found so, are set aside and the rest is grouped anew, which finds a
+template inside another (a licence before every file, an instruction below it).
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.curate.steps.duplicates.duplicates import BANDS, Numbers, Sets, bands
+from tasks.curate.text.ngrams import Hashes, Positions, distinct
+
+SUPPORT = 0.3
+"""Of what two records differ by, the share that others have; below it they fill one template."""
+SHARING = 0.8
+"""Another record has to have this share of what two have in common to say something about them."""
+FEWEST_COMMON, SLOT = 4, 2
+"""5-grams that two records have to have in common, and words that each has alone: changes of one
+word are a copy's."""
+PAIRS = 3
+"""Pairs of a group that have to speak for a template (all pairs of three records)."""
+PAIR_SHARE = 0.5
+"""And this share of its pairs that others say something about."""
+
+_ROUNDS = 4
+_SAMPLE = 16  # records of a group that are looked at
+_LOOKS = 4  # groups that each record of a group has been in, after which it is known
+_NEXT = 3  # of these that each is paired with
+_AT_ONCE = 4_000  # records gathered at once
+
+Gather = Callable[[Positions], Sets]
+
+
+def frames(
+    candidates: Positions,
+    band: Callable[[int], Numbers],
+    shingles: Gather,
+    words: Gather,
+    keys: Hashes,
+) -> Numbers:
+    """The word 5-grams of all templates that are found, sorted.
+
+    The outcome depends on the records alone, not on their order.
+
+    Args:
+        candidates: numbers of the records, ascending.
+        band: gives one column of bucket hashes of all records; there are `BANDS` of them, and one
+            more of the records' first 5-grams.
+        shingles: gives the shingles of these records in the order of the text.
+        words: likewise.
+        keys: (records,) hash of what each says, by which samples are drawn.
+    """
+    found = np.empty(0, dtype=np.uint32)
+    numbers = candidates
+    columns = [band(which)[numbers] for which in range(BANDS + 1)]
+    for _ in range(_ROUNDS):
+        new = _round(numbers, columns, shingles, words, keys, found)
+        if not len(new):
+            break
+        found = np.union1d(found, new)
+        numbers, columns = _changed(numbers, shingles, found, new)
+    return found
+
+
+def _round(
+    numbers: Positions,
+    columns: list[Numbers],
+    shingles: Gather,
+    words: Gather,
+    keys: Hashes,
+    known: Numbers,
+) -> Numbers:
+    """5-grams of the templates among `numbers`, which are not `known`."""
+    found = [np.empty(0, dtype=np.uint32)]
+    for groups in _batches(_groups(columns, keys[numbers])):
+        members = numbers[np.unique(np.concatenate(groups))]
+        shingled, said = shingles(members).without(known), words(members)
+        for group in groups:
+            which = np.searchsorted(members, numbers[group])
+            found.append(_shared(shingled.take(which), said.take(which)))
+    new: Numbers = distinct(np.concatenate(found))
+    return new
+
+
+def _groups(columns: list[Numbers], keys: Hashes) -> Iterator[Positions]:
+    """Records with equal hashes in a column, three at least; of many a sample; none twice."""
+    seen: set[bytes] = set()
+    looked = np.zeros(len(keys), dtype=np.int8)
+    for column in columns[::-1]:  # equal beginnings first: they are the largest groups
+        order = np.lexsort((keys, column))
+        ranked = column[order]
+        borders = np.flatnonzero(np.diff(ranked, prepend=ranked[:1] + 1, append=ranked[-1:] + 1))
+        sizes = np.diff(borders)
+        for which in np.flatnonzero(sizes >= 3).tolist():
+            begin = borders[which]
+            group = order[begin : begin + min(sizes[which], _SAMPLE)]
+            name = np.sort(group).tobytes()
+            # Hash 0 has what is empty.
+            if ranked[begin] and name not in seen and looked[group].min() < _LOOKS:
+                seen.add(name)
+                looked[group] += 1
+                yield group
+
+
+def _batches(groups: Iterator[Positions]) -> Iterator[list[Positions]]:
+    batch: list[Positions] = []
+    size = 0
+    for group in groups:
+        batch.append(group)
+        size += len(group)
+        if size > _AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _shared(shingled: Sets, words: Sets) -> Numbers:
+    """5-grams of the template that the records of a group fill; empty where there is none."""
+    values, has = _table(shingled)
+    left, right = _pairs(len(has))
+    both = has[left] * has[right]
+    common = both.sum(axis=1)
+    others = (both @ has.T >= SHARING * common[:, None]).astype(np.float32)
+    rows = np.arange(len(left))
+    others[rows, left] = others[rows, right] = 0
+    witnesses = others.sum(axis=1)
+    having = others @ has
+    differing = has[left] + has[right] - 2 * both
+    support = (having * differing).sum(axis=1) / np.maximum(witnesses * differing.sum(axis=1), 1)
+    seen = (common >= FEWEST_COMMON) & (witnesses > 0)
+    filled = seen & (support < SUPPORT)
+    enough = max(PAIRS, PAIR_SHARE * seen.sum())
+    if filled.sum() < enough:
+        return np.empty(0, dtype=np.uint32)
+    said = _table(words)[1]
+    alone = 2 * (others @ said) < witnesses[:, None]
+    for mine, theirs in ((left, right), (right, left)):
+        own = said[mine] * (1 - said[theirs]) * alone
+        filled &= own.sum(axis=1) >= SLOT
+    if filled.sum() < enough:
+        return np.empty(0, dtype=np.uint32)
+    general = (both[filled] > 0) & (2 * having[filled] >= witnesses[filled, None])
+    found: Numbers = values[general.any(axis=0)]
+    return found
+
+
+def _table(sets: Sets) -> tuple[Numbers, npt.NDArray[np.float32]]:
+    """The distinct elements of all sets, and (sets, elements) 1 where a set has the element."""
+    values, column = np.unique(sets.values, return_inverse=True)
+    has = np.zeros((len(sets.starts) - 1, len(values)), dtype=np.float32)
+    has[np.repeat(np.arange(len(has)), sets.sizes()), column] = 1
+    return values, has
+
+
+def _pairs(count: int) -> tuple[Positions, Positions]:
+    """All pairs of a small group, of a larger one each record with the next three around."""
+    left, right = np.triu_indices(count, 1)
+    near = (right - left <= _NEXT) | (right - left >= count - _NEXT)
+    return left[near], right[near]
+
+
+def _changed(
+    numbers: Positions, shingles: Gather, known: Numbers, new: Numbers
+) -> tuple[Positions, list[Numbers]]:
+    """Of `numbers` those that have any of `new`, and the columns of what is left of them."""
+    kept, columns = [np.empty(0, dtype=np.int64)], [np.empty((BANDS + 1, 0), dtype=np.uint32)]
+    for begin in range(0, len(numbers), _AT_ONCE):
+        some = numbers[begin : begin + _AT_ONCE]
+        shingled = shingles(some)
+        hit = shingled.counts(shingled.among(new)) > 0
+        left = shingled.take(np.flatnonzero(hit)).without(known)
+        kept.append(some[hit])
+        columns.append(np.vstack([bands(left), left.first()]))
+    return np.concatenate(kept), list(np.concatenate(columns, axis=1))

@@ -1,0 +1,89 @@
+"""Redact: what is done about the personal data in a record, by the settings.
+
+Texts of the turns are looked at, tool calls included; `id`, `group` and `meta` are the user's own
+and stay. What people are shown of any record is masked whatever the settings.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Any
+
+from tasks.curate.ledger import Dropped, Sieved, drop
+from tasks.curate.steps.privacy.redaction import KINDS, Kind, mask
+from tasks.records import Record
+from tasks.settings import PersonalData, PersonalDataAction
+
+STEP = "redact"
+
+_NAMES = ("_id", "_source", "benchmark")
+
+
+def redact(records: Iterable[Record], settings: PersonalData) -> tuple[Sieved, Counter[str]]:
+    """Mask or drop, and count: places by kind, and under `<kind> records` the records."""
+    kept: list[Record] = []
+    dropped: list[Dropped] = []
+    counts: Counter[str] = Counter()
+    to_mask, to_drop = _kinds(settings, "mask"), _kinds(settings, "drop")
+    for record in records:
+        found: Counter[Kind] = Counter()
+        refused: Counter[Kind] = Counter()
+        changed = _masked(record, to_mask, found)
+        if to_drop:
+            _masked(record, to_drop, refused)
+        if not (found or refused):
+            kept.append(record)
+            continue
+        for kind in KINDS:
+            places = found[kind] + refused[kind]
+            counts.update({kind: places, f"{kind} records": 1} if places else {})
+        if refused:
+            dropped.append(drop(record, STEP, "personal_data", dict(sorted(refused.items()))))
+        else:
+            kept.append(changed)
+    return (kept, dropped), counts
+
+
+def masked(record: Record, settings: PersonalData) -> Record:
+    """The record with what is to be masked in its texts."""
+    return _masked(record, _kinds(settings, "mask"), Counter())
+
+
+def shown(line: Dropped) -> Dropped:
+    """The ledger's line without personal data in what people see of it."""
+    evidence = {
+        # Names of records and files stay, or nobody could follow them.
+        name: value if name.endswith(_NAMES) else _mapped(value, KINDS, Counter())
+        for name, value in line.evidence.items()
+    }
+    return replace(line, evidence=evidence, text=mask(line.text)[0])
+
+
+def _kinds(settings: PersonalData, action: PersonalDataAction) -> list[Kind]:
+    return [kind for kind in KINDS if getattr(settings, kind) == action]
+
+
+def _masked(record: Record, kinds: Collection[Kind], found: Counter[Kind]) -> Record:
+    """The record with every text of its content masked."""
+
+    def change(text: str) -> str:
+        masked, counts = mask(text, kinds)
+        if counts:
+            found.update(counts)
+        return masked
+
+    return record.mapped(change)
+
+
+def _mapped(value: Any, kinds: Collection[Kind], found: Counter[Kind]) -> Any:
+    """`value` with every text in it masked."""
+    if isinstance(value, str):
+        text, counts = mask(value, kinds)
+        if counts:
+            found.update(counts)
+        return text
+    if isinstance(value, dict):
+        return {name: _mapped(one, kinds, found) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_mapped(one, kinds, found) for one in value]
+    return value

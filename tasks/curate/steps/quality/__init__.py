@@ -1,0 +1,1 @@
+"""Does a record say something, in a fitting length and language?"""

@@ -1,0 +1,207 @@
+"""What training reads: two splits as token ids, and what of them could not be used, counted."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput
+from tasks.model import base_model
+from tasks.model.encoding import Example, encode_all
+from tasks.settings import Settings, Tune
+from tasks.tune.data.batching import batches
+
+SMALL_SHARE = 0.05
+"""Examples that may be left out because their answers are too long; more is refused."""
+_LEARNED_FROM = ("chat", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What `tune.max_length` did to a split; `cut` and `too_long` are counted before it."""
+
+    examples: int
+    """Those that are used."""
+    cut: int
+    """Examples of these whose prompt lost its beginning."""
+    tokens_cut: int
+    """Tokens that these lost."""
+    too_long: int
+    """Examples that are left out, since their answer does not fit."""
+    nothing_to_learn: int
+    """Examples that are left out, since nothing in them is learned."""
+    longest: int
+    """Tokens of the longest example, before it was cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A file of curated records, as training takes them."""
+
+    path: Path
+    examples: list[Example]
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A folder of curated records."""
+
+    train: Split
+    validation: Split
+    key: str
+    """Equal for equal files."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest example that is used."""
+        every = [*self.train.examples, *self.validation.examples]
+        return max(len(example.input_ids) for example in every)
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts of both splits."""
+        return {"train": asdict(self.train.counts), "validation": asdict(self.validation.counts)}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What of the training data the configured steps see."""
+
+    steps: int
+    examples: int
+    """Different ones."""
+    of: int
+    epochs: float
+
+    def __str__(self) -> str:
+        """As in "20 steps see 160 of 2,552 examples, 0.06 epochs"."""
+        steps = f"{self.steps:,} step{'s' * (self.steps != 1)}"
+        return f"{steps} see {self.examples:,} of {self.of:,} examples, {self.epochs:.2g} epochs"
+
+
+def split_files(data: Path) -> list[Path]:
+    """The files of `data` that training reads.
+
+    Raises:
+        BadInput: one of them is missing.
+    """
+    paths = [data / "train.jsonl", data / "validation.jsonl"]
+    for path in paths:
+        if not path.is_file():
+            raise BadInput(f"{path}: no such file; `perpetune curate` writes it")
+    return paths
+
+
+def read(data: Path, settings: Settings, *, weights: bool = True) -> Data:
+    """Encode the records of `data`.
+
+    Args:
+        data: folder with `train.jsonl` and `validation.jsonl`.
+        settings: `base` and `tune` matter.
+        weights: the base has to have some.
+
+    Raises:
+        BadInput: a file is missing, empty or damaged, holds nothing to learn, or records that
+            supervised tuning does not learn from; or `tune.max_length` is too short for it.
+    """
+    paths = split_files(data)
+    loaded = [records.load([path]) for path in paths]
+    for path, rows in zip(paths, loaded, strict=True):
+        _check_kinds(path, rows)
+    tokenizer = base_model.load_tokenizer(settings, weights=weights)
+    train, validation = (
+        _encoded(path, rows, tokenizer, settings.tune)
+        for path, rows in zip(paths, loaded, strict=True)
+    )
+    _check_length(train, settings.tune)
+    return Data(train, validation, files.content_key(*map(files.md5, paths)))
+
+
+def seen(examples: Sequence[Example], tune: Tune, seed: int) -> Seen:
+    """What of `examples` the steps that `tune` asks for see."""
+    plan = batches(examples, tune, seed)
+    drawn = [example.id for batch in plan for example in batch]
+    return Seen(len(plan), len(set(drawn)), len(examples), len(drawn) / len(examples))
+
+
+def warnings(data: Data, tune: Tune) -> list[str]:
+    """A sentence for each way in which the data and `tune` do not go together well."""
+    found = []
+    for split in (data.train, data.validation):
+        counts, name = split.counts, split.path.name
+        if counts.cut:
+            found.append(
+                f"tune.max_length: {counts.cut:,} of {counts.examples:,} examples of {name} lose "
+                f"the beginning of their prompts, {counts.tokens_cut:,} tokens in all; "
+                f"{counts.longest:,} would keep all of them whole"
+            )
+        if counts.too_long:
+            found.append(
+                f"tune.max_length: {counts.too_long:,} examples of {name} are left out, since "
+                f"their answers do not fit; {counts.longest:,} would keep all of them"
+            )
+        if counts.nothing_to_learn:
+            found.append(f"{name}: {counts.nothing_to_learn:,} records hold nothing to learn")
+    if tune.batch_size > len(data.train.examples):
+        found.append(
+            f"tune.batch_size: {tune.batch_size} is more than the {len(data.train.examples)} "
+            "training examples; each step sees some of them several times"
+        )
+    return found
+
+
+def _check_kinds(path: Path, rows: Sequence[records.Record]) -> None:
+    """Refuse what supervised tuning does not learn from, before anything is computed."""
+    other = [row for row in rows if row.kind not in _LEARNED_FROM]
+    if not other:
+        return
+    count = Counter(row.kind for row in other)
+    kinds = " and ".join(f"{count[kind]:,} of kind {kind}" for kind in sorted(count))
+    raise BadInput(
+        f"{path}:{other[0].line}: {kinds} among {len(rows):,} records; supervised tuning "
+        "learns from chats and texts: leave these out and curate again, or write the good answers "
+        "as prompt and completion"
+    )
+
+
+def _encoded(path: Path, rows: Sequence[records.Record], tokenizer: Any, tune: Tune) -> Split:
+    """The examples of a split that hold something to learn, and all that they are to teach."""
+    every = [example for row in rows for example in encode_all(row, tokenizer, tune.max_length)]
+    fitting = [example for example in every if not example.answer_cut]
+    used = [example for example in fitting if example.targets]
+    cut = [example for example in used if example.cut]
+    counts = Counts(
+        examples=len(used),
+        cut=len(cut),
+        tokens_cut=sum(example.cut for example in cut),
+        too_long=len(every) - len(fitting),
+        nothing_to_learn=len(fitting) - len(used),
+        longest=max((_whole(example) for example in every), default=0),
+    )
+    if counts.too_long > max(1, SMALL_SHARE * len(every)):
+        raise BadInput(_too_short(path, counts, tune, f"the answers of {counts.too_long:,} of"))
+    if not used:
+        raise BadInput(f"{path}: no record holds anything to learn; mend the data or curate again")
+    return Split(path, used, counts)
+
+
+def _check_length(train: Split, tune: Tune) -> None:
+    """Refuse a length that no training example has."""
+    counts = train.counts
+    if counts.cut == counts.examples:
+        raise BadInput(_too_short(train.path, counts, tune, "each of"))
+
+
+def _too_short(path: Path, counts: Counts, tune: Tune, which: str) -> str:
+    return (
+        f"tune.max_length: {tune.max_length} tokens cut {which} the "
+        f"{counts.examples + counts.too_long:,} examples of {path}; {counts.longest:,} would keep "
+        "all of them whole, and curate.max_tokens leaves the longest out"
+    )
+
+
+def _whole(example: Example) -> int:
+    return len(example.input_ids) + example.cut + example.answer_cut

@@ -1,0 +1,75 @@
+"""Whether settings can work with this base and these data: asked before the base is loaded."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from tasks.core.errors import BadInput
+from tasks.model import base_model
+from tasks.settings import Settings, Tune
+from tasks.tune.data import examples as tuning_data
+from tasks.tune.data.examples import Data
+from tasks.tune.methods import METHODS
+from tasks.tune.methods import recommended_ranges as ranges
+
+log = logging.getLogger(__name__)
+
+
+def check(data: Data, settings: Settings, tunes: Sequence[Tune] = ()) -> list[str]:
+    """Refuse what cannot work, and warn of what may not.
+
+    Args:
+        data: what is to be trained on.
+        settings: `base` and `tune` matter.
+        tunes: the configurations of a sweep; that of `settings` where not given.
+
+    Returns:
+        Warnings, a sentence each.
+
+    Raises:
+        BadInput: a configuration cannot work with this base or these data; the message names the
+            setting and the remedy.
+    """
+    base = skeleton(settings)
+    check_positions(base, data)
+    for tune in tunes or [settings.tune]:
+        METHODS[tune.method].check(base, tune)
+    width = base.config.get_text_config().hidden_size
+    found = tuning_data.warnings(data, settings.tune)
+    if tunes:
+        return [*found, *ranges.sweep_warnings(tunes, width)]
+    return [*found, *ranges.warnings(settings.tune, width)]
+
+
+def skeleton(settings: Settings) -> PreTrainedModel:
+    """The base without its weights: every module has its name and shape, and takes no memory.
+
+    Raises:
+        BadInput: it is no causal language model, or cannot be built.
+    """
+    trusted = settings.base.trust_remote_code
+    config = base_model.load_config(settings, base_model.locate(settings, weights=False))
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInput(
+            f"base.model: no {config.model_type} can be built from its config.json: {first}"
+        ) from error
+
+
+def check_positions(base: PreTrainedModel, data: Data) -> None:
+    """Refuse sequences that the base cannot read.
+
+    Raises:
+        BadInput: an example is longer than the base has positions.
+    """
+    positions = getattr(base.config.get_text_config(), "max_position_embeddings", None)
+    if positions and data.longest > positions:
+        raise BadInput(
+            f"tune.max_length: there is an example of {data.longest} tokens, and "
+            f"{type(base).__name__} has {positions} positions; set it to {positions} or less"
+        )
