@@ -1,8 +1,6 @@
 """What runs, when, and who must agree."""
 
-import logging
+from tasks.rendering.log_records import show_control_characters
 
-from flows.logs import VisibleRecord
-
-# Before anything is logged, in the command line as in the processes of Prefect's worker.
-logging.setLogRecordFactory(VisibleRecord)
+# Before anything is logged in the processes of Prefect's worker.
+show_control_characters()

@@ -21,10 +21,10 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from flows.data import CuratedData, curated_data
-from flows.environment import has_server
-from flows.leftovers import clear_leftovers
-from flows.workers import workers
-from perpetune.render.terminal import live_trials
+from flows.progress import trial_table
+from flows.ray import workers
+from flows.recovery import recover
+from flows.server import has_server
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
 from tasks.evaluate import check_benchmarks, judge, model_card
@@ -65,7 +65,7 @@ def retrain(
     settings = load_settings(Path(params), overrides or [])
     registry = Registry(settings)
     with only_round(settings):
-        clear_leftovers()
+        recover()
         data = curate_step(settings)
         key = round_key(settings, data)
         folder = settings.project.state_dir / "rounds" / key
@@ -121,7 +121,7 @@ def sweep_step(settings: Settings, data: CuratedData, out: Path, run_id: str) ->
     def log_trial(trial: dict[str, Any], folder: Path) -> None:
         registry.log_trial(run_id, trial, folder, datasets)
 
-    with live_trials() as show:
+    with trial_table() as show:
         return sweep(
             data.folder,
             out,

@@ -23,7 +23,7 @@ def main() -> None:
     try:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
             _take_interrupts()
-        from perpetune.cli.commands import main as commands
+        from perpetune.cli.main import main as commands
     except KeyboardInterrupt:
         sys.stderr.write("perpetune: interrupted\n")
         sys.stderr.flush()

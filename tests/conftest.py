@@ -9,6 +9,7 @@ import pytest
 
 from tasks.model import base_model
 from tasks.settings import Settings
+from tests.project import ProjectFolder, make_project
 
 # Test processes run side by side: threads of one would only wait for those of another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -77,3 +78,25 @@ def write_lines(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One Prefect home for the session: migrating its database takes a while."""
+    return tmp_path_factory.mktemp("prefect-home")
+
+
+@pytest.fixture(scope="module")
+def project(
+    tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, prefect_home: Path
+) -> ProjectFolder:
+    """A project that the tests of one module use in their order."""
+    return make_project(tmp_path_factory.mktemp("project") / "p", tiny_base, prefect_home)
+
+
+@pytest.fixture
+def new_project(
+    tmp_path: Path, tiny_base: Path, prefect_home: Path
+) -> Callable[[str], ProjectFolder]:
+    """Make projects that nothing has run in yet."""
+    return lambda name: make_project(tmp_path / name, tiny_base, prefect_home)

@@ -41,7 +41,7 @@ def test_the_tools_that_we_build_on_import_together() -> None:
 
 
 def test_the_readme_names_only_commands_that_exist() -> None:
-    from perpetune.cli.commands import main
+    from perpetune.cli.main import main
 
     readme = (PROJECT / "README.md").read_text()
     named = set(re.findall(r"perpetune ([a-z]+)", readme)) - {"has"}

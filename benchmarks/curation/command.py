@@ -24,7 +24,7 @@ def curate_command(
     return [
         sys.executable,
         "-m",
-        "perpetune.cli.commands",
+        "perpetune",
         "curate",
         str(corpus),
         *against,

@@ -152,7 +152,7 @@ def sweep_ours(material: Material, out: Path, overrides: Sequence[str]) -> Resul
     command = [
         sys.executable,
         "-m",
-        "perpetune.cli.commands",
+        "perpetune",
         "sweep",
         "--data",
         str(material.folder),

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.core import files
-from tests.flows.conftest import ProjectFolder
+from tests.project import ProjectFolder
 
 
 def client(project: ProjectFolder) -> MlflowClient:

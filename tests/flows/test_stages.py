@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from tests.flows.conftest import ProjectFolder
+from tests.project import ProjectFolder
 
 
 def stages_run(output: str) -> list[str]:

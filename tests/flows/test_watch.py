@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.flows.conftest import ProjectFolder
+from tests.project import ProjectFolder
 
 
 def test_without_a_champion_there_is_nothing_to_compare_with(project: ProjectFolder) -> None:

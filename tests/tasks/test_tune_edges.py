@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from perpetune.cli.commands import main
-from perpetune.render import terminal
+from perpetune.cli.main import main
+from perpetune.render.evaluate import show_evaluation
+from perpetune.render.tune import show_sweep, show_training
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.evaluate import comparison, evaluation
@@ -298,11 +299,11 @@ def test_what_the_steps_see_is_said(data, tmp_path, make_settings, capsys):
     metrics = train(data, tmp_path / "out", make_settings(tune=QUICK))
     assert (metrics["examples_seen"], metrics["train_examples"]) == (8, 24)
     assert metrics["epochs"] == pytest.approx(1 / 3)
-    terminal.show_training(metrics)
+    show_training(metrics)
     assert "8 of 24 examples seen, 0.33 epochs" in capsys.readouterr().out
     result = sweep(data, tmp_path / "sweep", make_settings(tune=QUICK, sweep=SEARCH))
     assert (result["examples_seen"], result["train_examples"]) == (8, 24)
-    terminal.show_sweep(result)
+    show_sweep(result)
     assert "8 of 24 examples seen, 0.33 epochs" in capsys.readouterr().out
     seen = tuning_data.seen(training.prepare(data, make_settings()).train, Tune(), 0)
     assert str(seen) == "9 steps see 24 of 24 examples, 3 epochs"
@@ -391,7 +392,7 @@ def test_a_trial_that_leaves_the_finite_numbers_says_why(
     assert failed["params"]["learning_rate"] == 1e-2
     assert failed["reason"] == "the gradient is nan at step 2"
     assert strict(out / "sweep.json") == result
-    terminal.show_sweep(result)
+    show_sweep(result)
     shown = " ".join(capsys.readouterr().out.split())
     assert "failed" in shown
     assert "gradient" in shown
@@ -411,7 +412,7 @@ def test_few_validation_examples_are_enough(tmp_path, make_settings, capsys, exa
     assert strict(out / "sweep.json") == result
     assert (result["selection"]["optimism"] is not None) == known
     assert (result["selection"]["reason"] is None) == known
-    terminal.show_sweep(result)
+    show_sweep(result)
     shown = capsys.readouterr().out
     assert "nan" not in shown
     assert ("too few" in shown) == (not known)
@@ -454,13 +455,13 @@ def test_a_result_that_is_no_better_than_the_base_is_said_loudly(
     assert metrics["worse_than_base"]
     assert "no better than the base" in caplog.text
     assert (tmp_path / "out" / "best").is_dir()
-    terminal.show_training(metrics)
+    show_training(metrics)
     assert "No better than the base model" in capsys.readouterr().out
     settings = make_settings(tune=worse, sweep=SEARCH | {"learning_rate": [1.0]})
     result = sweep(data, tmp_path / "sweep", settings)
     assert result["worse_than_base"]
     assert result["best"]["worse_than_base"]
-    terminal.show_sweep(result)
+    show_sweep(result)
     assert "No better than the base model" in capsys.readouterr().out
     good = train(data, tmp_path / "good", make_settings(tune=QUICK))
     assert not good["worse_than_base"]
@@ -626,5 +627,5 @@ def test_a_perplexity_beyond_all_numbers_is_none(capsys):
     }
     assert [row["metric"] for row in comparison({"models": models})] == ["loss"]
     wide = benchmark | {"perplexity": {"value": 1e200, "low": 1e199, "high": 1e201}}
-    terminal.show_evaluation({"model": "base", "benchmarks": {"b": wide}})
+    show_evaluation({"model": "base", "benchmarks": {"b": wide}})
     assert "1e+200 [1e+199, 1e+201]" in capsys.readouterr().out

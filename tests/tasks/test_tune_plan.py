@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from perpetune.cli.commands import main
-from perpetune.render import terminal
+from perpetune.cli.main import main
+from perpetune.render.tune import show_plan
 from tasks.core import files
 from tasks.tune.methods import METHODS
 from tasks.tune.plan.advice import Facts, advise
@@ -141,7 +141,7 @@ def test_bad_data_is_named(tmp_path: Path, call: Callable[..., tuple[int, str]])
 def test_what_is_shown_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     row: dict[str, Any] = {"method": "lora", "fits": False, "notes": ["set [red]this[/]"]}
     empty = ("trainable_parameters", "trainable_share", "memory_bytes", "memory_arithmetic")
-    terminal.show_plan(
+    show_plan(
         {
             "model": {"name": "[red]base[/]", "loss": None, "loss_unknown": "[s]gone[/]"},
             "data": {

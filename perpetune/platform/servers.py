@@ -21,9 +21,14 @@ from typing import Any
 
 import psutil
 
-from flows.credential import credential_file, new_credential, read_credential, write_credential
-from flows.environment import protection
-from flows.running import (
+from perpetune.platform.credential import (
+    credential_file,
+    new_credential,
+    read_credential,
+    write_credential,
+)
+from perpetune.platform.environment import protection
+from perpetune.platform.processes import (
     NAMES,
     Platform,
     Process,
@@ -261,7 +266,7 @@ def _port(url: str) -> int:
 
 
 def _environment(prefect_url: str, mlflow_url: str, credential: str) -> dict[str, str]:
-    # On top of what `flows.environment.prepare` has set: Prefect's home, no telemetry.
+    # On top of what `perpetune.platform.environment.prepare` has set: Prefect's home, no telemetry.
     scripts = Path(sys.executable).parent
     return os.environ | {
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",

@@ -11,8 +11,19 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.credential import credential_file, new_credential, read_credential, write_credential
-from flows.running import Platform, describe, recorded_platform, running_platform, write_platform
+from perpetune.platform.credential import (
+    credential_file,
+    new_credential,
+    read_credential,
+    write_credential,
+)
+from perpetune.platform.processes import (
+    Platform,
+    describe,
+    recorded_platform,
+    running_platform,
+    write_platform,
+)
 from tasks.registry.server import OwnPagesOnly
 from tasks.settings import Settings
 
@@ -163,7 +174,7 @@ def test_the_server_of_a_single_command_is_closed_as_well(
 ) -> None:
     code = """
 import json, os, sys
-from flows import environment
+from perpetune.platform import environment
 from tasks.settings import Settings
 environment.prepare(Settings())
 import httpx

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from perpetune.cli.commands import main
+from perpetune.cli.main import main
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmn" for b in "aeiou" for c in ("st", "rn", "lk", "p", "nd")]
 
@@ -240,7 +240,7 @@ def test_what_libraries_print_does_not_mix_with_the_json_object(tmp_path: Path) 
         "    subprocess.run(['echo', 'child'])\n"
         "    return {'loss': float('nan'), 'path': os}\n"
         "Registry.status = status\n"
-        "from perpetune.cli.commands import main\n"
+        "from perpetune.cli.main import main\n"
         "main(['status', '--json'])\n"
     ).replace("'path': os", "'name': '\\x1b[31m'")
     done = subprocess.run(

@@ -7,9 +7,11 @@ import sys
 import warnings
 from typing import TextIO
 
-from flows.credential import new_credential, read_credential
-from flows.running import running_platform
+from flows.server import has_server
+from perpetune.platform.credential import new_credential, read_credential
+from perpetune.platform.processes import running_platform
 from tasks.core.errors import PerpetuneError
+from tasks.rendering.log_records import show_control_characters
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ def prepare(settings: Settings) -> None:
         "DO_NOT_TRACK": "true",
         # The first start migrates a database: on a busy laptop longer than the default's 20 s.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,flows",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,flows,perpetune",
         "PREFECT_CLI_PROMPT": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -67,11 +69,6 @@ def prepare(settings: Settings) -> None:
             )
 
 
-def has_server() -> bool:
-    """Whether flows talk to a server that stays: the platform's, or one of the user's own."""
-    return bool(os.environ.get("PREFECT_API_URL"))
-
-
 def protection(*origins: str) -> dict[str, str]:
     """Settings that close a Prefect server to web pages, except those of these origins.
 
@@ -85,10 +82,11 @@ def protection(*origins: str) -> dict[str, str]:
 
 
 def log_to_stderr() -> None:
-    """Show what flows and tasks say, and spare the reader tracebacks of errors that are clear."""
+    """Show what is logged here, and spare the reader tracebacks of errors that are clear."""
+    show_control_characters()
     handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
-    for name in ("flows", "tasks"):
+    for name in ("perpetune", "flows", "tasks"):
         logger = logging.getLogger(name)
         if any(isinstance(known, _Stderr) for known in logger.handlers):
             continue

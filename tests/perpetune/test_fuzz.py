@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from perpetune.cli.commands import main
+from perpetune.cli.main import main
 from tasks.settings import Settings
-from tests.flows.test_visible import harmless
+from tests.perpetune.test_render import harmless
 
 Run = Callable[..., dict[str, Any]]
 

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.flows.conftest import ProjectFolder, make_project
+from tests.project import ProjectFolder, make_project
 
 pytestmark = [pytest.mark.slow]
 

@@ -19,14 +19,14 @@ from prefect.client.schemas.filters import (
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
-from flows.environment import has_server
+from flows.server import has_server
 
 log = logging.getLogger(__name__)
 
 _SERVER = "prefect.server.api.server:create_app"
 
 
-def clear_leftovers() -> None:
+def recover() -> None:
     """End orphaned temporary servers of this project and mark dead rounds as crashed.
 
     Only while the round's lock is held: then no other round is alive. On a platform it does

@@ -5,15 +5,12 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tasks.settings import Settings
 
-PROJECT = Path(__file__).parent.parent.parent
+PROJECT = Path(__file__).parent.parent
 SCRIPTS = Path(sys.executable).parent
 
 SUBJECTS = ["array", "matrix", "vector", "table", "column", "index", "series", "frame", "axis"]
@@ -52,12 +49,6 @@ def make_data(data: Path) -> None:
     write(data / "general_probe.jsonl", probe)
     write(data / "traffic/window-1.jsonl", [example("w1", i, VERBS, SUBJECTS) for i in range(80)])
     write(data / "traffic/window-2.jsonl", [example("w2", i, STEPS, DISHES) for i in range(80)])
-
-
-@pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One Prefect home for the session: migrating its database takes a while."""
-    return tmp_path_factory.mktemp("prefect-home")
 
 
 class ProjectFolder:
@@ -138,19 +129,3 @@ def make_project(path: Path, tiny_base: Path, prefect_home: Path) -> ProjectFold
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "A project")
     return project
-
-
-@pytest.fixture(scope="module")
-def project(
-    tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, prefect_home: Path
-) -> ProjectFolder:
-    """A project that the tests of one module use in their order."""
-    return make_project(tmp_path_factory.mktemp("project") / "p", tiny_base, prefect_home)
-
-
-@pytest.fixture
-def new_project(
-    tmp_path: Path, tiny_base: Path, prefect_home: Path
-) -> Callable[[str], ProjectFolder]:
-    """Make projects that nothing has run in yet."""
-    return lambda name: make_project(tmp_path / name, tiny_base, prefect_home)

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.logs import VisibleRecord
-from perpetune.render import terminal
+from perpetune.render.console import console, escape
+from perpetune.render.curate import show_collected, show_curated
+from perpetune.render.platform import show_platform
+from perpetune.render.registry import show_decision, show_status
+from tasks.rendering.log_records import VisibleRecord
 
 HOSTILE = "a\x1b[31m\x07\u202eb\x9b2J\rc\nd\udc80[bold]:heart:"
 SHOWN = "a⟨U+001B⟩[31m⟨U+0007⟩⟨U+202E⟩b⟨U+009B⟩2J⟨U+000D⟩c⟨U+000A⟩d⟨U+DC80⟩[bold]:heart:"
@@ -22,23 +25,18 @@ def harmless(text: str) -> bool:
 @pytest.mark.parametrize(
     "show",
     [
-        lambda: terminal.show_plain({HOSTILE: HOSTILE}),
-        lambda: terminal.show_collected({"folder": HOSTILE, "files": [HOSTILE], "recorded": False}),
-        lambda: terminal.show_curated(
-            {"in": 1, "kept": {HOSTILE: 1}, "dropped": {}, "advice": [HOSTILE]}
-        ),
-        lambda: terminal.show_decision(
+        lambda: show_collected({"folder": HOSTILE, "files": [HOSTILE], "recorded": False}),
+        lambda: show_curated({"in": 1, "kept": {HOSTILE: 1}, "dropped": {}, "advice": [HOSTILE]}),
+        lambda: show_decision(
             {"action": "approve", "version": 1, "by": HOSTILE, "after": {"champion": 1}}
         ),
-        lambda: terminal.show_status(
+        lambda: show_status(
             {
                 **{"model": HOSTILE, "champion": 1, "challenger": 2, "previous": None},
                 **{"pending": [], "warnings": [HOSTILE]},
             }
         ),
-        lambda: terminal.show_platform(
-            {"sign_in_url": HOSTILE, "mlflow_url": "x", "credential": HOSTILE}
-        ),
+        lambda: show_platform({"sign_in_url": HOSTILE, "mlflow_url": "x", "credential": HOSTILE}),
     ],
 )
 def test_the_screen_shows_control_characters(show, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +52,7 @@ def test_the_screen_shows_control_characters(show, capsys: pytest.CaptureFixture
 def test_any_text_is_printed_on_one_line_as_it_is_or_written_out(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    terminal._console.print(f"[bold]{terminal.escape(text)}[/]", soft_wrap=True)
+    console.print(f"[bold]{escape(text)}[/]", soft_wrap=True)
     out = capsys.readouterr().out
     assert harmless(out)
     assert out.count("\n") == 1

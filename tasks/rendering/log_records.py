@@ -1,10 +1,15 @@
-"""Log records that show what would otherwise be obeyed by a terminal."""
+"""Log records whose control characters are shown, not obeyed by a terminal."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
 from tasks.rendering.markdown import one_line, visible
+
+
+def show_control_characters() -> None:
+    """Make every log record of this process a `VisibleRecord`."""
+    logging.setLogRecordFactory(VisibleRecord)
 
 
 class VisibleRecord(logging.LogRecord):

@@ -1,0 +1,29 @@
+"""Who follows the trials of a round that runs in this process: the command, with a live table."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any
+
+ShowTrials = Callable[[list[dict[str, Any]]], None]
+"""Takes all trials of a sweep, again after each change."""
+TrialTable = Callable[[], AbstractContextManager[ShowTrials]]
+"""Shows trials as long as its context is open."""
+
+_table: ContextVar[TrialTable | None] = ContextVar("trial_table", default=None)
+
+
+@contextmanager
+def followed_by(table: TrialTable) -> Iterator[None]:
+    """Show the trials of flows that are called here with `table`."""
+    token = _table.set(table)
+    try:
+        yield
+    finally:
+        _table.reset(token)
+
+
+def trial_table() -> AbstractContextManager[ShowTrials]:
+    """The table of whoever called the flow; without one, trials are not shown."""
+    table = _table.get()
+    return table() if table else nullcontext(lambda _: None)

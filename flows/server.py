@@ -1,0 +1,8 @@
+"""Which Prefect server the flows of this process talk to."""
+
+import os
+
+
+def has_server() -> bool:
+    """Whether it is one that stays: the platform's, or one of the user's own."""
+    return bool(os.environ.get("PREFECT_API_URL"))

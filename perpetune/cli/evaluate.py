@@ -1,0 +1,54 @@
+"""Commands that measure: a model on held-out data, traffic against the training data."""
+
+from pathlib import Path
+
+import click
+
+from perpetune.cli.endings import Outcome
+from perpetune.cli.shared import PATH, Context, command
+from perpetune.render.drift import show_drift
+from perpetune.render.evaluate import show_evaluation
+from tasks.core.errors import BadInput
+
+
+@command("evaluate")
+@click.argument("model")
+@click.option("--data", type=PATH, multiple=True, required=True, help="Held-out data; repeatable.")
+@click.option("--out", type=PATH, help="Folder for the figures of every example.")
+def evaluate(context: Context, model: str, data: tuple[Path, ...], out: Path | None) -> Outcome:
+    """Measure MODEL on held-out data.
+
+    MODEL is a folder that training wrote, models:/name@alias, or base.
+    """
+    from tasks.core.files import content_key
+    from tasks.evaluate import evaluate as run
+
+    adapter = None
+    if model.startswith("models:/"):
+        from tasks.registry import Registry
+
+        adapter = Registry(context.settings).adapter(model)
+    elif model != "base":
+        adapter = Path(model)
+        if not adapter.is_dir():
+            raise BadInput(
+                f"{model}: no such adapter folder; also possible: models:/name@alias, base"
+            )
+    if out is None:
+        key = content_key(model, [str(path) for path in data])
+        out = context.settings.project.state_dir / "evaluated" / key
+    return Outcome(run(adapter, list(data), out, context.settings), show_evaluation)
+
+
+@command("drift")
+@click.option("--reference", type=PATH, required=True, help="What the model was trained on.")
+@click.option("--current", type=PATH, required=True, help="New traffic.")
+@click.option("--report", type=PATH, metavar="FILE.html", help="Also write Evidently's report.")
+def drift(context: Context, reference: Path, current: Path, report: Path | None) -> Outcome:
+    """Test whether the traffic in CURRENT differs from REFERENCE.
+
+    The exit code is 0 either way.
+    """
+    from tasks.drift import detect
+
+    return Outcome(detect(reference, current, context.settings, report=report), show_drift)

@@ -1,0 +1,42 @@
+"""Commands that run flows: the main job, and the watch over traffic."""
+
+import click
+
+from flows.progress import followed_by
+from perpetune.cli.endings import Outcome
+from perpetune.cli.shared import Context, command
+from perpetune.render.rounds import show_round, show_watch
+from perpetune.render.tune import live_trials
+
+
+@command("run")
+@click.option("--auto-approve", is_flag=True, help="Approve a candidate that passed its gates.")
+@click.option("--reason", default="on demand", show_default=True, help="Shown to the reviewer.")
+def run(context: Context, auto_approve: bool, reason: str) -> Outcome:
+    """The main job: from raw data to a candidate for approval."""
+    from flows.retrain import retrain
+
+    with followed_by(live_trials):
+        value = retrain(context.params, context.overrides, reason, auto_approve)
+    passed = value["verdict"] is None or value["verdict"]["passed"]
+    return Outcome(value, show_round, exit_code=0 if passed else 3)
+
+
+@command("watch")
+@click.argument("windows", nargs=-1)
+@click.option("--retrain", "retrain_here", is_flag=True, help="Answer drift with a round, here.")
+@click.option("--auto-approve", is_flag=True, help="Approve that round's candidate if it passes.")
+def watch(
+    context: Context, windows: tuple[str, ...], retrain_here: bool, auto_approve: bool
+) -> Outcome:
+    """Check new windows of traffic for drift.
+
+    The windows are WINDOWS or, without any, those of `watch.traffic`.
+    """
+    from flows.watch import watch as run
+
+    with followed_by(live_trials):
+        value = run(
+            context.params, context.overrides, list(windows) or None, retrain_here, auto_approve
+        )
+    return Outcome(value, show_watch)

@@ -1,0 +1,85 @@
+"""What every command shares: its options, the settings, and how it ends."""
+
+import functools
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from perpetune.cli.endings import Outcome
+from perpetune.platform import environment
+from tasks.settings import Settings, load_settings
+
+PATH = click.Path(path_type=Path)
+"""The type of an argument that is a path."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """The options that every command shares."""
+
+    settings: Settings
+    params: str
+    overrides: list[str]
+
+
+class _Command(click.Command):
+    """Lets `--against A B C` take every value up to the next option, as the contract writes it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        greedy = False
+        for argument in args:
+            if argument.startswith("-"):
+                greedy = False
+            elif greedy and spread[-1] != "--against":
+                spread.append("--against")
+            greedy = greedy or argument == "--against"
+            spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+def command(name: str) -> Callable[[Callable[..., Outcome]], click.Command]:
+    """A command with the shared options; its function gets a `Context` first.
+
+    The first line of the function's docstring is the command's line in `perpetune --help`: at most
+    60 characters.
+    """
+
+    def wrap(function: Callable[..., Outcome]) -> click.Command:
+        @click.command(name, cls=_Command)
+        @click.option(
+            "--params",
+            "params",
+            default="params.yaml",
+            metavar="FILE",
+            show_default=True,
+            help="Settings.",
+        )
+        @click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="SECTION.KEY=VALUE",
+            help="Override a setting; repeatable.",
+        )
+        @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+        @functools.wraps(function)
+        def run(
+            params: str, overrides: tuple[str, ...], as_json: bool, **arguments: Any
+        ) -> Outcome:
+            del as_json  # whoever ends the command has seen it
+            # Ended politely, so that Prefect's temporary server ends, too.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            settings = load_settings(Path(params), overrides)
+            environment.log_to_stderr()
+            environment.prepare(settings)
+            return function(Context(settings, params, list(overrides)), **arguments)
+
+        return run
+
+    return wrap
