@@ -5,7 +5,6 @@ escape every value that is not marked as `Markup`.
 """
 
 import functools
-from importlib import resources
 from typing import Any
 
 import jinja2
@@ -17,17 +16,17 @@ def render(package: str, template: str, **values: Any) -> str:
     """Fill a template file of a package.
 
     Args:
-        package: dotted name of the package whose folder holds the template.
+        package: dotted name of the package whose folder holds the template and what it includes.
         template: file name; its suffix (`.html.j2`, `.md.j2`) says how values are escaped.
         values: what the template refers to; a name that is missing is an error.
     """
-    text = (resources.files(package) / template).read_text(encoding="utf-8")
-    return _environment(template.split(".")[-2]).from_string(text).render(values)
+    return _environment(package, template.split(".")[-2]).get_template(template).render(values)
 
 
 @functools.cache
-def _environment(kind: str) -> jinja2.Environment:
+def _environment(package: str, kind: str) -> jinja2.Environment:
     environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(package, "."),
         autoescape=kind == "html",  # noqa: S701 (Markdown is escaped by `finalize`)
         finalize=escape if kind == "md" else None,
         undefined=jinja2.StrictUndefined,
