@@ -1,26 +1,27 @@
-"""Curate: raw records in; splits fit for training out, and a ledger of everything left behind.
+"""Curate: raw records in; splits for training out, and a ledger of every record that was dropped.
 
 Every record that comes in is either kept, in exactly one split, or dropped, with the step, the
-reason and the evidence. `pipeline` is the way as a whole. First what concerns one record at a time,
-chunk by chunk, in workers (`sifting`, which `engine` runs on one machine or many):
+reason and the evidence. `run.steps` lists the steps in their order. The first ones look at one
+record at a time, chunk by chunk, in worker processes; what later steps compare records by is left
+beside the records in immutable shards on disk. The later steps see all records at once, as numbers.
+Then the records go to their files, the dropped ones into the ledger, and people get something to
+read (`report`). What is compared is normalised text; what is written is the user's own.
 
-    reading        a line becomes a record, or the ledger says why not
-    quality        it says something, in a fitting length and language (`lengths`, `language`)
-    personal_data  it holds nothing private (`redaction`)
-
-A worker leaves its records in a part on disk (`parts`), with the little that later steps compare
-them by (`turns`, `ngrams`, `normalise`). Those see all records at once, as numbers (`decisions`):
-
-    duplicates     it is not in the data already, or nearly
-    contamination  it does not give away a benchmark
-    splits         its group decides whether it trains, validates or tests
-    heldout        it does not give away a record of another split
-
-Then the records go to their files, the dropped ones into the ledger (`assembly`, `ledger`), and
-people get something to read (`report`, `card`, `samples`, `advice`). What is compared is normalised
-text; what is written is the user's own.
+The names of this package are imported when they are first used: its settings need nothing of it.
 """
 
-from tasks.curate.run.pipeline import curate
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.curate.run.pipeline import curate
 
 __all__ = ["curate"]
+
+_MODULES = {"curate": "tasks.curate.run.pipeline"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
