@@ -8,7 +8,7 @@ A run draws a reference from one package and a window from the same one, a share
 replaced by texts of another package ("wording") or cut to their first five words ("form"). All
 tests see the same rows and work at a nominal level of 5%:
 
-    ours               `tasks.drift.detect`, whole: the permutation test on wording and form
+    ours               `tasks.drift.detect`, whole: the permutation test on both kinds of features
     Evidently text     its test of a text column (a classifier's AUC against a percentile)
     Evidently any      at least one of its text descriptors drifted (Kolmogorov–Smirnov)
     Evidently dataset  its default verdict: half of the columns, text and descriptors, drifted
@@ -132,7 +132,7 @@ def _ours(reference: list[str], current: list[str]) -> float:
             path = Path(folder) / f"{name}.jsonl"
             path.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in rows))
             paths.append(path)
-        return detect(*paths, SETTINGS)["p_value"]
+        return detect(*paths, SETTINGS).p_value
 
 
 def _peers(reference: list[str], current: list[str]) -> dict[str, bool]:

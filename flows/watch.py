@@ -21,13 +21,28 @@ from flows.retrain import retrain
 from tasks.collect import adopt_window, record
 from tasks.core import files
 from tasks.core.errors import Refused
-from tasks.drift import detect
+from tasks.core.values import Value
+from tasks.drift import DriftResult, detect
 from tasks.records import expand
 from tasks.registry import Registry
 from tasks.rendering.markdown import one_line
 from tasks.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
+
+
+class WindowCheck(DriftResult):
+    """The drift check of one window, with the paths of the window and of its report."""
+
+    window: str
+    report: str
+
+
+class Watched(Value):
+    """The windows that were checked, and the round that drift started, if one ran here."""
+
+    windows: tuple[WindowCheck, ...]
+    retrain: dict[str, Any] | None
 
 
 @flow(name="watch")
@@ -37,7 +52,7 @@ def watch(
     windows: list[str] | None = None,
     retrain_here: bool = False,
     auto_approve: bool = False,
-) -> dict[str, Any]:
+) -> Watched:
     """Check every window of traffic that was not checked yet, up to the first that drifted.
 
     One drifted window is answered at a time: later windows are compared with the champion that
@@ -50,60 +65,58 @@ def watch(
         retrain_here: answer drift with a round in this process instead of an event.
         auto_approve: passed on to that round.
 
-    Returns:
-        `{"windows": [{"window", "drift", "p_value", …}], "retrain": round or None}`.
-
     Raises:
         Refused: there is no champion to compare with, or too few labelled records to retrain on.
     """
     settings = load_settings(Path(params), overrides or [])
     reference = _champions_reference(settings)
-    checked: list[dict[str, Any]] = []
+    checked: list[WindowCheck] = []
     for window in expand(windows or [settings.watch.traffic]):
         memory = _memory(settings, window)
         if memory.is_file() and not windows:
             continue
         result = check(settings, reference, window, memory.parent)
         checked.append(result)
-        if result["drift"]:
+        if result.drift:
             answer = answer_drift(settings, window, result)
             outcome = None
             if retrain_here:
                 outcome = retrain(params, overrides, answer["reason"], auto_approve)
-            files.write_json(memory, result)
-            return {"windows": checked, "retrain": outcome}
-        files.write_json(memory, result)
-    return {"windows": checked, "retrain": None}
+            files.write_json(memory, result.to_json())
+            return Watched(windows=tuple(checked), retrain=outcome)
+        files.write_json(memory, result.to_json())
+    return Watched(windows=tuple(checked), retrain=None)
 
 
 @task(name="check", task_run_name="check {window.name}")
-def check(settings: Settings, reference: Path, window: Path, out: Path) -> dict[str, Any]:
+def check(settings: Settings, reference: Path, window: Path, out: Path) -> WindowCheck:
     """One window against the champion's reference, with a report to look at."""
-    result = {"window": str(window), "report": str(out / "report.html")}
-    result |= detect(reference, window, settings, report=out / "report.html")
+    report = out / "report.html"
+    found = detect(reference, window, settings, report=report)
+    result = WindowCheck(window=str(window), report=str(report), **dict(found))
     log.info(
         "%s: %s (p = %.4g, alpha = %s)",
         window.name,
-        "DRIFT" if result["drift"] else "no drift",
-        result["p_value"],
-        result["alpha"],
+        "DRIFT" if result.drift else "no drift",
+        result.p_value,
+        result.alpha,
     )
     create_markdown_artifact(_as_markdown(result), key="drift", description=window.name)
     return result
 
 
 @task(name="answer drift", task_run_name="answer drift in {window.name}")
-def answer_drift(settings: Settings, window: Path, result: dict[str, Any]) -> dict[str, str]:
+def answer_drift(settings: Settings, window: Path, result: DriftResult) -> dict[str, str]:
     """Adopt the window's labelled records into `data/`, record the version, emit the event."""
     adopted = adopt_window(window, DATA, settings)
     if POINTER.is_file():
         record(DATA, POINTER)
-    reason = f"drift in {one_line(window.stem)} (p = {result['p_value']:.4g})"
+    reason = f"drift in {one_line(window.stem)} (p = {result.p_value:.4g})"
     log.info("%d labelled records of %s joined the data", adopted.labelled, window.name)
     emit_event(
         event="drift.detected",
         resource={"prefect.resource.id": f"model.{settings.project.name}"},
-        payload={"reason": reason, "window": str(window), "p_value": result["p_value"]},
+        payload={"reason": reason, "window": str(window), "p_value": result.p_value},
     )
     return {"reason": reason}
 
@@ -124,14 +137,13 @@ def _memory(settings: Settings, window: Path) -> Path:
     return settings.project.state_dir / "watch" / settings.project.name / folder / "result.json"
 
 
-def _as_markdown(result: dict[str, Any]) -> str:
+def _as_markdown(result: DriftResult) -> str:
     rows = "\n".join(
-        f"| {test['name']} | {test['statistic']:.4g} | {test['p_value']:.4g} "
-        f"| {test['threshold']:.4g} |"
-        for test in result["tests"]
+        f"| {test.name} | {test.statistic:.4g} | {test.p_value:.4g} | {test.threshold:.4g} |"
+        for test in result.tests
     )
-    verdict = "Drift" if result["drift"] else "No drift"
+    word = "Drift" if result.drift else "No drift"
     return (
-        f"## {verdict}: p = {result['p_value']:.4g}, alpha = {result['alpha']}\n\n"
+        f"## {word}: p = {result.p_value:.4g}, alpha = {result.alpha}\n\n"
         f"| Test | Statistic | p | Threshold |\n|---|---|---|---|\n{rows}\n"
     )

@@ -20,6 +20,7 @@ import psutil
 
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
+from tasks.core.values import Value
 from tasks.rendering.markdown import visible
 
 INTERRUPTED = 130
@@ -27,10 +28,10 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command has to say: the JSON object, how a person reads it, and the exit code."""
+    """What a command has to say: the result, how a person reads it, and the exit code."""
 
-    value: dict[str, Any]
-    show: Callable[[dict[str, Any]], None]
+    value: Value | dict[str, Any]
+    show: Callable[[Any], None]
     exit_code: int = 0
 
 
@@ -119,7 +120,8 @@ def _answered(outcome: Any, as_json: bool, out: TextIO) -> int:
     if not isinstance(outcome, Outcome):
         return int(outcome or 0)
     if as_json:
-        _print_json(outcome.value, out)
+        value = outcome.value
+        _print_json(value.to_json() if isinstance(value, Value) else value, out)
     else:
         outcome.show(outcome.value)
         sys.stdout.flush()

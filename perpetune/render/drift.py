@@ -1,17 +1,15 @@
 """Drift in a terminal."""
 
-from typing import Any
-
 from perpetune.render.console import console, number, print_table
+from tasks.drift import DriftResult
 
 
-def show_drift(result: dict[str, Any]) -> None:
-    """The verdict, its tests, and which words moved."""
-    color = "red" if result["drift"] else "green"
-    word = "drift" if result["drift"] else "no drift"
-    console.print(f"[{color}]{word}[/]  p = {result['p_value']:.4g}, alpha = {result['alpha']}")
+def show_drift(result: DriftResult) -> None:
+    """Whether there is drift, and the tests behind it."""
+    color, word = ("red", "drift") if result.drift else ("green", "no drift")
+    console.print(f"[{color}]{word}[/]  p = {result.p_value:.4g}, alpha = {result.alpha}")
     rows = [
-        (t["name"], number(t["statistic"]), number(t["p_value"]), number(t["threshold"]))
-        for t in result["tests"]
+        (test.name, number(test.statistic), number(test.p_value), number(test.threshold))
+        for test in result.tests
     ]
     print_table("Tests", ["test", "statistic", "p", "threshold"], rows)

@@ -1,11 +1,14 @@
 """Rounds and watched windows in a terminal, with the commands that come next."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perpetune.render.console import console, escape, interval, print_table, program
 from perpetune.render.curate import show_curated
 from perpetune.render.tune import show_sweep
+
+if TYPE_CHECKING:
+    from flows.watch import Watched
 
 
 def show_round(value: dict[str, Any]) -> None:
@@ -37,21 +40,21 @@ def show_round(value: dict[str, Any]) -> None:
     _next_commands(value)
 
 
-def show_watch(value: dict[str, Any]) -> None:
+def show_watch(watched: "Watched") -> None:
     """The windows, and the round that drift started."""
     rows = [
         (
-            Path(window["window"]).name,
-            window["rows"]["current"],
-            f"{window['p_value']:.4g}",
-            "DRIFT" if window["drift"] else "no drift",
-            window["report"],
+            Path(window.window).name,
+            window.rows.current,
+            f"{window.p_value:.4g}",
+            "DRIFT" if window.drift else "no drift",
+            window.report,
         )
-        for window in value["windows"]
+        for window in watched.windows
     ]
-    print_table("Windows", ["window", "rows", "p", "verdict", "report"], rows)
-    if value["retrain"]:
-        show_round(value["retrain"])
+    print_table("Windows", ["window", "rows", "p", "result", "report"], rows)
+    if watched.retrain:
+        show_round(watched.retrain)
 
 
 def _next_commands(value: dict[str, Any]) -> None:

@@ -1,11 +1,12 @@
 """Does this window of traffic still look like what the champion was trained on?
 
-`detect` compares the prompts of two sets of records by one permutation test and says so in plain
-figures, with an HTML report on request. `write_reference` makes the set that a registered version
-is watched against. Traffic needs no labels.
+`detect` compares the prompts of two sets of records by one permutation test and explains the
+result in plain figures, with an HTML report on request. `write_reference` writes the set that
+traffic of a registered version is compared with. Traffic needs no labels.
 """
 
 from tasks.drift.detection import detect
 from tasks.drift.reference import write_reference
+from tasks.drift.results import DriftResult, DriftTest
 
-__all__ = ["detect", "write_reference"]
+__all__ = ["DriftResult", "DriftTest", "detect", "write_reference"]

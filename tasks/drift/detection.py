@@ -1,19 +1,19 @@
-"""The drift check: two files of records in, a verdict with its evidence out."""
+"""The drift check: two files of records in, a result with its evidence out."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tasks import records
 from tasks.core.errors import BadInput
-from tasks.drift.explanation import compare_descriptors, shifted_terms, telling_rows
-from tasks.drift.measures import form, wording
+from tasks.drift.explanation import compare_descriptors, most_shifted_examples, shifted_terms
+from tasks.drift.features import semantic_features, shape_features
 from tasks.drift.permutation import Outcome, gaussian_kernel, permutation_test
 from tasks.drift.reference import split_regimes
+from tasks.drift.results import DriftResult, Regime, RowCounts, ShiftedExample
 from tasks.drift.sample import compared_text, draw, text_hash
 from tasks.records import Record
 from tasks.settings import Settings
@@ -28,16 +28,16 @@ class _Comparison:
     regime: str
     reference: list[Record]
     outcome: Outcome
-    examples: list[dict[str, Any]]
+    examples: tuple[ShiftedExample, ...]
 
 
 def detect(
     reference: Path, current: Path, settings: Settings, *, report: Path | None = None
-) -> dict[str, Any]:
+) -> DriftResult:
     """Decide whether the prompts in `current` come from another distribution than the reference's.
 
     The distinct prompts of both sides (`tasks.drift.sample.draw`; of a chat, the last turn of the
-    user) are compared in wording and in form by one permutation test
+    user) are compared by their semantic and shape features in one permutation test
     (`tasks.drift.permutation.permutation_test`): it raises a false alarm with a probability of at
     most `drift.alpha`, whatever the size of the window. Rows count as independent: give one row
     for each conversation.
@@ -45,25 +45,15 @@ def detect(
     A reference from `write_reference` may hold several regimes, kinds of traffic that the champion
     was trained on. Traffic that resembles any one of them is no drift: the p-value is the largest
     over the regimes, which keeps the error rate (an intersection–union test, Berger 1982), and the
-    figures are those of the regime that gave it. Regimes mixed in a proportion not seen before are
-    drift.
+    other figures are those of that regime. Regimes mixed in a new proportion are drift.
 
-    The same input gives the same figures, in whatever order its rows and files come.
+    The same input gives the same figures, whatever the order of rows and files.
 
     Args:
         reference: file or folder of records, labelled or not: what is expected.
         current: file or folder of records, labelled or not: the window of traffic.
         settings: `drift`, and the project's seed.
-        report: where to write an HTML page with the verdict and Evidently's descriptor report.
-
-    Returns:
-        `drift`, `p_value`, `alpha` and `tests`: per test its name, `statistic` (squared maximum
-        mean discrepancy), `p_value` corrected for the number of tests, and `threshold`; drift holds
-        exactly where one p-value is at or below its threshold. `rows` counts what was compared,
-        `read` what the files held. `regimes` names the reference's parts with a p-value each,
-        `regime` the one that the other figures are of. For a person: `descriptors` (medians and
-        Kolmogorov–Smirnov tests), `shifted_terms`, and `examples` (current rows that show the
-        difference best; they quote prompts).
+        report: where to write an HTML page with the result and Evidently's descriptor report.
 
     Raises:
         BadInput: a file cannot be read, or a side has fewer than `drift.min_rows` distinct prompts.
@@ -83,28 +73,28 @@ def detect(
         if len(rows) >= options.min_rows
     ]
     nearest = max(
-        compared, key=lambda one: (one.outcome.p_value, -sum(one.outcome.statistics.values()))
+        compared, key=lambda found: (found.outcome.p_value, -sum(found.outcome.statistics.values()))
     )
     before_texts = [compared_text(record) for record in nearest.reference]
     now_texts = [compared_text(record) for record in now]
-    result = {
-        "drift": nearest.outcome.p_value <= options.alpha,
-        "p_value": nearest.outcome.p_value,
-        "alpha": options.alpha,
-        "tests": nearest.outcome.tests(options.alpha),
-        "rows": {"reference": len(nearest.reference), "current": len(now)},
-        "read": {"reference": len(expected), "current": len(found)},
-        "permutations": options.permutations,
-        "regime": nearest.regime,
-        "regimes": [
-            {"name": one.regime, "p_value": one.outcome.p_value, "rows": len(one.reference)}
-            for one in compared
-        ],
-        "descriptors": compare_descriptors(before_texts, now_texts),
-        "shifted_terms": shifted_terms(before_texts, now_texts),
-        "examples": nearest.examples,
-    }
-    log.info("%s: drift %s, p = %.4g", current, result["drift"], result["p_value"])
+    result = DriftResult(
+        drift=nearest.outcome.p_value <= options.alpha,
+        p_value=nearest.outcome.p_value,
+        alpha=options.alpha,
+        tests=nearest.outcome.tests(options.alpha),
+        rows=RowCounts(reference=len(nearest.reference), current=len(now)),
+        read=RowCounts(reference=len(expected), current=len(found)),
+        permutations=options.permutations,
+        regime=nearest.regime,
+        regimes=tuple(
+            Regime(name=found.regime, p_value=found.outcome.p_value, rows=len(found.reference))
+            for found in compared
+        ),
+        descriptors=compare_descriptors(before_texts, now_texts),
+        shifted_terms=shifted_terms(before_texts, now_texts),
+        examples=nearest.examples,
+    )
+    log.info("%s: drift %s, p = %.4g", current, result.drift, result.p_value)
     if report is not None:
         from tasks.drift.report import write_report
 
@@ -116,24 +106,24 @@ def _compare(
     regime: str, reference: list[Record], current: list[Record], settings: Settings
 ) -> _Comparison:
     options, seed = settings.drift, settings.project.seed
-    # One order for the pooled rows that tells nothing of their side: see `wording`.
+    # An order of the pooled rows that does not depend on their side: see `semantic_features`.
     pooled = [(compared_text(record), record, False) for record in reference]
     pooled += [(compared_text(record), record, True) for record in current]
     pooled.sort(key=lambda row: text_hash(row[0], seed))
     texts = [text for text, _, _ in pooled]
     is_current = np.array([side for _, _, side in pooled])
     kernels = {
-        "mmd_wording": gaussian_kernel(wording(texts, options.max_characters, seed)),
-        "mmd_form": gaussian_kernel(form(texts)),
+        "mmd_wording": gaussian_kernel(semantic_features(texts, options.max_characters, seed)),
+        "mmd_form": gaussian_kernel(shape_features(texts)),
     }
-    ours = [(text, record) for text, record, side in pooled if side]
+    window = [(text, record) for text, record, side in pooled if side]
     return _Comparison(
         regime=regime,
         reference=reference,
         outcome=permutation_test(kernels, is_current, options.permutations, seed),
-        examples=telling_rows(
-            [record for _, record in ours],
-            [text for text, _ in ours],
+        examples=most_shifted_examples(
+            [record for _, record in window],
+            [text for text, _ in window],
             kernels["mmd_wording"],
             is_current,
         ),

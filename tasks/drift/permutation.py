@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.drift.results import DriftTest
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of each kernel its squared discrepancy and its p-value, corrected for their number."""
+    """Squared discrepancy and p-value of each kernel, corrected for the number of kernels."""
 
     statistics: dict[str, float]
     p_values: dict[str, float]
@@ -22,17 +23,12 @@ class Outcome:
         """The p-value of the test as a whole."""
         return min(self.p_values.values())
 
-    def tests(self, alpha: float) -> list[dict[str, Any]]:
-        """The tests as the result lists them: differing where a p-value is at most `alpha`."""
-        return [
-            {
-                "name": name,
-                "statistic": self.statistics[name],
-                "p_value": p_value,
-                "threshold": alpha,
-            }
+    def tests(self, alpha: float) -> tuple[DriftTest, ...]:
+        """One test a kernel, with `alpha` as its threshold."""
+        return tuple(
+            DriftTest(name=name, statistic=self.statistics[name], p_value=p_value, threshold=alpha)
             for name, p_value in self.p_values.items()
-        ]
+        )
 
 
 def gaussian_kernel(features: Floats) -> Floats:
@@ -56,13 +52,13 @@ def permutation_test(
     The statistic of each kernel is the squared maximum mean discrepancy (Gretton et al. 2012,
     the biased estimate). The same random relabellings of the rows calibrate all of them: each
     kernel's p-value is corrected for the number of kernels by the permutation distribution of the
-    smallest p-value (Westfall & Young 1993, single step), which knows how the kernels depend on
-    each other and so costs less power than Bonferroni's bound. The smallest corrected p-value is
+    smallest p-value (Westfall & Young 1993, single step), which respects the dependence between
+    kernels and so costs less power than Bonferroni's bound. The smallest corrected p-value is
     the p-value of the whole: below alpha with a probability of at most alpha where the rows are
     exchangeable, at every sample size. The least value that it can take is 1 / (permutations + 1).
 
     Args:
-        kernels: kernel matrices over the pooled rows, each computed without looking at the sides.
+        kernels: kernel matrices over the pooled rows, computed without the sides.
         is_current: the side of every row; both sides occur.
         permutations: number of random relabellings beside the observed labelling.
         seed: of these relabellings.
@@ -99,7 +95,7 @@ def _relabellings(is_current: NDArray[np.bool_], permutations: int, seed: int) -
 
 
 def _score(values: Floats) -> Floats:
-    """How extreme each labelling is among all: the share of labellings that it exceeds.
+    """How extreme each labelling is among all: the number of labellings that it exceeds.
 
     Equal statistics (up to rounding) get equal scores. Two kernels that both lead cannot be told
     apart by their ranks: the standardised value, squeezed below one rank, breaks such ties.

@@ -25,11 +25,11 @@ def write_reference(curated: Path, out: Path, settings: Settings) -> Path:
     Prompts only, no answers: what `detect` compares. Each kind of traffic that the version was
     trained on is a regime of its own, at most `drift.max_rows` rows drawn by hash: the training
     source as a whole, and every file of feedback under `curate.feedback`. A feedback file is a
-    sample of a window that had drifted, so it stands for the traffic of that time in its true
-    proportions. A mixture of everything by `tune.mix` would stand for traffic that never was: after
-    the retraining, the very traffic that caused it would raise the alarm again, round after round.
+    sample of a window that had drifted, so it represents the traffic of that time in its true
+    proportions. A mixture of all sources, as in training, would represent traffic that never was:
+    after the retraining, the traffic that caused it would raise the alarm again, round after round.
     Feedback with fewer than `drift.min_rows` prompts is too small to compare with and is left out.
-    A training source as small as that is written, with a warning: `detect` then refuses to judge.
+    A training source as small as that is written, with a warning; `detect` refuses it.
 
     Args:
         curated: folder with `train.jsonl` and, if it is not empty, `validation.jsonl`.

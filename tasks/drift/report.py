@@ -1,4 +1,4 @@
-"""The HTML page of a drift check: the verdict on top, Evidently's view of the descriptors below.
+"""The HTML page of a drift check: the result, and below it Evidently's view of the descriptors.
 
 Imported late: Evidently takes seconds to import.
 """
@@ -16,10 +16,11 @@ from evidently.core.report import Context, _default_input_data_generator
 from evidently.legacy.metrics import DataDriftTable
 from evidently.legacy.model.widget import BaseWidgetInfo
 from evidently.presets import DataDriftPreset
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.core import files
-from tasks.drift.measures import DESCRIPTORS, descriptors
+from tasks.drift.features import DESCRIPTORS, descriptors
+from tasks.drift.results import DriftResult
+from tasks.rendering.templates import render
 
 # Nothing may be fetched, whatever the page's scripts or its data ask for.
 _POLICY = (
@@ -31,7 +32,7 @@ _WIDGET_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 class _DescriptorTable(DataDriftPreset):
-    """Evidently's drift table without its verdict on the data set, which is not ours."""
+    """Evidently's drift table without its verdict on the data set, which has no error rate."""
 
     def render(
         self,
@@ -48,7 +49,7 @@ class _DescriptorTable(DataDriftPreset):
 
 def write_report(
     path: Path,
-    result: dict[str, Any],
+    result: DriftResult,
     reference_texts: Sequence[str],
     current_texts: Sequence[str],
     reference_name: str,
@@ -57,22 +58,21 @@ def write_report(
     """Write one self-contained HTML page about a drift check, atomically.
 
     Evidently sees the descriptors, not the text: its own test of text compares a classifier's AUC
-    with a threshold that is a percentile, and what it quotes from the text would stand unescaped in
-    a script. The page loads nothing from anywhere, and its Content-Security-Policy forbids it to.
+    with a threshold that is a percentile, and its quotations of the text would be unescaped in a
+    script. The page loads nothing from anywhere, and its Content-Security-Policy forbids it to.
 
     Args:
         path: where the page goes.
-        result: what `tasks.drift.detect` returns.
+        result: from `tasks.drift.detect`.
         reference_texts: the compared texts of the reference.
         current_texts: the compared texts of the window.
-        reference_name: the name of the reference, for the reader.
-        current_name: the name of the window, for the reader.
+        reference_name: name of the reference, as shown.
+        current_name: name of the window, as shown.
     """
-    threshold = result["alpha"] / len(DESCRIPTORS)
-    template = Environment(
-        loader=PackageLoader("tasks.drift", "."), autoescape=True, undefined=StrictUndefined
-    ).get_template("report.html.j2")
-    verdict = template.render(
+    threshold = result.alpha / len(DESCRIPTORS)
+    summary = render(
+        "tasks.drift",
+        "report.html.j2",
         result=result,
         reference_name=reference_name,
         current_name=current_name,
@@ -82,7 +82,7 @@ def write_report(
     page = _evidently_page(reference_texts, current_texts, threshold)
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     page = page.replace("<head>", f"<head>{policy}<title>Drift check</title>", 1)
-    page = page.replace("<body>", f'<body style="margin:0">{verdict}', 1)
+    page = page.replace("<body>", f'<body style="margin:0">{summary}', 1)
     files.write_text(path, page.lstrip())
 
 
@@ -112,7 +112,7 @@ def _with_stable_ids(page: str) -> str:
         return stable.setdefault(found[0], f"id-{len(stable)}")
 
     lines = _DASHBOARD_ID.sub("metric_drift", page).split("\n")
-    # The data stand on lines of their own; the rest is Evidently's library.
+    # Lines that begin with a variable hold the data; the rest is Evidently's library.
     return "\n".join(
         _WIDGET_ID.sub(number, line) if line.startswith("    var ") else line for line in lines
     )

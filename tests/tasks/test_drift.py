@@ -12,10 +12,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadInput
-from tasks.drift import detect
+from tasks.drift import DriftResult, detect
 from tasks.drift.explanation import shifted_terms
-from tasks.drift.measures import descriptors, form, wording
+from tasks.drift.features import descriptors, semantic_features, shape_features
 from tasks.drift.permutation import gaussian_kernel, permutation_test
+from tasks.drift.results import RowCounts
 from tasks.drift.sample import draw
 from tasks.records import parse
 from tasks.settings import Settings
@@ -49,30 +50,30 @@ def test_a_new_kind_of_prompt_is_drift_with_the_smallest_p_value(write: Callable
     reference = write("reference.jsonl", sentences(120, 1))
     current = write("current.jsonl", sentences(60, 2, "sonnets", "old ballads", "rhymes"))
     result = detect(reference, current, SETTINGS)
-    assert result["drift"] is True
-    assert result["p_value"] == 1 / 201
-    assert result["rows"] == {"reference": 120, "current": 60}
-    terms = {row["term"]: row for row in result["shifted_terms"]}
-    assert terms["sonnets"]["reference_share"] == 0
-    assert terms["sonnets"]["current_share"] > 0.2
-    assert terms["sonnets"]["z"] > 0
+    assert result.drift is True
+    assert result.p_value == 1 / 201
+    assert result.rows == RowCounts(reference=120, current=60)
+    terms = {row.term: row for row in result.shifted_terms}
+    assert terms["sonnets"].reference_share == 0
+    assert terms["sonnets"].current_share > 0.2
+    assert terms["sonnets"].z > 0
 
 
-def test_longer_prompts_of_the_same_words_are_drift_of_form(write: Callable[..., Path]):
+def test_longer_prompts_of_the_same_words_are_drift_of_shape(write: Callable[..., Path]):
     reference = write("reference.jsonl", sentences(120, 1))
     pairs = sentences(120, 2)
     longer = [f"{one} {two}" for one, two in zip(pairs[::2], pairs[1::2], strict=True)]
-    tests = detect(reference, write("current.jsonl", longer), SETTINGS)["tests"]
-    assert {test["name"]: test["p_value"] for test in tests}["mmd_form"] == 1 / 201
+    tests = detect(reference, write("current.jsonl", longer), SETTINGS).tests
+    assert {test.name: test.p_value for test in tests}["mmd_form"] == 1 / 201
 
 
 def test_a_partial_shift_is_found_and_its_rows_are_shown(write: Callable[..., Path]):
     reference = write("reference.jsonl", sentences(300, 1))
     mixed = sentences(105, 2) + sentences(45, 3, "sonnets", "old ballads", "rhymes")
     result = detect(reference, write("current.jsonl", mixed), SETTINGS)
-    assert result["drift"]
-    assert len(result["examples"]) == 5
-    assert all(re.search("sonnets|ballads|rhymes", row["text"]) for row in result["examples"])
+    assert result.drift
+    assert len(result.examples) == 5
+    assert all(re.search("sonnets|ballads|rhymes", row.text) for row in result.examples)
 
 
 def test_the_same_kind_of_prompt_is_no_drift(write: Callable[..., Path]):
@@ -80,42 +81,46 @@ def test_the_same_kind_of_prompt_is_no_drift(write: Callable[..., Path]):
     result = detect(
         write("reference.jsonl", texts[:140]), write("current.jsonl", texts[140:]), SETTINGS
     )
-    assert result["drift"] is False
-    assert result["p_value"] > 0.05
+    assert result.drift is False
+    assert result.p_value > 0.05
 
 
 def test_identical_files_give_p_one(write: Callable[..., Path]):
     path = write("reference.jsonl", sentences(80, 1))
     result = detect(path, path, SETTINGS)
-    assert result["p_value"] == 1
-    assert not result["drift"]
+    assert result.p_value == 1
+    assert not result.drift
 
 
-def test_the_contract_and_that_a_test_at_its_threshold_is_the_verdict(write: Callable[..., Path]):
+def test_the_contract_and_that_a_test_at_its_threshold_decides(write: Callable[..., Path]):
     reference = write("reference.jsonl", sentences(60, 1))
     for texts in (sentences(40, 2), sentences(40, 2, "sonnets")):
         result = detect(reference, write("current.jsonl", texts), SETTINGS)
-        assert {"drift", "p_value", "alpha", "tests", "rows"} <= result.keys()
-        assert result["alpha"] == 0.01
-        for test in result["tests"]:
+        plain = result.to_json()
+        assert plain.keys() == {
+            "drift", "p_value", "alpha", "tests", "rows", "read", "permutations", "regime",
+            "regimes", "descriptors", "shifted_terms", "examples",
+        }  # fmt: skip
+        assert plain["alpha"] == 0.01
+        for test in plain["tests"]:
             assert test.keys() == {"name", "statistic", "p_value", "threshold"}
-        below = [test["p_value"] <= test["threshold"] for test in result["tests"]]
-        assert result["drift"] is any(below)
-        assert result["p_value"] == min(test["p_value"] for test in result["tests"])
-        assert json.loads(json.dumps(result, allow_nan=False)) == result
+        below = [test["p_value"] <= test["threshold"] for test in plain["tests"]]
+        assert plain["drift"] is any(below)
+        assert plain["p_value"] == min(test["p_value"] for test in plain["tests"])
+        assert DriftResult.from_json(json.loads(json.dumps(plain, allow_nan=False))) == result
 
 
 def test_false_alarms_come_as_often_as_alpha_allows():
     # 300 windows without drift, small features so that it is quick: p-values are uniform.
     texts = sentences(600, 5)
-    coordinates, shape = wording(texts, 2000, 0), form(texts)
+    semantic, shape = semantic_features(texts, 2000, 0), shape_features(texts)
     p_values = []
     for number in range(300):
         rows = np.random.default_rng(number).permutation(600)[:90]
         is_current = np.arange(90) < 30
         kernels = {
-            "wording": gaussian_kernel(coordinates[rows]),
-            "form": gaussian_kernel(shape[rows]),
+            "semantic": gaussian_kernel(semantic[rows]),
+            "shape": gaussian_kernel(shape[rows]),
         }
         p_values.append(permutation_test(kernels, is_current, 199, number).p_value)
     # Four standard errors of a binomial share around the nominal level.
@@ -180,14 +185,14 @@ def test_order_of_rows_and_files_and_swapped_sides_change_nothing(
     first = detect(write("a.jsonl", before), write("b.jsonl", now), SETTINGS)
     again = detect(write("a.jsonl", before[::-1]), write("b.jsonl", now[::-1]), SETTINGS)
     shuffled_only = {"examples"}  # these name the line, which did change
-    for key in first.keys() - shuffled_only:
-        assert again[key] == first[key], key
+    for name in DriftResult.model_fields.keys() - shuffled_only:
+        assert getattr(again, name) == getattr(first, name), name
     write("parts/two.jsonl", before[:30])
     write("parts/one.jsonl", before[30:])
     parts = detect(tmp_path / "parts", tmp_path / "b.jsonl", SETTINGS)
-    assert parts["tests"] == first["tests"]
+    assert parts.tests == first.tests
     swapped = detect(tmp_path / "b.jsonl", tmp_path / "a.jsonl", SETTINGS)
-    assert swapped["p_value"] == first["p_value"]
+    assert swapped.p_value == first.p_value
 
 
 def test_repeated_prompts_count_once(write: Callable[..., Path]):
@@ -195,9 +200,9 @@ def test_repeated_prompts_count_once(write: Callable[..., Path]):
     flood = texts[90:] + [f"  {texts[90]}\n"] * 200
     reference = write("a.jsonl", texts[:90])
     result = detect(reference, write("b.jsonl", flood), SETTINGS)
-    assert result["rows"]["current"] == 50
-    assert result["read"]["current"] == 250
-    assert not result["drift"]
+    assert result.rows.current == 50
+    assert result.read.current == 250
+    assert not result.drift
 
 
 def test_of_two_copies_the_smaller_id_stays_in_any_order():
@@ -220,7 +225,7 @@ def test_draws_down_by_hash_so_that_a_smaller_draw_is_part_of_a_larger():
 def test_more_rows_than_max_rows_are_drawn_down(write: Callable[..., Path]):
     few = Settings.model_validate({"drift": {"permutations": 100, "max_rows": 50}})
     result = detect(write("a.jsonl", sentences(90, 1)), write("b.jsonl", sentences(70, 2)), few)
-    assert result["rows"] == {"reference": 50, "current": 50}
+    assert result.rows == RowCounts(reference=50, current=50)
 
 
 def test_a_window_too_small_is_refused_with_the_remedy(write: Callable[..., Path]):
@@ -265,24 +270,24 @@ def test_every_format_of_traffic_is_compared_by_its_prompt(
     ]
     for shape in shapes:
         current = write_lines("b.jsonl", *(shape(text) for text in texts))
-        assert detect(reference, current, SETTINGS)["p_value"] == 1
+        assert detect(reference, current, SETTINGS).p_value == 1
 
 
 @hypothesis_settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(min_size=1).filter(str.strip), min_size=4, max_size=12, unique=True))
 def test_any_text_has_finite_measures(texts: list[str]):
-    for values in (wording(texts, 100, 0), form(texts), descriptors(texts)):
+    for values in (semantic_features(texts, 100, 0), shape_features(texts), descriptors(texts)):
         assert values.shape[0] == len(texts)
         assert np.isfinite(values).all()
-    kernel = gaussian_kernel(wording(texts, 100, 0))
+    kernel = gaussian_kernel(semantic_features(texts, 100, 0))
     assert np.isfinite(kernel).all()
     assert np.allclose(np.diag(kernel), 1)
 
 
-def test_wording_sees_the_end_of_a_long_prompt():
+def test_semantic_features_see_the_end_of_a_long_prompt():
     endings = ["sort the rows", "sort the rows", "open a socket", "open a socket"]
     texts = ["You are a helpful agent. " * 200 + ending for ending in endings]
-    near = wording(texts, 200, 0)
+    near = semantic_features(texts, 200, 0)
     assert np.allclose(near[0], near[1])
     assert not np.allclose(near[0], near[2])
 
@@ -298,18 +303,13 @@ def test_a_term_that_did_not_move_ranks_below_one_that_did():
     before = ["the cat sat"] * 50 + ["the dog sat"] * 50
     now = ["the cat sat"] * 10 + ["the fox sat"] * 40
     terms = shifted_terms(before, now)
-    assert terms[0] == {
-        "term": "fox",
-        "reference_share": 0.0,
-        "current_share": 0.8,
-        "z": terms[0]["z"],
-    }
-    assert [row["term"] for row in terms][-2:] == ["sat", "the"]
-    assert terms[-1]["z"] == 0
-    assert {row["term"]: row["z"] < 0 for row in terms}["dog"]
+    assert (terms[0].term, terms[0].reference_share, terms[0].current_share) == ("fox", 0.0, 0.8)
+    assert [row.term for row in terms][-2:] == ["sat", "the"]
+    assert terms[-1].z == 0
+    assert {row.term: row.z < 0 for row in terms}["dog"]
 
 
-def test_the_report_shows_our_verdict_first_and_is_self_contained(
+def test_the_report_shows_our_result_first_and_is_self_contained(
     write: Callable[..., Path], tmp_path: Path
 ):
     reference, current = write("a.jsonl", sentences(60, 1)), write("b.jsonl", sentences(40, 2))
@@ -317,7 +317,7 @@ def test_the_report_shows_our_verdict_first_and_is_self_contained(
     result = detect(reference, current, SETTINGS, report=path)
     page = path.read_text()
     assert page.index("<h1>No drift</h1>") < page.index('<div id="root_metric_drift">')
-    assert f"{result['p_value']:.4g}" in page
+    assert f"{result.p_value:.4g}" in page
     assert "Dataset Drift" not in page.split("<script>")[1]  # Evidently's own verdict is left out
     # No tag names an outer file, no style imports one, and the policy forbids what a script asks.
     assert not re.findall(r"<(?:link|iframe|img|script)[^>]*(?:src|href)\s*=", page)
@@ -344,7 +344,7 @@ def test_hostile_text_is_shown_as_text_in_the_report(
     path = tmp_path / "drift.html"
     result = detect(write("a.jsonl", sentences(60, 1)), current, SETTINGS, report=path)
     page = path.read_text()
-    shown = result["examples"][0]["text"]
+    shown = result.examples[0].text
     assert "<script>alert(" in shown
     assert "<script>alert(" not in page
     assert "<img src=x" not in page

@@ -20,7 +20,7 @@ KINDS = {
 
 
 def chats(kind: str, count: int, seed: int, source: str) -> list[dict]:
-    """Curated lines, as the earlier room writes them."""
+    """Curated lines, as curation writes them."""
     draw = random.Random(seed)
     lines = []
     for number in range(count):
@@ -75,17 +75,17 @@ def test_after_a_drift_round_both_old_and_new_traffic_are_normal(
     train = chats("data", 120, 1, "data/train/a.jsonl")
     train += chats("songs", 40, 2, "data/feedback/window-4.jsonl")
     out = write_reference(curated(train, []), tmp_path / "reference.jsonl", SETTINGS)
-    verdicts = {}
+    outcomes = {}
     for kind in KINDS:
         window = write_lines(f"{kind}.jsonl", *chats(kind, 40, 9, "traffic"))
         result = detect(out, window, SETTINGS)
-        verdicts[kind] = (result["drift"], result["regime"])
-        assert [regime["rows"] for regime in result["regimes"]] == [40, 60]
-        assert result["p_value"] == max(regime["p_value"] for regime in result["regimes"])
-        assert result["rows"]["reference"] == {"training": 60}.get(result["regime"], 40)
-    assert verdicts["data"] == (False, "training")
-    assert verdicts["songs"] == (False, "data/feedback/window-4.jsonl")
-    assert verdicts["law"][0] is True
+        outcomes[kind] = (result.drift, result.regime)
+        assert [regime.rows for regime in result.regimes] == [40, 60]
+        assert result.p_value == max(regime.p_value for regime in result.regimes)
+        assert result.rows.reference == {"training": 60}.get(result.regime, 40)
+    assert outcomes["data"] == (False, "training")
+    assert outcomes["songs"] == (False, "data/feedback/window-4.jsonl")
+    assert outcomes["law"][0] is True
 
 
 def test_a_regime_too_small_to_tell_does_not_silence_the_alarm(
@@ -95,8 +95,8 @@ def test_a_regime_too_small_to_tell_does_not_silence_the_alarm(
     rows += [row | {"drift_regime": "tiny"} for row in chats("songs", 3, 2, "b")]
     window = write_lines("songs.jsonl", *chats("songs", 40, 9, "traffic"))
     result = detect(write_lines("reference.jsonl", *rows), window, SETTINGS)
-    assert result["drift"]
-    assert [regime["name"] for regime in result["regimes"]] == ["training"]
+    assert result.drift
+    assert [regime.name for regime in result.regimes] == ["training"]
 
 
 def test_the_report_names_the_regime_that_the_window_is_nearest_to(
@@ -132,7 +132,7 @@ def test_feedback_too_small_to_compare_with_is_left_out(
     assert "songs" not in out.read_text()
 
 
-def test_a_small_training_source_is_written_and_refused_only_when_it_has_to_judge(
+def test_a_small_training_source_is_written_and_refused_only_when_it_is_compared(
     curated: Callable[..., Path], write_lines: Callable[..., Path], tmp_path: Path
 ):
     folder = curated(chats("data", 10, 1, "a"), [])

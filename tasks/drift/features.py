@@ -1,7 +1,7 @@
-"""What a prompt is turned into before it is compared: its wording and its form.
+"""Prompts as vectors: semantic features of their words, shape features of their length and make-up.
 
-Both are computed on the pooled rows without knowing which side a row is from: only so do the
-permutations of `tasks.drift.permutation` keep their error rate.
+Both are computed on the pooled rows without the side of a row: only then do the permutations of
+`tasks.drift.permutation` keep their error rate.
 """
 
 import re
@@ -18,7 +18,7 @@ _HASHED_TERMS = 2**16
 _SENTENCE_END = re.compile(r"[.!?]+(?:\s|$)|[。！？]+")
 
 
-def wording(texts: Sequence[str], max_characters: int, seed: int) -> Floats:
+def semantic_features(texts: Sequence[str], max_characters: int, seed: int) -> Floats:
     """Latent semantic coordinates of texts, shape (rows, at most 50).
 
     Words and character 2- to 4-grams, each weighted by TF-IDF and hashed (which bounds memory and
@@ -44,7 +44,7 @@ def wording(texts: Sequence[str], max_characters: int, seed: int) -> Floats:
             norm=None,
             alternate_sign=False,
         ).transform(shortened)
-        # A term of a single row says nothing of two samples.
+        # A term of a single row cannot be compared between two samples.
         shared = counts[:, counts.getnnz(axis=0) > 1]
         if shared.shape[1]:
             blocks.append(TfidfTransformer(sublinear_tf=True).fit_transform(shared))
@@ -58,12 +58,12 @@ def wording(texts: Sequence[str], max_characters: int, seed: int) -> Floats:
 
 
 def descriptors(texts: Sequence[str]) -> Floats:
-    """The measures named in `DESCRIPTORS` of each text, shape (rows, 4)."""
+    """The values named in `DESCRIPTORS` of each text, shape (rows, 4)."""
     return np.array([_describe(text) for text in texts], dtype=np.float64)
 
 
-def form(texts: Sequence[str]) -> Floats:
-    """Length and make-up of texts: their descriptors, counts as logarithms, standardised."""
+def shape_features(texts: Sequence[str]) -> Floats:
+    """Standardised descriptors of texts, counts as logarithms, shape (rows, 4)."""
     values = descriptors(texts)
     values[:, :3] = np.log1p(values[:, :3])
     spread = values.std(axis=0)
