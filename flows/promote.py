@@ -8,7 +8,6 @@ so the form asks for the name, and the registry's decision log keeps it.
 """
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,10 +45,10 @@ def promote(
     """
     settings = load_settings(Path(params), overrides or [])
     registry = Registry(settings)
-    card = registry.artifact(version, "card.md").read_text(encoding="utf-8")
+    card = registry.versions.artifact(version, "card.md").read_text(encoding="utf-8")
     question = 0
     while True:
-        if registry.status()["challenger"] != version:
+        if registry.status().challenger != version:
             log.info("version %s no longer waits for a decision", version)
             return {"version": version, "action": "none"}
         question += 1
@@ -72,4 +71,4 @@ def promote(
         except PerpetuneError as error:
             log.error("%s", error)
             raise
-        return asdict(decision)
+        return decision.to_json()

@@ -27,9 +27,10 @@ from flows.recovery import recover
 from flows.server import has_server
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
+from tasks.decisions import Version
 from tasks.evaluate import check_benchmarks, judge, model_card
 from tasks.model import base_model
-from tasks.registry import DatasetRef, Registry, Version
+from tasks.registry import Candidate, DatasetRef, Registry
 from tasks.settings import Settings, load_settings
 from tasks.tune.sweep import sweep
 
@@ -69,10 +70,10 @@ def retrain(
         data = curate_step(settings)
         key = round_key(settings, data)
         folder = settings.project.state_dir / "rounds" / key
-        version = registry.find_version(key)
+        version = registry.versions.find(key)
         new = version is None
         if version is None:
-            run_id = registry.open_round(
+            run_id = registry.tracking.open_round(
                 key,
                 name=f"round {key}: {reason}",
                 params={name: settings.plain()[name] for name in ("curate", *_DECISIVE)},
@@ -84,7 +85,7 @@ def retrain(
             version = register_step(settings, key, run_id, data, folder, trials, verdict)
         else:
             log.info("nothing has changed since version %s: no new version", version.number)
-        waits = registry.status()["challenger"] == version.number
+        waits = registry.status().challenger == version.number
         if waits and auto_approve:
             registry.approve(version.number, "auto-approve", "unattended demonstration")
         elif waits:
@@ -98,7 +99,7 @@ def retrain(
         "verdict": _read(folder / "judge" / "verdict.json"),
         "version": version.number,
         "new": new,
-        "status": registry.status(),
+        "status": registry.status().to_json(),
         "seconds": round(time.monotonic() - started, 1),
     }
 
@@ -119,7 +120,7 @@ def sweep_step(settings: Settings, data: CuratedData, out: Path, run_id: str) ->
     datasets = [dataset(data, "train"), dataset(data, "validation")]
 
     def log_trial(trial: dict[str, Any], folder: Path) -> None:
-        registry.log_trial(run_id, trial, folder, datasets)
+        registry.tracking.log_trial(run_id, trial, folder, datasets)
 
     with trial_table() as show:
         return sweep(
@@ -136,9 +137,11 @@ def sweep_step(settings: Settings, data: CuratedData, out: Path, run_id: str) ->
 def judge_step(settings: Settings, trials: dict[str, Any], out: Path) -> dict[str, Any]:
     """The winner against the champion, or against the base where there is no champion yet."""
     registry = Registry(settings)
-    champion = registry.champion()
+    champion = registry.versions.champion()
     adapter = (
-        registry.adapter(f"models:/{settings.project.name}/{champion.number}") if champion else None
+        registry.versions.adapter(f"models:/{settings.project.name}/{champion.number}")
+        if champion
+        else None
     )
     return judge(Path(trials["best"]["adapter"]), adapter, out, settings)
 
@@ -160,18 +163,18 @@ def register_step(
     reference = write_reference(data.folder, folder / "reference.jsonl", settings)
     facts = lineage(settings, data)
     card = model_card(verdict, settings, facts | _winner(trials))
-    version = registry.register(
-        run_id,
-        key,
+    candidate = Candidate(
         adapter=Path(trials["best"]["adapter"]),
+        passed=verdict["passed"],
         verdict=verdict,
         card=card,
-        artifacts=[reference],
+        artifacts=(reference,),
         tags=facts,
     )
+    version = registry.register(run_id, key, candidate)
     evidence = [folder / "sweep" / "curves.png", folder / "sweep" / "heatmap.png", folder / "judge"]
     evidence += [data.folder / name for name in ("report.html", "data_card.md", "dropped.jsonl")]
-    registry.close_round(
+    registry.tracking.close_round(
         run_id,
         metrics={"validation_loss": trials["best"]["validation_loss"]} | _losses(verdict),
         artifacts=[path for path in evidence if path.exists()],

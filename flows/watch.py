@@ -123,13 +123,13 @@ def answer_drift(settings: Settings, window: Path, result: DriftResult) -> dict[
 
 def _champions_reference(settings: Settings) -> Path:
     registry = Registry(settings)
-    champion = registry.champion()
+    champion = registry.versions.champion()
     if champion is None:
         raise Refused(
             f"{settings.project.name} has no champion to compare traffic with: "
             "run `perpetune run`, then `perpetune approve VERSION --by NAME`"
         )
-    return registry.artifact(champion.number, "reference.jsonl")
+    return registry.versions.artifact(champion.number, "reference.jsonl")
 
 
 def _memory(settings: Settings, window: Path) -> Path:

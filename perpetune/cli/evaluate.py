@@ -27,7 +27,7 @@ def evaluate(context: Context, model: str, data: tuple[Path, ...], out: Path | N
     if model.startswith("models:/"):
         from tasks.registry import Registry
 
-        adapter = Registry(context.settings).adapter(model)
+        adapter = Registry(context.settings).versions.adapter(model)
     elif model != "base":
         adapter = Path(model)
         if not adapter.is_dir():

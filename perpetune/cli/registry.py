@@ -1,6 +1,5 @@
 """Commands on versions: what is in use, what waits, and a person's decisions."""
 
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -16,7 +15,7 @@ def status(context: Context) -> Outcome:
     """Show the champion and what waits for a decision."""
     from tasks.registry import Registry
 
-    value = Registry(context.settings).status()
+    value = Registry(context.settings).status().to_json()
     return Outcome(value | {"platform": platform_state(context.settings)}, show_status)
 
 
@@ -24,7 +23,7 @@ def _decide(context: Context, action: str, *arguments: Any) -> Outcome:
     from tasks.registry import Registry
 
     decision = getattr(Registry(context.settings), action)(*arguments)
-    return Outcome(asdict(decision), show_decision)
+    return Outcome(decision.to_json(), show_decision)
 
 
 _by = click.option("--by", required=True, metavar="NAME", help="Who decides; recorded.")

@@ -113,7 +113,7 @@ def _start_missing(settings: Settings, running: Platform | None) -> Platform:
             _require_free(name, _port(url))
     credential = _credential(settings, fresh=not alive)
     # MLflow's database is made here, once and whole, not by a server that may be killed meanwhile.
-    Registry(settings).history()
+    Registry(settings).reconcile()
     kept = {name: running.processes[name] for name in alive} if running else {}
     starter = _Starter(settings, _environment(prefect_url, mlflow_url, credential), kept)
     try:

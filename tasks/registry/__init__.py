@@ -1,12 +1,19 @@
 """What MLflow keeps for us: runs, versions, aliases, and the decisions that move them.
 
-The only room that knows MLflow. A round and its trials are runs, the adapter that a round brings is
-a version of one registered model, and a version becomes champion only by a decision of a person,
-which is recorded before it is carried out. Nothing here imports torch.
+The only package that knows MLflow. A round and its trials are runs, the adapter that a round brings
+is a version of one registered model, and a version becomes champion only by a decision of a person,
+which is written down before it is applied (`tasks.decisions` says what may be decided). Nothing
+here imports torch.
+
+    tracking       rounds and trials
+    versions       registered versions and their files
+    decision_log   decisions as runs
+    links          pages of MLflow's UI
+    registry       the whole, and the only one that moves aliases
 """
 
-from tasks.registry.decisions import Aliases, Decision, Version
-from tasks.registry.evidence import DatasetRef
+from tasks.registry.mlflow_values import DatasetRef
 from tasks.registry.registry import Registry
+from tasks.registry.results import Candidate, Pending, Status
 
-__all__ = ["Aliases", "DatasetRef", "Decision", "Registry", "Version"]
+__all__ = ["Candidate", "DatasetRef", "Pending", "Registry", "Status"]

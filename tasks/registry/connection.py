@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.core.errors import PerpetuneError, Refused
+from tasks.core.locks import exclusive
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,25 +24,21 @@ log = logging.getLogger(__name__)
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _LOCK_SECONDS = 60.0
-# MLflow's UI opens every page in its GenAI view unless the link, or the browser's memory of the
-# last choice, says otherwise. (It does not look at the experiment's `mlflow.experimentKind`.)
-_VIEW = "workflowType=machine_learning"
 
 
 class Connection:
-    """Where MLflow is, a client for it, its errors in our words, and the lock of its writers.
+    """Where MLflow is, a client for it, its errors as ours, and the locks of its writers.
 
-    `uri` may hold a password; `shown` is the same for people's eyes. Nothing is opened before
-    `client()` is first entered.
+    `uri` may hold a password; `redacted_uri` is the same without it, for messages. Nothing is
+    opened before `client()` is first entered.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._state = settings.project.state_dir.absolute()
-        self._port = settings.platform.mlflow_port
         given = settings.project.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         self._database = None if given else self._state / "mlflow.db"
         self.uri = given or f"sqlite:///{self._database}"
-        self.shown = _without_password(self.uri)
+        self.redacted_uri = redacted(self.uri)
         self._client: MlflowClient | None = None
         self._experiments: dict[str, str] = {}
 
@@ -63,31 +60,22 @@ class Connection:
         except (MlflowException, SQLAlchemyError, OSError) as error:
             # The first line says what happened; the rest is SQL.
             what = str(error).partition("\n")[0]
-            raise PerpetuneError(f"MLflow at {self.shown}: {what}") from error
+            raise PerpetuneError(f"MLflow at {self.redacted_uri}: {what}") from error
 
     @contextmanager
-    def alone(self, what: str = "aliases") -> Iterator[None]:
+    def lock(self, what: str = "aliases") -> Iterator[None]:
         """Keep out every other process of this state folder that works on `what`.
 
         Raises:
             Refused: another process has held the lock for a minute.
         """
-        from filelock import FileLock, Timeout
-
         path = self._state / "locks" / f"{what}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=_LOCK_SECONDS)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise Refused(
-                f"another process works on the registry and holds {path}; "
-                "try again when it has finished, or end it if it hangs"
-            ) from None
-        try:
+        busy = Refused(
+            f"another process works on the registry and holds {path}; "
+            "try again when it has finished, or end it if it hangs"
+        )
+        with exclusive(path, busy, seconds=_LOCK_SECONDS):
             yield
-        finally:
-            lock.release()
 
     def find_experiment(self, client: "MlflowClient", name: str) -> str | None:
         """Id of the experiment of this name, if there is one."""
@@ -108,19 +96,11 @@ class Connection:
         if found is None:
             direct = self.uri.startswith(_DATABASES)
             location = (self._state / "mlartifacts").as_uri() if direct else None
-            with another_may_be_first():
+            with ignore_existing():
                 client.create_experiment(name, location)
             found = self.find_experiment(client, name)
             assert found is not None
         return found
-
-    def page(self, path: str) -> str:
-        """Link to a page of MLflow's UI, in its model-training view.
-
-        Without a server the link names the one that `perpetune up` starts.
-        """
-        server = self.shown if self.uri.startswith("http") else f"http://127.0.0.1:{self._port}"
-        return f"{server.rstrip('/')}/#/{path}?{_VIEW}"
 
     def _connect(self) -> "MlflowClient":
         from mlflow import MlflowClient
@@ -128,7 +108,7 @@ class Connection:
         if self.uri.startswith("http"):
             self._reach()
         if self._database is not None:
-            with self.alone("database"):
+            with self.lock("database"):
                 if not self._database.exists():
                     log.info("creating MLflow's database %s: some seconds, once", self._database)
                     _create(self._database)
@@ -144,14 +124,14 @@ class Connection:
             pass  # it answers; MLflow has settings of its own for certificates
         except (requests.ConnectionError, requests.Timeout) as error:
             raise PerpetuneError(
-                f"MLflow at {self.shown} does not answer; start it (`perpetune up` starts a local "
-                "one), or correct project.tracking_uri in params.yaml or MLFLOW_TRACKING_URI"
+                f"MLflow at {self.redacted_uri} does not answer; start it (`perpetune up` starts a "
+                "local one), or correct project.tracking_uri in params.yaml or MLFLOW_TRACKING_URI"
             ) from error
 
 
 @contextmanager
-def another_may_be_first() -> Iterator[None]:
-    """Let it pass that somebody else has just created the same."""
+def ignore_existing() -> Iterator[None]:
+    """Let pass MLflow's refusal to create what another process has just created."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -173,7 +153,8 @@ def _create(database: Path) -> None:
     aside.replace(database)
 
 
-def _without_password(uri: str) -> str:
+def redacted(uri: str) -> str:
+    """`uri` with its password, if there is one, as three asterisks."""
     parts = urlsplit(uri)
     if parts.password is None:
         return uri

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError, Refused
-from tasks.registry import DatasetRef, Registry, evidence
+from tasks.registry import Candidate, DatasetRef, Registry, Status, mlflow_values
 from tasks.settings import Settings
 
 TRAIN = DatasetRef("train", "artifacts/curated/train.jsonl", "0" * 32 + ".dir", "training")
@@ -41,11 +40,11 @@ def add(plain_adapter: Path, tmp_path: Path) -> Callable[..., int]:
     """Register one more candidate: `add(registry, passed=False)` gives its version number."""
 
     def register(registry: Registry, *, passed: bool = True) -> int:
-        known = registry._connection
-        with known.client() as client:
-            key = f"round-{len(registry._versions(client, registry.name)) + 1}"
-        run = registry.open_round(key, name=key, params={}, tags={}, datasets=[TRAIN])
-        return registry.register(run, key, plain_adapter, {"passed": passed}, "A *card*.").number
+        key = f"round-{len(registry.versions.recorded()) + 1}"
+        run = registry.tracking.open_round(key, name=key, params={}, tags={}, datasets=[TRAIN])
+        return registry.register(
+            run, key, Candidate(plain_adapter, passed, {"passed": passed}, "A *card*.")
+        ).number
 
     return register
 
@@ -58,7 +57,7 @@ def runs(registry: Registry, where: str = "") -> list:
 
 def aliases(registry: Registry) -> dict:
     status = registry.status()
-    return {name: status[name] for name in ("champion", "challenger", "previous")}
+    return {name: getattr(status, name) for name in ("champion", "challenger", "previous")}
 
 
 # Rounds and trials
@@ -67,9 +66,9 @@ def aliases(registry: Registry) -> dict:
 def test_the_same_key_gives_the_same_round(registry: Registry) -> None:
     given = {"name": "round", "tags": {"git": "abc"}, "datasets": [TRAIN]}
     params = {"tune": {"rank": 8, "mix": {"data/feedback": 0.5}}, "seed": 0, "none": None}
-    first = registry.open_round("k", params=params, **given)
-    again = registry.open_round("k", params=params, **given)
-    other = registry.open_round("k2", params=params, **given)
+    first = registry.tracking.open_round("k", params=params, **given)
+    again = registry.tracking.open_round("k", params=params, **given)
+    other = registry.tracking.open_round("k2", params=params, **given)
 
     assert first == again != other
     (run,) = runs(registry, "tags.`perpetune.round` = 'k'")
@@ -88,27 +87,27 @@ def test_the_same_key_gives_the_same_round(registry: Registry) -> None:
 
 def test_a_failed_round_is_reopened_and_a_finished_one_is_not(registry: Registry) -> None:
     given = {"name": "round", "params": {}, "tags": {}, "datasets": []}
-    run = registry.open_round("k", **given)
-    registry.close_round(run, metrics={}, status="FAILED")
-    assert registry.open_round("k", **given) == run
+    run = registry.tracking.open_round("k", **given)
+    registry.tracking.close_round(run, metrics={}, status="FAILED")
+    assert registry.tracking.open_round("k", **given) == run
     assert runs(registry)[0].info.status == "RUNNING"
 
-    registry.close_round(
+    registry.tracking.close_round(
         run, metrics={"loss": {"heldout": 2.0}, "note": "text", "nan": float("nan")}
     )
-    assert registry.open_round("k", **given) == run
+    assert registry.tracking.open_round("k", **given) == run
     (closed,) = runs(registry)
     assert closed.info.status == "FINISHED"
     assert closed.data.metrics == {"loss.heldout": 2.0}
 
 
 def test_a_trial_is_a_child_run_with_its_curve(registry: Registry, tmp_path: Path) -> None:
-    parent = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
+    parent = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
     lines = [{"step": step, "loss": 5 - step / 10, "validation_loss": None} for step in range(20)]
     files.write_jsonl(tmp_path / "curve.jsonl", [*lines, {"step": 20, "validation_loss": 2.75}])
 
     unused = TRIAL["params"] | {"alpha": None}  # by the trial's method
-    run_id = registry.log_trial(parent, TRIAL | {"params": unused}, tmp_path, [TRAIN])
+    run_id = registry.tracking.log_trial(parent, TRIAL | {"params": unused}, tmp_path, [TRAIN])
 
     (run,) = runs(registry, "tags.`perpetune.trial` = '3'")
     assert run.info.run_id == run_id
@@ -132,9 +131,9 @@ def test_a_long_curve_and_many_params_are_logged_in_portions(
     registry: Registry, tmp_path: Path
 ) -> None:
     many = {f"p{number}": number for number in range(250)}
-    parent = registry.open_round("k", name="round", params=many, tags={}, datasets=[])
+    parent = registry.tracking.open_round("k", name="round", params=many, tags={}, datasets=[])
     files.write_jsonl(tmp_path / "curve.jsonl", ({"step": s, "loss": s} for s in range(2500)))
-    run_id = registry.log_trial(parent, TRIAL, tmp_path, [])
+    run_id = registry.tracking.log_trial(parent, TRIAL, tmp_path, [])
     with registry._connection.client() as client:
         assert len(client.get_metric_history(run_id, "curve/loss")) == 2500
         assert len(client.get_run(parent).data.params) == 250
@@ -143,13 +142,13 @@ def test_a_long_curve_and_many_params_are_logged_in_portions(
 def test_a_trial_is_logged_once_and_a_half_logged_one_is_replaced(
     registry: Registry, tmp_path: Path
 ) -> None:
-    parent = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
-    first = registry.log_trial(parent, TRIAL, tmp_path, [])
-    assert registry.log_trial(parent, TRIAL, tmp_path, []) == first
+    parent = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
+    first = registry.tracking.log_trial(parent, TRIAL, tmp_path, [])
+    assert registry.tracking.log_trial(parent, TRIAL, tmp_path, []) == first
 
     with registry._connection.client() as client:
         client.update_run(first, "RUNNING")  # as a crash before the end would leave it
-    second = registry.log_trial(parent, TRIAL, tmp_path, [])
+    second = registry.tracking.log_trial(parent, TRIAL, tmp_path, [])
     assert second != first
     assert [run.info.run_id for run in runs(registry, "tags.`perpetune.trial` = '3'")] == [second]
 
@@ -158,19 +157,19 @@ def test_a_trial_is_logged_once_and_a_half_logged_one_is_replaced(
 def test_a_trial_that_ended_early_says_so(
     registry: Registry, tmp_path: Path, state: str, status: str
 ) -> None:
-    parent = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
+    parent = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
     trial = TRIAL | {"state": state, "validation_loss": None}
-    run_id = registry.log_trial(parent, trial, tmp_path, [])
-    assert registry.log_trial(parent, trial, tmp_path, []) == run_id
+    run_id = registry.tracking.log_trial(parent, trial, tmp_path, [])
+    assert registry.tracking.log_trial(parent, trial, tmp_path, []) == run_id
     (run,) = runs(registry, "tags.`perpetune.trial` = '3'")
     assert (run.data.tags["state"], run.info.status) == (state, status)
     assert "validation_loss" not in run.data.metrics
 
 
 def test_a_cut_off_curve_is_read_as_far_as_it_goes(registry: Registry, tmp_path: Path) -> None:
-    parent = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
+    parent = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
     (tmp_path / "curve.jsonl").write_text('{"step": 1, "loss": 4.0}\n{"step": 2, "lo')
-    run_id = registry.log_trial(parent, TRIAL, tmp_path, [])
+    run_id = registry.tracking.log_trial(parent, TRIAL, tmp_path, [])
     with registry._connection.client() as client:
         assert client.get_run(run_id).data.metrics["curve/loss"] == 4.0
 
@@ -178,13 +177,13 @@ def test_a_cut_off_curve_is_read_as_far_as_it_goes(registry: Registry, tmp_path:
 def test_a_digest_that_mlflow_would_not_keep_is_refused(registry: Registry) -> None:
     dataset = DatasetRef("train", "x", "0" * 37, "training")
     with pytest.raises(BadInput, match="36"):
-        registry.open_round("k", name="r", params={}, tags={}, datasets=[dataset])
+        registry.tracking.open_round("k", name="r", params={}, tags={}, datasets=[dataset])
 
 
 @pytest.mark.parametrize("key", ["", "it's", "a b", "x" * 101])
 def test_a_key_that_could_break_a_query_is_refused(registry: Registry, key: str) -> None:
     with pytest.raises(BadInput, match="key"):
-        registry.find_version(key)
+        registry.versions.find(key)
 
 
 # Versions
@@ -198,19 +197,21 @@ def test_a_passed_version_becomes_the_challenger(
     sheet = tmp_path / "review"
     sheet.mkdir()
     (sheet / "sheet.md").write_text("look")
-    run = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
-    assert registry.find_version("k") is None
+    run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
+    assert registry.versions.find("k") is None
     card = "# Card\n" + "long " * 2000
     verdict = {"passed": True, "gates": [{"name": "better", "p": 0.01}]}
     tags = {"git": "abc", "note": "<script>", "verdict": "mine"}
-    version = registry.register(run, "k", plain_adapter, verdict, card, [reference, sheet], tags)
+    version = registry.register(
+        run, "k", Candidate(plain_adapter, True, verdict, card, (reference, sheet), tags)
+    )
 
     assert (version.number, version.round, version.run_id) == (1, "k", run)
     assert version.aliases == ("challenger",)
     assert version.tags["git"] == "abc"
     assert version.tags["note"] == "<script>"
     assert version.tags["verdict"] == "passed"
-    assert registry.find_version("k") == version
+    assert registry.versions.find("k") == version
     with registry._connection.client() as client:
         described = client.get_model_version(registry.name, "1").description
         assert described.startswith("# Card")
@@ -219,27 +220,27 @@ def test_a_passed_version_becomes_the_challenger(
         assert "champion" in client.get_registered_model(registry.name).description
         (output,) = client.get_run(run).outputs.model_outputs
         assert output.model_id == version.model_id
-    assert registry.artifact(1, "card.md").read_text() == card
-    assert json.loads(registry.artifact(1, "verdict.json").read_text()) == verdict
-    assert registry.artifact(1, "reference.jsonl").read_text() == '{"a": 1}\n'
-    assert registry.artifact(1, "review/sheet.md").read_text() == "look"
-    assert registry.artifact(1, "review").is_dir()
+    assert registry.versions.artifact(1, "card.md").read_text() == card
+    assert json.loads(registry.versions.artifact(1, "verdict.json").read_text()) == verdict
+    assert registry.versions.artifact(1, "reference.jsonl").read_text() == '{"a": 1}\n'
+    assert registry.versions.artifact(1, "review/sheet.md").read_text() == "look"
+    assert registry.versions.artifact(1, "review").is_dir()
     with pytest.raises(BadInput, match=r"nothing\.txt.*reference\.jsonl"):
-        registry.artifact(1, "nothing.txt")
+        registry.versions.artifact(1, "nothing.txt")
 
 
 def test_status_tells_what_waits(registry: Registry, add: Callable[..., int]) -> None:
     add(registry)
     (run,) = runs(registry)
-    registry.close_round(run.info.run_id, metrics={"loss": 2.0})
+    registry.tracking.close_round(run.info.run_id, metrics={"loss": 2.0})
     status = registry.status()
-    (pending,) = status["pending"]
-    assert json.loads(json.dumps(status)) == status
-    assert (pending["version"], pending["verdict"], pending["round"]) == (1, "passed", "round-1")
-    assert pending["metrics"] == {"loss": 2.0}
-    assert status["challenger"] == 1
-    assert status["champion"] is status["previous"] is None
-    assert status["warnings"] == []
+    (pending,) = status.pending
+    assert Status.from_json(json.loads(json.dumps(status.to_json()))) == status
+    assert (pending.version, pending.verdict, pending.round) == (1, "passed", "round-1")
+    assert pending.metrics == {"loss": 2.0}
+    assert status.challenger == 1
+    assert status.champion is status.previous is None
+    assert status.warnings == ()
 
 
 def test_a_failed_version_is_registered_without_alias(
@@ -247,7 +248,7 @@ def test_a_failed_version_is_registered_without_alias(
 ) -> None:
     assert add(registry, passed=False) == 1
     assert aliases(registry) == {"champion": None, "challenger": None, "previous": None}
-    assert registry.status()["pending"] == []
+    assert registry.status().pending == ()
     with pytest.raises(Refused, match="did not pass"):
         registry.approve(1, "ann")
     with pytest.raises(Refused, match="not pending"):
@@ -257,16 +258,18 @@ def test_a_failed_version_is_registered_without_alias(
 
 @pytest.mark.parametrize("passed", ["yes", 1, None, [True]])
 def test_only_true_is_a_pass(registry: Registry, plain_adapter: Path, passed: object) -> None:
-    run = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
-    version = registry.register(run, "k", plain_adapter, {"passed": passed}, "card")
+    run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
+    version = registry.register(
+        run, "k", Candidate(plain_adapter, passed, {"passed": passed}, "card")
+    )
     assert version.verdict == "failed"
 
 
 def test_registering_again_gives_the_same_version(registry: Registry, plain_adapter: Path) -> None:
-    run = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
-    first = registry.register(run, "k", plain_adapter, {"passed": True}, "card")
+    run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
+    first = registry.register(run, "k", Candidate(plain_adapter, True, {"passed": True}, "card"))
     registry.reject(first.number, "ann")
-    again = registry.register(run, "k", plain_adapter, {"passed": True}, "card")
+    again = registry.register(run, "k", Candidate(plain_adapter, True, {"passed": True}, "card"))
     assert again.number == first.number == 1
     assert again.aliases == (), "what was decided stays decided"
 
@@ -284,14 +287,16 @@ def test_a_later_candidate_supersedes_an_undecided_one(
 
 
 def test_what_is_no_adapter_is_not_registered(registry: Registry, tmp_path: Path) -> None:
-    run = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
+    run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(BadInput, match=r"adapter_config\.json"):
-        registry.register(run, "k", empty, {"passed": True}, "card")
-    assert registry.find_version("k") is None
+        registry.register(run, "k", Candidate(empty, True, {"passed": True}, "card"))
+    assert registry.versions.find("k") is None
     with pytest.raises(BadInput, match=r"gone\.jsonl"):
-        registry.register(run, "k", empty, {"passed": True}, "card", [tmp_path / "gone.jsonl"])
+        registry.register(
+            run, "k", Candidate(empty, True, {"passed": True}, "card", (tmp_path / "gone.jsonl",))
+        )
 
 
 def test_the_adapter_comes_back_byte_for_byte(
@@ -299,12 +304,12 @@ def test_the_adapter_comes_back_byte_for_byte(
 ) -> None:
     add(registry)
     given = files.file_hashes(plain_adapter)
-    assert files.file_hashes(registry.adapter("models:/tiny.model@challenger")) == given
+    assert files.file_hashes(registry.versions.adapter("models:/tiny.model@challenger")) == given
     into = tmp_path / "new" / "adapter"
-    assert registry.adapter("models:/tiny.model/1", into) == into
+    assert registry.versions.adapter("models:/tiny.model/1", into) == into
     assert files.file_hashes(into) == given
     with pytest.raises(BadInput, match="exists already"):
-        registry.adapter("models:/tiny.model/1", into)
+        registry.versions.adapter("models:/tiny.model/1", into)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +327,7 @@ def test_an_unknown_reference_says_what_exists(
 ) -> None:
     add(registry)
     with pytest.raises(BadInput, match=says):
-        registry.adapter(reference)
+        registry.versions.adapter(reference)
 
 
 def test_versions_of_others_are_seen_but_hold_no_adapter(registry: Registry) -> None:
@@ -332,7 +337,7 @@ def test_versions_of_others_are_seen_but_hold_no_adapter(registry: Registry) -> 
     with pytest.raises(Refused, match="it has none"):
         registry.approve(1, "ann")
     with pytest.raises(BadInput, match="not registered by Perpetune"):
-        registry.adapter("models:/tiny.model/1")
+        registry.versions.adapter("models:/tiny.model/1")
 
 
 # Decisions
@@ -344,7 +349,7 @@ def test_approve_reject_and_rollback_move_the_aliases(
     add(registry)
     registry.approve(1, "ann", "first")
     assert aliases(registry) == {"champion": 1, "challenger": None, "previous": None}
-    champion = registry.champion()
+    champion = registry.versions.champion()
     assert champion is not None
     assert champion.number == 1
 
@@ -368,15 +373,15 @@ def test_approve_reject_and_rollback_move_the_aliases(
     ]
     for later, earlier in pairwise(registry.history()):
         assert later.at > earlier.at
-        assert later.before["champion"] == earlier.after["champion"]
-    with registry._connection.client() as client:
-        decided = {n: registry._versions(client, registry.name)[n] for n in (1, 2, 3)}
+        assert later.before.champion == earlier.after.champion
+    recorded = registry.versions.recorded()
+    decided = {n: recorded[n] for n in (1, 2, 3)}
     assert [decided[n].decision for n in (1, 2, 3)] == ["approved", "rejected", "rolled_back"]
     assert decided[2].tags["decided_by"] == "bob"
     assert decided[2].tags["comment"] == "worse on numbers"
     assert decided[3].tags["decided_at"] == registry.history()[0].at
     assert registry.audit() == []
-    assert json.loads(json.dumps(asdict(registry.history()[0])))["after"]["champion"] == 1
+    assert registry.history()[0].to_json()["after"]["champion"] == 1
 
 
 def test_a_rollback_typed_twice_does_not_bring_the_bad_version_back(
@@ -456,7 +461,7 @@ def test_an_alias_that_was_moved_past_us_is_reported(
     with registry._connection.client() as client:
         client.set_registered_model_alias(registry.name, "champion", "2")
     assert registry.audit() == [2]
-    assert "version 2 is champion without" in registry.status()["warnings"][0]
+    assert "version 2 is champion without" in registry.status().warnings[0]
     add(registry)
     registry.reject(3, "bob")
     assert registry.audit() == [2], "a rejection is no blessing"
@@ -468,7 +473,7 @@ def test_an_alias_that_was_moved_past_us_is_reported(
 def test_nothing_is_created_to_say_that_nothing_is_there(tmp_path: Path) -> None:
     project = {"name": "new", "state_dir": str(tmp_path / "state")}
     registry = Registry(Settings.model_validate({"project": project}))
-    assert registry.status() == {
+    assert registry.status().to_json() == {
         "model": "new",
         "champion": None,
         "challenger": None,
@@ -492,7 +497,7 @@ def test_a_server_that_does_not_answer_is_reported_at_once(tmp_path: Path) -> No
 
 
 def test_a_damaged_database_is_reported_in_one_line(registry: Registry) -> None:
-    (registry._settings.project.state_dir / "mlflow.db").write_bytes(b"no database" * 1000)
+    (registry.versions._settings.project.state_dir / "mlflow.db").write_bytes(b"no database" * 1000)
     with pytest.raises(PerpetuneError, match=r"mlflow\.db: .*not a database") as caught:
         registry.status()
     assert "\n" not in str(caught.value)
@@ -503,22 +508,22 @@ def test_the_tracking_uri_of_the_settings_goes_before_the_environment(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://from-environment")
     project = {"state_dir": str(tmp_path)}
-    assert Registry(Settings.model_validate({"project": project})).shown_uri == (
+    assert Registry(Settings.model_validate({"project": project})).redacted_uri == (
         "http://from-environment"
     )
     project["tracking_uri"] = "http://from-settings"
-    assert Registry(Settings.model_validate({"project": project})).shown_uri == (
+    assert Registry(Settings.model_validate({"project": project})).redacted_uri == (
         "http://from-settings"
     )
 
 
 def test_links_open_the_training_view(registry: Registry, add: Callable[..., int]) -> None:
     add(registry)
-    assert registry.ui_link(1) == (
+    assert registry.links.version(1) == (
         "http://127.0.0.1:5000/#/models/tiny.model/versions/1?workflowType=machine_learning"
     )
     (run,) = runs(registry)
-    assert registry.run_link(run.info.run_id).endswith(
+    assert registry.links.run(run.info.run_id).endswith(
         f"/runs/{run.info.run_id}?workflowType=machine_learning"
     )
 
@@ -532,17 +537,17 @@ def test_global_state_and_the_working_folder_stay_as_they_were(
     script = tmp_path / "script.py"
     script.write_text(
         "import sys, pathlib\n"
-        "from tasks.registry import Registry\n"
+        "from tasks.registry import Candidate, Registry\n"
         "from tasks.settings import Settings\n"
         "assert 'mlflow' not in sys.modules, 'importing the room must stay cheap'\n"
         "registry = Registry(Settings.model_validate_json(sys.argv[1]))\n"
-        "run = registry.open_round('k', name='r', params={}, tags={}, datasets=[])\n"
+        "run = registry.tracking.open_round('k', name='r', params={}, tags={}, datasets=[])\n"
         "adapter = pathlib.Path(sys.argv[2])\n"
-        "registry.register(run, 'k', adapter, {'passed': True}, 'card')\n"
-        "registry.close_round(run, metrics={})\n"
+        "registry.register(run, 'k', Candidate(adapter, True, {'passed': True}, 'card'))\n"
+        "registry.tracking.close_round(run, metrics={})\n"
         "registry.approve(1, 'ann')\n"
-        "registry.adapter('models:/tiny.model@champion')\n"
-        "registry.artifact(1, 'card.md')\n"
+        "registry.versions.adapter('models:/tiny.model@champion')\n"
+        "registry.versions.artifact(1, 'card.md')\n"
         "registry.status()\n"
         "assert 'torch' not in sys.modules\n"
     )
@@ -623,13 +628,15 @@ def test_the_champion_is_served_from_a_fresh_process_like_vanilla_peft(
         base={"model": str(tiny_base), "dtype": "float32"}, judge={"max_new_tokens": 8}
     )
     registry = Registry(settings)
-    run = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
-    registry.register(run, "k", adapter, {"passed": True}, "card")
+    run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
+    registry.register(run, "k", Candidate(adapter, True, {"passed": True}, "card"))
     registry.approve(1, "ann")
 
     served = serve(registry, tmp_path)
     plain = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
-    model = PeftModel.from_pretrained(plain, str(registry.adapter("models:/tiny.model@champion")))
+    model = PeftModel.from_pretrained(
+        plain, str(registry.versions.adapter("models:/tiny.model@champion"))
+    )
     assert served == plain_answers(model, AutoTokenizer.from_pretrained(tiny_base))
     assert served[0] != served[1]
 
@@ -656,8 +663,8 @@ def test_a_base_in_4_bits_is_served_in_4_bits_and_named_among_what_serving_needs
         base = {"model": str(tiny_base), "dtype": "float32", "quantisation": quantisation}
         settings = new_project(base=base, judge={"max_new_tokens": 8})
         registry = Registry(settings)
-        run = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
-        registry.register(run, "k", adapter, {"passed": True}, "card")
+        run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
+        registry.register(run, "k", Candidate(adapter, True, {"passed": True}, "card"))
         registry.approve(1, "ann")
         (path,) = (settings.project.state_dir / "mlartifacts").rglob("requirements.txt")
         needed.append(path.read_text().splitlines())
@@ -687,17 +694,17 @@ def test_a_whole_model_is_registered_and_served_without_its_base(
         base={"model": str(base), "dtype": "float32"}, judge={"max_new_tokens": 8}
     )
     registry = Registry(settings)
-    run = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
+    run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
     with pytest.raises(BadInput, match=r"\*\.safetensors"):
         pickled = tmp_path / "pickled"
         files.write_json(pickled / "config.json", {})
-        registry.register(run, "k", pickled, {"passed": True}, "card")
+        registry.register(run, "k", Candidate(pickled, True, {"passed": True}, "card"))
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.save_pretrained(whole)
-    registry.register(run, "k", whole, {"passed": True}, "card")
+    registry.register(run, "k", Candidate(whole, True, {"passed": True}, "card"))
     registry.approve(1, "ann")
 
-    champion = registry.adapter("models:/tiny.model@champion")
+    champion = registry.versions.adapter("models:/tiny.model@champion")
     assert files.file_hashes(champion) == files.file_hashes(whole)
     question = {"messages": [*CHAT, {"role": "assistant", "content": "Fine."}]}
     files.write_jsonl(tmp_path / "asked.jsonl", [question] * 12)
@@ -718,11 +725,15 @@ def test_benchmarks_of_any_name_have_their_metrics_and_parameters(registry: Regi
     figures = {f"{name}.loss": float(number) for number, name in enumerate(ODD_NAMES)}
     mix = {f"data/{name}": 0.1 for name in ODD_NAMES}
     params = {"tune": {"mix": mix}}
-    run = registry.open_round("round-1", name="round", params=params, tags={}, datasets=[TRAIN])
-    registry.close_round(run, metrics=figures)
+    run = registry.tracking.open_round(
+        "round-1", name="round", params=params, tags={}, datasets=[TRAIN]
+    )
+    registry.tracking.close_round(run, metrics=figures)
     (found,) = runs(registry)
-    assert {evidence.unquoted(name): value for name, value in found.data.metrics.items()} == figures
-    assert {evidence.unquoted(name) for name in found.data.params} == {
+    assert {
+        mlflow_values.unquoted(name): value for name, value in found.data.metrics.items()
+    } == figures
+    assert {mlflow_values.unquoted(name) for name in found.data.params} == {
         f"tune.mix.{name}" for name in mix
     }
 
@@ -732,8 +743,8 @@ def test_quoted_names_are_allowed_reversible_and_never_equal(one: str, other: st
     from mlflow.utils.validation import _validate_metric
 
     for name in (one, other):
-        quoted = evidence.quoted(f"{name}.loss")
+        quoted = mlflow_values.quoted(f"{name}.loss")
         _validate_metric(quoted, 1.0, 0, 0)
-        if len(quoted) < evidence.NAME_CHARACTERS:
-            assert evidence.unquoted(quoted) == f"{name}.loss"
-    assert (evidence.quoted(one) == evidence.quoted(other)) == (one == other)
+        if "::" not in quoted:  # not shortened
+            assert mlflow_values.unquoted(quoted) == f"{name}.loss"
+    assert (mlflow_values.quoted(one) == mlflow_values.quoted(other)) == (one == other)

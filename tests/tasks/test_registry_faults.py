@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 
 from tasks.core import files
 from tasks.core.errors import BadInput, Refused
-from tasks.registry import DatasetRef, Registry
+from tasks.registry import Candidate, DatasetRef, Registry
+from tasks.registry.versions import Versions
 from tasks.settings import Settings
 
 WRITES = ("create_", "set_", "delete_", "log_", "update_", "finalize_")
@@ -87,23 +88,36 @@ def each_death(
     raise AssertionError("never came to an end")
 
 
-class Shelf(Registry):
-    """A registry that stores no adapters, to try many decisions in a short time."""
-
-    def add(self, key: str, passed: bool) -> None:
-        run = self.open_round("shelf", name="shelf", params={}, tags={}, datasets=[])
-        self.register(run, key, Path(), {"passed": passed}, "card")
+class ShelfVersions(Versions):
+    """Versions without adapters."""
 
     def _model(self, client: Any, run_id: str, key: str, adapter: Path) -> Any:
         experiment = client.get_run(run_id).info.experiment_id
         return client.create_logged_model(experiment, source_run_id=run_id)
 
 
+class Shelf(Registry):
+    """A registry that stores no adapters, to try many decisions in a short time."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.project = settings
+        self.versions = ShelfVersions(self._connection, settings, self._log)
+
+    def add(self, key: str, passed: bool) -> None:
+        run = self.tracking.open_round("shelf", name="shelf", params={}, tags={}, datasets=[])
+        self.register(run, key, Candidate(Path(), passed, {"passed": passed}, "card"))
+
+
 def add(registry: Registry, key: str, adapter: Path) -> None:
-    run = registry.open_round(key, name=key, params={"seed": 0}, tags={"git": "a"}, datasets=[DATA])
-    registry.log_trial(run, TRIAL, adapter, [DATA])
-    registry.register(run, key, adapter, {"passed": True}, "card", [adapter / "curve.jsonl"])
-    registry.close_round(run, metrics={"loss": 2.0})
+    run = registry.tracking.open_round(
+        key, name=key, params={"seed": 0}, tags={"git": "a"}, datasets=[DATA]
+    )
+    registry.tracking.log_trial(run, TRIAL, adapter, [DATA])
+    registry.register(
+        run, key, Candidate(adapter, True, {"passed": True}, "card", (adapter / "curve.jsonl",))
+    )
+    registry.tracking.close_round(run, metrics={"loss": 2.0})
 
 
 def approve(registry: Registry) -> None:
@@ -116,7 +130,7 @@ def rollback(registry: Registry) -> None:
 
 def aliases(registry: Registry) -> dict:
     status = registry.status()
-    return {name: status[name] for name in ("champion", "challenger", "previous")}
+    return {name: getattr(status, name) for name in ("champion", "challenger", "previous")}
 
 
 @pytest.fixture
@@ -130,7 +144,7 @@ def copies(new_project: Callable[..., Settings]) -> Callable[[Registry], Callabl
     """Copies of a registry as it stands: `copies(registry)()` gives one more."""
 
     def of(registry: Registry) -> Callable[[], Settings]:
-        database = registry._settings.project.state_dir / "mlflow.db"
+        database = registry.versions._settings.project.state_dir / "mlflow.db"
 
         def copy() -> Settings:
             project = new_project()
@@ -143,7 +157,7 @@ def copies(new_project: Callable[..., Settings]) -> Callable[[Registry], Callabl
 
 
 @pytest.fixture
-def three(new_project: Callable[..., Settings]) -> Registry:
+def three(new_project: Callable[..., Settings]) -> Shelf:
     """Version 1 is previous, 2 is champion, 3 is challenger."""
     registry = Shelf(new_project())
     for number in (1, 2, 3):
@@ -175,12 +189,17 @@ def test_a_decision_happens_once_or_not_at_all(
             assert len(registry.history()) == 2
             work(registry)
         assert aliases(registry) == after
+        registry.reconcile()
+        with registry._connection.client() as client:
+            now = client.get_registered_model(registry.name).aliases
+        assert {alias: int(number) for alias, number in now.items()} == {
+            alias: number for alias, number in after.items() if number
+        }
         newest, *older = registry.history()
         assert (newest.action, newest.by) == (work.__name__, "ann")
         assert len(older) == 2
         assert registry.audit() == []
-        with registry._connection.client() as client:
-            tags = registry._versions(client, registry.name)[newest.marked].tags
+        tags = registry.versions.recorded()[newest.subject].tags
         assert newest.version_tags().items() <= tags.items()
     assert seen[0] == before
     assert seen[-1] == after
@@ -196,8 +215,8 @@ def test_a_round_is_logged_and_registered_once_wherever_it_was_killed(
     for registry in each_death(copies(start), add, "k2", adapter):
         assert aliases(registry)["challenger"] in (1, 2), "somebody waits at any time"
         add(registry, "k2", adapter)
+        versions = registry.versions.recorded()
         with registry._connection.client() as client:
-            versions = registry._versions(client, registry.name)
             assert [version.round for version in versions.values()] == ["k1", "k2"]
             assert [version.decision for version in versions.values()] == ["superseded", None]
             runs = client.search_runs(["1"], "tags.`perpetune.round` = 'k2'")
@@ -212,7 +231,9 @@ def test_a_round_is_logged_and_registered_once_wherever_it_was_killed(
         assert [output.model_id for output in parent.outputs.model_outputs] == [model.model_id]
         assert (model.model_id, model.status) == (versions[2].model_id, "READY")
         assert aliases(registry) == {"champion": None, "challenger": 2, "previous": None}
-        assert files.file_hashes(registry.adapter("models:/tiny.model@challenger")) == given
+        assert (
+            files.file_hashes(registry.versions.adapter("models:/tiny.model@challenger")) == given
+        )
 
 
 def decide_together(given: dict, start: Barrier, answers: Any, action: str) -> None:
@@ -227,9 +248,9 @@ def decide_together(given: dict, start: Barrier, answers: Any, action: str) -> N
 
 
 @pytest.mark.parametrize("actions", [("approve", "approve"), ("approve", "reject")])
-def test_of_two_people_at_once_one_decides(three: Registry, actions: tuple[str, str]) -> None:
+def test_of_two_people_at_once_one_decides(three: Shelf, actions: tuple[str, str]) -> None:
     start, answers = processes.Barrier(2), processes.Queue()
-    given = three._settings.plain()
+    given = three.project.plain()
     children = [
         processes.Process(target=decide_together, args=(given, start, answers, action))
         for action in actions
@@ -243,14 +264,14 @@ def test_of_two_people_at_once_one_decides(three: Registry, actions: tuple[str, 
     assert told[1].startswith("version 3")
     newest, *older = three.history()
     assert len(older) == 2
-    assert aliases(three) == newest.after
+    assert aliases(three) == newest.after.to_json()
 
 
 def register_together(given: dict, start: Barrier, key: str, adapter: Path) -> None:
     registry = Registry(Settings.model_validate(given))
     start.wait()
-    run = registry.open_round(key, name=key, params={}, tags={}, datasets=[])
-    registry.register(run, key, adapter, {"passed": True}, "card")
+    run = registry.tracking.open_round(key, name=key, params={}, tags={}, datasets=[])
+    registry.register(run, key, Candidate(adapter, True, {"passed": True}, "card"))
 
 
 def test_two_rounds_at_once_do_not_disturb_each_other(
@@ -269,8 +290,7 @@ def test_two_rounds_at_once_do_not_disturb_each_other(
         child.join()
     assert [child.exitcode for child in children] == [0, 0, 0]
     registry = Registry(project)
-    with registry._connection.client() as client:
-        versions = registry._versions(client, registry.name)
+    versions = registry.versions.recorded()
     assert sorted(str(version.round) for version in versions.values()) == ["other", "same"]
     assert aliases(registry)["challenger"] == 2
 
@@ -332,9 +352,9 @@ class Decisions(RuleBasedStateMachine):
     @invariant()
     def as_the_model_says(self) -> None:
         status = self.registry.status()
-        assert {name: status[name] for name in self.aliases} == self.aliases
-        assert status["warnings"] == []
-        assert [entry["version"] for entry in status["pending"]] == [
+        assert {name: getattr(status, name) for name in self.aliases} == self.aliases
+        assert status.warnings == ()
+        assert [entry.version for entry in status.pending] == [
             number for number in [self.aliases["challenger"]] if number
         ]
 
@@ -347,9 +367,9 @@ class Decisions(RuleBasedStateMachine):
         if champion:
             assert self.passed[champion]
             moves = [decision for decision in history if decision.action != "reject"]
-            assert moves[0].after["champion"] == champion
+            assert moves[0].after.champion == champion
         for later, earlier in pairwise(history):
-            assert later.before["champion"] == earlier.after["champion"]
+            assert later.before.champion == earlier.after.champion
 
 
 def test_any_sequence_of_decisions_keeps_the_aliases_right(

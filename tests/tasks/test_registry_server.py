@@ -15,7 +15,7 @@ import pytest
 
 from tasks.core import files
 from tasks.core.errors import Refused
-from tasks.registry import DatasetRef, Registry
+from tasks.registry import Candidate, DatasetRef, Registry
 from tasks.settings import Settings
 
 DATA = DatasetRef("train", "train.jsonl", "0" * 32 + ".dir", "training")
@@ -62,44 +62,47 @@ def server(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 def test_the_main_path_over_http(server: str, plain_adapter: Path, tmp_path: Path) -> None:
     project = {"name": "served.model", "state_dir": str(tmp_path / "state"), "tracking_uri": server}
     registry = Registry(Settings.model_validate({"project": project}))
-    assert registry.status()["champion"] is None
+    assert registry.status().champion is None
     files.write_jsonl(tmp_path / "curve.jsonl", ({"step": s, "loss": s} for s in range(1500)))
     (tmp_path / "reference.jsonl").write_text("{}\n")
 
     for number in (1, 2):
         key = f"k{number}"
         for _ in range(2):  # as if killed and run again
-            run = registry.open_round(
+            run = registry.tracking.open_round(
                 key, name=key, params={"a": {"b": 1}}, tags={}, datasets=[DATA]
             )
-            trial = registry.log_trial(run, TRIAL, tmp_path, [DATA])
-            artifacts = [tmp_path / "reference.jsonl"]
-            version = registry.register(
-                run, key, plain_adapter, {"passed": True}, "# Card", artifacts, {"git": "abc"}
+            trial = registry.tracking.log_trial(run, TRIAL, tmp_path, [DATA])
+            artifacts = (tmp_path / "reference.jsonl",)
+            candidate = Candidate(
+                plain_adapter, True, {"passed": True}, "# Card", artifacts, {"git": "abc"}
             )
-        registry.close_round(run, metrics={"loss": 2.0}, artifacts=[tmp_path / "curve.jsonl"])
+            version = registry.register(run, key, candidate)
+        registry.tracking.close_round(
+            run, metrics={"loss": 2.0}, artifacts=[tmp_path / "curve.jsonl"]
+        )
         assert (version.number, version.aliases) == (number, ("challenger",))
-        assert registry.status()["pending"][0]["metrics"] == {"loss": 2.0}
+        assert registry.status().pending[0].metrics == {"loss": 2.0}
         registry.approve(number, "ann", comment="")
     with pytest.raises(Refused, match="champion already"):
         registry.approve(2, "bob")
     registry.rollback("bob", "<worse>")
 
     status = registry.status()
-    assert (status["champion"], status["previous"], status["warnings"]) == (1, None, [])
+    assert (status.champion, status.previous, status.warnings) == (1, None, ())
     assert [decision.action for decision in registry.history()] == [
         "rollback",
         "approve",
         "approve",
     ]
     given = files.file_hashes(plain_adapter)
-    assert files.file_hashes(registry.adapter("models:/served.model@champion")) == given
-    assert registry.artifact(2, "reference.jsonl").read_text() == "{}\n"
+    assert files.file_hashes(registry.versions.adapter("models:/served.model@champion")) == given
+    assert registry.versions.artifact(2, "reference.jsonl").read_text() == "{}\n"
     with registry._connection.client() as client:
         assert len(client.get_metric_history(trial, "curve/loss")) == 1500
         runs = client.search_runs([client.get_run(run).info.experiment_id])
         assert len(runs) == 4, "two rounds of one trial each, none twice"
-    assert registry.ui_link(2).startswith(f"{server}/#/models/served.model/versions/2?")
+    assert registry.links.version(2).startswith(f"{server}/#/models/served.model/versions/2?")
 
     script = (
         "import mlflow, sys\n"

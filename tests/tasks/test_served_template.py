@@ -10,7 +10,7 @@ from tasks import records
 from tasks.evaluate.generation import answer
 from tasks.model import base_model
 from tasks.model.encoding import encode_prompt
-from tasks.registry import Registry
+from tasks.registry import Candidate, Registry
 from tasks.settings import Settings
 from tests.tasks.templates import QWEN3
 from tests.tasks.test_answers_end import base
@@ -40,8 +40,8 @@ def test_a_template_of_ones_own_is_served_where_its_file_is_gone(
     judged = answer(tuned, tokenizer, prompts, max_new_tokens=12, batch_size=1)
 
     registry = Registry(settings)
-    run = registry.open_round("k", name="round", params={}, tags={}, datasets=[])
-    registry.register(run, "k", tmp_path / "adapter", {"passed": True}, "card")
+    run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
+    registry.register(run, "k", Candidate(tmp_path / "adapter", True, {"passed": True}, "card"))
     registry.approve(1, "ann")
     file.unlink()
     mlflow.set_tracking_uri(registry.tracking_uri)

@@ -1,0 +1,198 @@
+"""Rounds and trials as MLflow runs: their settings, figures, data and files."""
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tasks.core.errors import BadInput
+from tasks.registry import mlflow_values
+from tasks.registry.connection import Connection
+from tasks.registry.mlflow_values import DatasetRef
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ROUND_TAG = "perpetune.round"
+_TRIAL_TAG = "perpetune.trial"
+_KEY = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_METRICS_A_CALL = 1000
+
+
+class Tracking:
+    """The runs of one project: a round and its trials, each once for its key.
+
+    Anything may be killed at any time and called again. All that works on one round waits for one
+    lock in the state folder; processes that share a server but no state folder do not share it.
+    """
+
+    def __init__(self, connection: Connection, project: str) -> None:
+        self._connection = connection
+        self._project = project
+
+    def open_round(
+        self,
+        key: str,
+        *,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        datasets: Iterable[DatasetRef],
+    ) -> str:
+        """Begin one retraining round, or go on with it.
+
+        Args:
+            key: what the round is made of, hashed; the same key gives the same run.
+            name: run name for people.
+            params: settings, nested as they are.
+            tags: tags of the run.
+            datasets: data that the round uses.
+
+        Returns:
+            Id of the run that all trials hang below: running, or finished if the round has been.
+        """
+        check_key(key)
+        with self.only(key) as client:
+            experiment = self._connection.experiment(client, self._project)
+            found = client.search_runs(
+                [experiment], f"tags.`{ROUND_TAG}` = '{key}' AND tags.`{_TRIAL_TAG}` IS NULL"
+            )
+            if found and found[0].info.status == "FINISHED":
+                return str(found[0].info.run_id)
+            if found:
+                run_id = found[0].info.run_id
+                client.update_run(run_id, "RUNNING")
+            else:
+                run_id = client.create_run(
+                    experiment, tags={ROUND_TAG: key}, run_name=name
+                ).info.run_id
+            self._describe(client, run_id, params, tags, datasets)
+            return str(run_id)
+
+    def log_trial(
+        self,
+        round_run_id: str,
+        trial: Mapping[str, Any],
+        folder: Path,
+        datasets: Iterable[DatasetRef],
+    ) -> str:
+        """Log one trial below its round, once: a half-logged one of before is replaced.
+
+        Args:
+            round_run_id: from `open_round`.
+            trial: its number, params, state and figures, as `tasks.tune` gives them.
+            folder: the trial's folder; `curve.jsonl` in it is read and kept, the adapter is not.
+            datasets: data that the trial has seen.
+
+        Returns:
+            Id of the trial's run. Its status is FINISHED, also if pruned (tag `state`), or FAILED.
+        """
+        with self._connection.client() as client:
+            parent = client.get_run(round_run_id)
+        experiment = parent.info.experiment_id
+        marks = {ROUND_TAG: parent.data.tags[ROUND_TAG], _TRIAL_TAG: str(trial["number"])}
+        where = " AND ".join(f"tags.`{tag}` = '{value}'" for tag, value in marks.items())
+        with self.only(marks[ROUND_TAG]) as client:
+            for run in client.search_runs([experiment], where):
+                if run.info.status != "RUNNING":
+                    return str(run.info.run_id)
+                client.delete_run(run.info.run_id)
+            start = _now() - int(1000 * (trial.get("seconds") or 0))
+            run_id = client.create_run(
+                experiment,
+                start_time=start,
+                tags=marks | {"mlflow.parentRunId": round_run_id},
+                run_name=_trial_name(trial),
+            ).info.run_id
+            params = {name: each for name, each in trial["params"].items() if each is not None}
+            self._describe(client, run_id, params, {"state": trial["state"]}, datasets)
+            figures = {name: trial[name] for name in trial if name not in ("number", "params")}
+            points = mlflow_values.metrics(figures, _now(), trial.get("steps") or 0)
+            points += mlflow_values.curve(folder / "curve.jsonl", start)
+            for batch in mlflow_values.batches(points, _METRICS_A_CALL):
+                client.log_batch(run_id, metrics=batch)
+            if (folder / "curve.jsonl").is_file():
+                client.log_artifact(run_id, str(folder / "curve.jsonl"))
+            client.set_terminated(run_id, "FAILED" if trial["state"] == "failed" else "FINISHED")
+            return str(run_id)
+
+    def close_round(
+        self,
+        round_run_id: str,
+        *,
+        metrics: Mapping[str, Any],
+        artifacts: Iterable[Path] = (),
+        status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED",
+    ) -> None:
+        """End a round: its figures (nested as they are), and files or folders under their names."""
+        with self._connection.client() as client:
+            start = client.get_run(round_run_id).info.start_time
+            for batch in mlflow_values.batches(
+                mlflow_values.metrics(metrics, start), _METRICS_A_CALL
+            ):
+                client.log_batch(round_run_id, metrics=batch)
+            log_files(client, round_run_id, artifacts)
+            client.set_terminated(round_run_id, status)
+
+    @contextmanager
+    def only(self, key: str) -> "Iterator[MlflowClient]":
+        """A client, while no other process works on the round of this key."""
+        with self._connection.client() as client, self._connection.lock(f"round-{key}"):
+            yield client
+
+    def _describe(
+        self,
+        client: "MlflowClient",
+        run_id: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        datasets: Iterable[DatasetRef],
+    ) -> None:
+        from mlflow.entities import RunTag
+
+        for batch in mlflow_values.batches(mlflow_values.params(params)):
+            client.log_batch(run_id, params=batch)
+        limit = mlflow_values.RUN_TAG_CHARACTERS
+        labels = [RunTag(tag, mlflow_values.clip(str(value), limit)) for tag, value in tags.items()]
+        client.log_batch(run_id, tags=labels)
+        client.log_inputs(run_id, mlflow_values.dataset_inputs(datasets))
+
+
+def check_key(key: str) -> None:
+    """See that a round's key can stand in a query and in a file name.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    if not _KEY.fullmatch(key):
+        raise BadInput(f"{key!r}: a round's key is made of letters, digits, '.', '_' and '-'")
+
+
+def log_files(client: "MlflowClient", run_id: str, paths: Iterable[Path]) -> None:
+    """Keep files and folders with a run, all or none.
+
+    Raises:
+        BadInput: one of them is missing.
+    """
+    paths = list(paths)
+    for path in paths:
+        if not path.exists():
+            raise BadInput(f"{path}: no such file or folder to keep with the run")
+    for path in paths:
+        client.log_artifact(run_id, str(path))
+
+
+def _trial_name(trial: Mapping[str, Any]) -> str:
+    short = {"learning_rate": "lr"}
+    parts = [
+        f"{short.get(name, name)} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in trial["params"].items()
+        if value is not None
+    ]
+    return " · ".join([f"trial {trial['number']}", *parts])
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
