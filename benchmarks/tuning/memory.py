@@ -36,8 +36,8 @@ def predict() -> dict[str, Any]:
 
     torch.set_num_threads(2)
     found = plan(DATA, load_settings(overrides=RUN))
-    seconds = {row["method"]: row["seconds"] for row in found["methods"]}
-    return {"machine": found["machine"], "seconds": seconds}
+    seconds = {method.method: method.seconds for method in found.methods}
+    return {"machine": found.machine.to_json(), "seconds": seconds}
 
 
 def measure(method: str) -> dict[str, float]:
@@ -45,14 +45,15 @@ def measure(method: str) -> dict[str, float]:
     import torch
 
     from tasks.settings import load_settings
-    from tasks.tune.plan import memory
+    from tasks.tune.plan.arithmetic import predict_run
+    from tasks.tune.plan.machine import measured_peak
     from tasks.tune.train import training
 
     torch.set_num_threads(2)
     settings = load_settings(overrides=[f"tune.method={method}", *RUN])
     prepared = training.prepare(DATA, settings)
-    predicted = memory.of_run(prepared.base, prepared.train, settings)
-    with tempfile.TemporaryDirectory() as out, memory.measured_peak(prepared.base.device) as peak:
+    predicted = predict_run(prepared.base, prepared.train, settings)
+    with tempfile.TemporaryDirectory() as out, measured_peak(prepared.base.device) as peak:
         seconds = training.run(prepared, Path(out), settings)["seconds"]
     return {
         "predicted": predicted.total,

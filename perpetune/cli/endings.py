@@ -150,7 +150,7 @@ def _unknown(error: Exception) -> str:
     )
 
 
-def _print_json(value: dict[str, Any], out: TextIO) -> None:
+def _print_json(value: Value | dict[str, Any], out: TextIO) -> None:
     out.write(files.to_json(value) + "\n")
     out.flush()
 

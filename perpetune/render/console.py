@@ -29,9 +29,9 @@ def escape(text: str) -> str:
     return markup.escape(one_line(text))
 
 
-def show_warnings(result: dict[str, Any]) -> None:
+def show_warnings(warnings: Iterable[str]) -> None:
     """The warnings of a result, one a line."""
-    for warning in result.get("warnings", []):
+    for warning in warnings:
         console.print(f"[yellow]warning[/] {escape(str(warning))}")
 
 

@@ -17,6 +17,7 @@ from perpetune.render.console import (
     print_table,
     show_warnings,
 )
+from tasks.tune.plan import Plan
 
 
 def show_training(metrics: dict[str, Any]) -> None:
@@ -30,7 +31,7 @@ def show_training(metrics: dict[str, Any]) -> None:
     )
     _show_worse(metrics)
     console.print(escape(metrics["adapter"]), soft_wrap=True)
-    show_warnings(metrics)
+    show_warnings(metrics.get("warnings", []))
 
 
 def show_sweep(result: dict[str, Any]) -> None:
@@ -67,56 +68,59 @@ def show_sweep(result: dict[str, Any]) -> None:
             f"trial {spread['number']} from {len(spread['validation_losses'])} seeds: {losses}"
         )
     _show_worse(result)
-    show_warnings(result)
+    show_warnings(result.get("warnings", []))
 
 
-def show_plan(result: dict[str, Any]) -> None:
+def show_plan(plan: Plan) -> None:
     """What each method would take, the advised one marked, and why."""
-    advised = result["advice"]["method"]
-    paid = result["machine"]["price_per_hour"] > 0
+    advised = plan.advice.method
+    paid = plan.machine.price_per_hour > 0
     rows = [
         (
-            method["method"],
-            format_or_dash(method["trainable_parameters"], "{:,}"),
-            format_or_dash(method["trainable_share"], "{:.2%}"),
-            format_or_dash(method["memory_bytes"] and method["memory_bytes"] / 1e9, "{:.2f} GB"),
-            {True: "yes", False: "no", None: "?"}[method["fits"]],
-            format_or_dash(method["seconds"], "{:,.0f} s"),
-            *([format_or_dash(method["cost"], "{:.2f}")] if paid else []),
-            "advised" if method["method"] == advised else "",
+            method.method,
+            format_or_dash(method.trainable_parameters, "{:,}"),
+            format_or_dash(method.trainable_share, "{:.2%}"),
+            format_or_dash(method.memory_bytes and method.memory_bytes / 1e9, "{:.2f} GB"),
+            {True: "yes", False: "no", None: "?"}[method.fits],
+            format_or_dash(method.seconds, "{:,.0f} s"),
+            *([format_or_dash(method.cost, "{:.2f}")] if paid else []),
+            "advised" if method.method == advised else "",
         )
-        for method in result["methods"]
+        for method in plan.methods
     ]
     columns = ["method", "trained", "share", "memory", "fits", "time", *(["cost"] if paid else [])]
-    model, data, machine = result["model"], result["data"], result["machine"]
-    print_table(f"Plan for {model['name']}", [*columns, ""], rows)
-    console.print(
-        f"{data['examples']:,} examples of {data['tokens']:,} tokens, {data['targets']:,} of them "
-        f"learned; {data['steps']:,} steps see {data['examples_seen']:,} of the examples "
-        f"({data['epochs']:.2g} epochs); {machine['memory_budget_bytes'] / 1e9:.1f} GB to use, "
-        f"{machine['cores']} cores, {escape(machine['accelerator'] or 'no accelerator')}, "
-        f"{machine['dtype']}"
-    )
-    if model["loss"] is not None:
-        console.print(
-            f"the base loses {model['loss']:.2f} nats a token on the answers; some "
-            f"{model['usual_loss']:.2f} on common text is usual for its size"
-        )
-    elif model.get("loss_unknown"):
-        console.print(
-            f"the base's loss, and the time, are unknown: {escape(model['loss_unknown'])}"
-        )
-    show_warnings(data)
+    print_table(f"Plan for {plan.model.name}", [*columns, ""], rows)
+    _show_plan_facts(plan)
     console.print(f"\n[bold]Advice: {escape(advised or 'none of them')}[/]")
-    for reason in result["advice"]["reasons"]:
+    for reason in plan.advice.reasons:
         console.print(f"  because {escape(reason)}")
-    for other in result["advice"]["instead"]:
+    for other in plan.advice.instead:
         console.print(f"  or      {escape(other)}")
-    for method in result["methods"]:
-        if method["memory_bytes"] is None or method["method"] == advised:
-            for line in method["notes"] + (method["memory_arithmetic"] or []):
-                console.print(f"[dim]{escape(method['method'])}  {escape(line)}[/]")
-    console.print(f"[dim]{result['seconds']:.0f} s; every part of every method: --json[/]")
+    for method in plan.methods:
+        if method.memory_bytes is None or method.method == advised:
+            for line in method.notes + (method.memory_arithmetic or ()):
+                console.print(f"[dim]{escape(method.method)}  {escape(line)}[/]")
+    console.print(f"[dim]{plan.seconds:.0f} s; every part of every method: --json[/]")
+
+
+def _show_plan_facts(plan: Plan) -> None:
+    """Data, machine and base model."""
+    model, data, machine = plan.model, plan.data, plan.machine
+    console.print(
+        f"{data.examples:,} examples of {data.tokens:,} tokens, {data.targets:,} of them "
+        f"learned; {data.steps:,} steps see {data.examples_seen:,} of the examples "
+        f"({data.epochs:.2g} epochs); {machine.memory_budget_bytes / 1e9:.1f} GB to use, "
+        f"{machine.cores} cores, {escape(machine.accelerator or 'no accelerator')}, "
+        f"{machine.dtype}"
+    )
+    if model.loss is not None:
+        console.print(
+            f"the base's loss on the answers is {model.loss:.2f} nats a token; about "
+            f"{model.usual_loss:.2f} on common text is usual for its size"
+        )
+    elif model.loss_unknown:
+        console.print(f"the base's loss, and the time, are unknown: {escape(model.loss_unknown)}")
+    show_warnings(data.warnings)
 
 
 @contextmanager

@@ -97,6 +97,8 @@ def _plain(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
+    if hasattr(value, "to_json"):
+        value = value.to_json()
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,7 @@
 """What memory arithmetic promises: parts that add up, growth in the right direction, counts."""
 
 import gc
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,27 +14,26 @@ from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune.data.packing import pack, packed_attention, summed_losses
 from tasks.tune.methods import METHODS
-from tasks.tune.plan import memory
+from tasks.tune.plan import arithmetic, machine
+from tasks.tune.plan import profile as profiles
+from tasks.tune.plan.arithmetic import predict, predict_run
+from tasks.tune.plan.profile import BaseSpec, PassProfile, profile_pass
 
 
 def some_examples(*lengths: int) -> list[Example]:
     return [
-        Example(str(n), "x", tuple(range(10, 10 + n)), tuple(at >= n // 2 for at in range(n)))
+        Example(str(n), "x", tuple(range(10, 10 + n)), tuple(i >= n // 2 for i in range(n)))
         for n in lengths
     ]
 
 
-def trace(base: Path, *lengths: int, method: str = "lora", **settings: Any) -> memory.Pass:
-    return memory.trace(
-        AutoConfig.from_pretrained(base),
-        Tune(method=method, **settings),
-        some_examples(*lengths),
-        dtype=torch.float32,
-    )
+def profile(base: Path, *lengths: int, method: str = "lora", **settings: Any) -> PassProfile:
+    spec = BaseSpec(AutoConfig.from_pretrained(base), torch.float32)
+    return profile_pass(spec, Tune(method=method, **settings), some_examples(*lengths))
 
 
 def total(base: Path, *lengths: int, lanes: int = 1, **settings: Any) -> int:
-    return memory.predict(trace(base, *lengths, **settings), lanes=lanes).total
+    return predict(profile(base, *lengths, **settings), lanes=lanes).total
 
 
 def load(base: Path) -> Any:
@@ -42,7 +42,7 @@ def load(base: Path) -> Any:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_trained_parameters_are_those_that_attach_trains(method: str, tiny_base: Path) -> None:
-    found = trace(tiny_base, 12, 9, method=method)
+    found = profile(tiny_base, 12, 9, method=method)
     # NF4 packs two weights into a byte, so that only what is trained can be compared by counting.
     with METHODS[method].attach(load(tiny_base), Tune(method=method), 20) as adapted:
         trained, whole = adapted.counts()
@@ -57,7 +57,7 @@ def test_what_is_counted_does_not_depend_on_the_garbage_collector(tiny_base: Pat
         gc.collect()
         gc.set_threshold(threshold)
         try:
-            found.append(trace(tiny_base, 12, 9, method="dora"))
+            found.append(profile(tiny_base, 12, 9, method="dora"))
         finally:
             gc.set_threshold(*before)
     assert found[0] == found[1] == found[2]
@@ -84,7 +84,7 @@ def test_activations_are_what_autograd_keeps(method: str, tiny_base: Path) -> No
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             loss = summed_losses(adapted.network, packed, adapted.inputs(packed)).sum()
         assert loss.requires_grad
-    found = trace(tiny_base, 12, 9, method=method).activations
+    found = profile(tiny_base, 12, 9, method=method).activations
     # Tables of positions are alive, too; and some kernels keep more on one device than another.
     assert found == pytest.approx(sum(kept.values()), rel=0.1)
 
@@ -94,17 +94,42 @@ def test_layers_that_are_not_run_count_as_those_that_are(
 ) -> None:
     config = AutoConfig.from_pretrained(tiny_base)
     config.num_hidden_layers = 7
-    known = {"dtype": torch.bfloat16, "tune": Tune(), "examples": some_examples(20, 14)}
-    quick = memory.trace(config, **known)
-    monkeypatch.setattr(memory, "_layers_are_alike", lambda *_: False)
-    assert quick == memory.trace(config, **known)
+    spec, examples = BaseSpec(config, torch.bfloat16), some_examples(20, 14)
+    quick = profile_pass(spec, Tune(), examples)
+    monkeypatch.setattr(profiles, "_layers_are_alike", lambda *_: False)
+    assert quick == profile_pass(spec, Tune(), examples)
 
 
 def test_parts_add_up_and_each_has_its_arithmetic(tiny_base: Path) -> None:
-    found = memory.predict(trace(tiny_base, 12, 9), packs=3, packs_at_once=2, runtime=1000)
+    found = predict(profile(tiny_base, 12, 9), packs=3, packs_at_once=2, runtime=1000)
     assert found.total == sum(found.parts.values())
     assert found.runtime == 1000
     assert [line.partition(":")[0] for line in found.arithmetic] == list(found.parts)
+
+
+def test_the_worked_example_adds_up() -> None:
+    """The figures in the docstring of `tasks.tune.plan.arithmetic`."""
+    found = predict(
+        PassProfile(
+            parameters=1_010_000,
+            trained=10_000,
+            base_parameters=1_000_000,
+            weights=2_000_000,
+            added=40_000,
+            activations=400_000,
+            intermediate=50_000,
+            best=40_000,
+            forward_flops=1,
+            flops=1,
+            tokens=100,
+            targets=5,
+        ),
+        packs=3,
+        packs_at_once=2,
+        runtime=200_000_000,
+    )
+    rows = re.findall(r"^    (\w+) .*  ([\d,]{6,})(?:  |$)", arithmetic.__doc__ or "", re.MULTILINE)
+    assert {name: int(size.replace(",", "")) for name, size in rows} == found.parts
 
 
 def test_more_takes_more(tiny_base: Path) -> None:
@@ -114,14 +139,14 @@ def test_more_takes_more(tiny_base: Path) -> None:
     assert total(tiny_base, 12, 9, lanes=2) > least
     assert total(tiny_base, 12, 9, lanes=2) < 2 * least  # the base is there once
     assert total(tiny_base, 12, 9, method="full") > least
-    one = trace(tiny_base, 12, 9)
-    assert memory.predict(one, packs=2, packs_at_once=2).total > memory.predict(one).total
-    assert memory.predict(one, device_type="cuda").total < memory.predict(one).total
+    found = profile(tiny_base, 12, 9)
+    assert predict(found, packs=2, packs_at_once=2).total > predict(found).total
+    assert predict(found, device_type="cuda").total < predict(found).total
 
 
 def test_checkpointing_keeps_less_and_computes_more(tiny_base: Path) -> None:
     plain, less = (
-        trace(tiny_base, 40, 39, gradient_checkpointing=wanted) for wanted in (False, True)
+        profile(tiny_base, 40, 39, gradient_checkpointing=wanted) for wanted in (False, True)
     )
     assert less.activations < plain.activations
     assert less.flops > plain.flops
@@ -129,15 +154,15 @@ def test_checkpointing_keeps_less_and_computes_more(tiny_base: Path) -> None:
 
 
 def test_training_every_weight_costs_three_forwards_and_lora_about_two(tiny_base: Path) -> None:
-    full, lora = (trace(tiny_base, 40, 39, method=name, rank=1) for name in ("full", "lora"))
+    full, lora = (profile(tiny_base, 40, 39, method=name, rank=1) for name in ("full", "lora"))
     assert full.flops / full.forward_flops == pytest.approx(3, rel=0.05)
     assert lora.flops / lora.forward_flops == pytest.approx(2, rel=0.1)
 
 
 def test_four_bits_take_less_than_sixteen(tiny_base: Path) -> None:
     config = AutoConfig.from_pretrained(tiny_base)
-    known = {"dtype": torch.bfloat16, "examples": some_examples(12, 9)}
-    lora, qlora = (memory.trace(config, Tune(method=name), **known) for name in ("lora", "qlora"))
+    spec, examples = BaseSpec(config, torch.bfloat16), some_examples(12, 9)
+    lora, qlora = (profile_pass(spec, Tune(method=name), examples) for name in ("lora", "qlora"))
     embeddings = config.vocab_size * config.hidden_size
     linear = lora.base_parameters - embeddings
     # All but embeddings and norms at 4.127 bits.
@@ -145,17 +170,11 @@ def test_four_bits_take_less_than_sixteen(tiny_base: Path) -> None:
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "qlora"])
-def test_every_method_is_followed_on_four_bits(method: str, tiny_base: Path) -> None:
+def test_every_method_is_profiled_on_four_bits(method: str, tiny_base: Path) -> None:
     if method == "full":  # refused when it is attached, where there are such weights
         return
-    found = memory.trace(
-        AutoConfig.from_pretrained(tiny_base),
-        Tune(method=method),
-        some_examples(12, 9),
-        dtype=torch.bfloat16,
-        quantised=True,
-    )
-    assert found.activations > 0
+    spec = BaseSpec(AutoConfig.from_pretrained(tiny_base), torch.bfloat16, quantised=True)
+    assert profile_pass(spec, Tune(method=method), some_examples(12, 9)).activations > 0
 
 
 def test_what_cannot_be_predicted_is_told_and_stops_nothing(
@@ -167,24 +186,24 @@ def test_what_cannot_be_predicted_is_told_and_stops_nothing(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("no meta kernel\nand a long story")
 
-    monkeypatch.setattr(memory, "trace", fail)
-    assert memory.of_run(load(tiny_base), some_examples(12, 9), make_settings()) is None
+    monkeypatch.setattr(arithmetic, "profile_pass", fail)
+    assert predict_run(load(tiny_base), some_examples(12, 9), make_settings()) is None
     assert "lora takes on LlamaForCausalLM cannot be predicted (no meta kernel)" in caplog.text
 
 
-def test_another_architecture_is_followed_as_well() -> None:
+def test_another_architecture_is_profiled_as_well() -> None:
     config = GPT2Config(n_embd=64, n_layer=5, n_head=4, vocab_size=500)
-    found = memory.trace(config, Tune(), some_examples(12, 9), dtype=torch.float32)
+    found = profile_pass(BaseSpec(config, torch.float32), Tune(), some_examples(12, 9))
     assert found.trained > 0
     assert found.activations > 0
 
 
 def test_the_peak_of_what_runs_inside_is_measured() -> None:
-    with memory.measured_peak(torch.device("cpu")) as before:
+    with machine.measured_peak(torch.device("cpu")) as before:
         pass
-    with memory.measured_peak(torch.device("cpu")) as peak:
+    with machine.measured_peak(torch.device("cpu")) as peak:
         torch.ones(50_000_000).sum()
-    with memory.measured_peak(torch.device("cpu")) as after:
+    with machine.measured_peak(torch.device("cpu")) as after:
         pass
     assert before.measured_bytes and peak.measured_bytes and after.measured_bytes
     assert peak.measured_bytes - before.measured_bytes > 180e6
@@ -194,5 +213,5 @@ def test_the_peak_of_what_runs_inside_is_measured() -> None:
 def test_a_loaded_model_is_predicted_with_its_process(
     tiny_base: Path, make_settings: Callable[..., Settings]
 ) -> None:
-    found = memory.of_run(load(tiny_base), some_examples(*range(5, 30)), make_settings())
-    assert 100e6 < found.runtime < memory.resident()
+    found = predict_run(load(tiny_base), some_examples(*range(5, 30)), make_settings())
+    assert 100e6 < found.runtime < machine.resident_memory()

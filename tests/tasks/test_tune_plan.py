@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +13,14 @@ from perpetune.render.tune import show_plan
 from tasks.core import files
 from tasks.tune.methods import METHODS
 from tasks.tune.plan.advice import Facts, advise
+from tasks.tune.plan.results import (
+    Advice,
+    DataFacts,
+    MachineFacts,
+    MethodEstimate,
+    ModelFacts,
+    Plan,
+)
 
 NAMES = ("full", "lora", "qlora", "ia3", "prompt")
 FACTS = Facts(
@@ -48,13 +55,13 @@ def fitting(*names: str) -> dict[str, bool]:
 )
 def test_advice_follows_from_facts(facts: Facts, method: str | None, because: str) -> None:
     found = advise(facts)
-    assert found["method"] == method
-    assert because in " ".join(found["reasons"])
+    assert found.method == method
+    assert because in " ".join(found.reasons)
 
 
 def test_what_to_do_instead_follows_from_facts() -> None:
     def instead(facts: Facts) -> str:
-        return " ".join(advise(facts)["instead"])
+        return " ".join(advise(facts).instead)
 
     assert "retrieve:" in instead(FACTS)
     assert "prompt" not in instead(FACTS).replace("into the prompt by retrieval", "")
@@ -139,32 +146,44 @@ def test_bad_data_is_named(tmp_path: Path, call: Callable[..., tuple[int, str]])
 
 
 def test_what_is_shown_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    row: dict[str, Any] = {"method": "lora", "fits": False, "notes": ["set [red]this[/]"]}
-    empty = ("trainable_parameters", "trainable_share", "memory_bytes", "memory_arithmetic")
-    show_plan(
-        {
-            "model": {"name": "[red]base[/]", "loss": None, "loss_unknown": "[s]gone[/]"},
-            "data": {
-                "examples": 1,
-                "tokens": 1,
-                "targets": 1,
-                "steps": 1,
-                "examples_seen": 1,
-                "epochs": 1.0,
-                "warnings": ["[u]mind[/]"],
-            },
-            "machine": {
-                "cores": 1,
-                "accelerator": None,
-                "memory_budget_bytes": 1,
-                "dtype": "float32",
-                "price_per_hour": 0.0,
-            },
-            "methods": [row | dict.fromkeys((*empty, "seconds", "cost"))],
-            "advice": {"method": None, "reasons": ["[b]so[/]"], "instead": ["[i]or[/]"]},
-            "seconds": 1.0,
-        }
+    plan = Plan(
+        model=ModelFacts(
+            name="[red]base[/]",
+            architecture="llama",
+            parameters=1,
+            loss=None,
+            loss_unknown="[s]gone[/]",
+            usual_loss=2.0,
+        ),
+        data=DataFacts(
+            examples=1,
+            tokens=1,
+            targets=1,
+            longest=1,
+            targets_per_trained_parameter={},
+            steps=1,
+            examples_seen=1,
+            epochs=1.0,
+            tokens_trained=1,
+            counts={},
+            warnings=("[u]mind[/]",),
+        ),
+        machine=MachineFacts(
+            cores=1,
+            accelerator=None,
+            memory_bytes=1,
+            memory_available_bytes=1,
+            memory_budget_bytes=1,
+            dtype="float32",
+            flops_per_second=None,
+            price_per_hour=0.0,
+        ),
+        methods=(MethodEstimate(method="lora", fits=False, notes=("set [red]this[/]",)),),
+        advice=Advice(method=None, reasons=("[b]so[/]",), instead=("[i]or[/]",)),
+        seconds=1.0,
     )
+    assert Plan.from_json(json.loads(files.to_json(plan))) == plan
+    show_plan(plan)
     shown = capsys.readouterr().out
     for text in (
         "[red]base[/]",

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from tasks.tune.plan.results import Advice
 
 FEW = 100
 """Examples below which a prompt with examples in it competes with tuning."""
@@ -35,7 +36,7 @@ class Facts:
         """What a model of this size loses on common text, trained on any amount of it.
 
         Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556, equation 10: the part of their law
-        that does not depend on the training data. Tokenizers differ; it is a yardstick.
+        that does not depend on the training data. Tokenizers differ, so it is only a rough guide.
         """
         return 1.69 + 406.4 / self.parameters**0.34
 
@@ -144,31 +145,31 @@ _INSTEAD = (
 )
 
 
-def advise(facts: Facts) -> dict[str, Any]:
-    """The advised method (none where nothing fits), why, and what to do instead or besides."""
-    reasons = []
+def advise(facts: Facts) -> Advice:
+    """The advised method, why, and what to do instead or besides."""
+    reasons: list[str] = []
     chosen: str | None = None
     for rule in _METHODS:
         if chosen is not None or not rule.applies(facts):
             continue
         chosen = next((name for name in rule.methods if facts.fits.get(name)), None)
         if chosen is not None:
-            reasons.append(_told(rule, facts))
+            reasons.append(_explain(rule, facts))
     if chosen == "qlora" and _FOUR_BITS.applies(facts):
         # It may have narrowed another rule's choice.
-        reasons = list(dict.fromkeys([*reasons, _told(_FOUR_BITS, facts)]))
+        reasons = list(dict.fromkeys([*reasons, _explain(_FOUR_BITS, facts)]))
     if chosen is None:
         reasons.append(
             "no method fits into this memory: lower tune.micro_batch_tokens or tune.max_length, "
             "set tune.gradient_checkpointing, choose a smaller base model, or a larger machine"
         )
     instead = [
-        f"{rule.methods[0]}: {_told(rule, facts)}" for rule in _INSTEAD if rule.applies(facts)
+        f"{rule.methods[0]}: {_explain(rule, facts)}" for rule in _INSTEAD if rule.applies(facts)
     ]
-    return {"method": chosen, "reasons": reasons, "instead": instead}
+    return Advice(method=chosen, reasons=tuple(reasons), instead=tuple(instead))
 
 
-def _told(rule: Rule, facts: Facts) -> str:
+def _explain(rule: Rule, facts: Facts) -> str:
     reason = rule.reason.format(
         examples=facts.examples,
         adapters=facts.adapters,

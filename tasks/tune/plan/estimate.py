@@ -3,32 +3,37 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from tasks.core.errors import BadInput
 from tasks.model import base_model
-from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.batching import batches, first_by_hash
-from tasks.tune.data.examples import Data
-from tasks.tune.methods import METHODS
-from tasks.tune.plan import memory
+from tasks.tune.data.examples import Data, Seen
+from tasks.tune.methods import METHODS, Method
+from tasks.tune.plan import arithmetic
 from tasks.tune.plan.advice import Facts, advise
-from tasks.tune.plan.memory import Memory, Pass
-from tasks.tune.train import checks, loop, training
+from tasks.tune.plan.machine import available_memory, runtime_memory
+from tasks.tune.plan.measurement import Measured, count_tokens, measure
+from tasks.tune.plan.profile import BaseSpec, PassProfile, profile_pass
+from tasks.tune.plan.results import (
+    DataFacts,
+    MachineFacts,
+    MemoryEstimate,
+    MethodEstimate,
+    ModelFacts,
+    Plan,
+)
+from tasks.tune.train import checks, training
 from tasks.tune.train.execution import presumed
 
 log = logging.getLogger(__name__)
-
-_LOSS_EXAMPLES = 64
-# A measured step may take so long; else a shorter one has to do, which is slower for its tokens.
-_SECONDS = 20.0
 
 _NOTES = {
     "full": "a whole model for each task; forgets most",
@@ -45,246 +50,224 @@ _NOTES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
-    """What was found out by running the base model."""
+class _Prediction:
+    """The memory of one method, or why it is not known."""
 
-    loss: float | None
-    flops_per_second: float | None
-    step_seconds: float | None
-    """Of clipping and AdamW, for one trained parameter."""
-    unknown: str | None
-    """Why these are none."""
+    profile: PassProfile | None = None
+    memory: MemoryEstimate | None = None
+    problem: str = ""
+    impossible: bool = False
+    """The base has no place for the method."""
+
+    def fits(self, budget: float) -> bool | None:
+        """Whether it fits into so many bytes; none where that is not known."""
+        if self.memory is None:
+            return False if self.impossible else None
+        return self.memory.total <= budget
 
 
-def plan(data: Path, settings: Settings) -> dict[str, Any]:
-    """Predict what every method would take for the run that `settings.tune` describes.
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a run computes, whatever its method."""
 
-    Nothing is kept: some training steps of LoRA are timed, and the base model reads some
-    validation examples. The base is not loaded where it would not fit into memory.
+    seen: Seen
+    trained_tokens: int
+    """Tokens of the batches."""
+    evaluated_tokens: int
+    """Tokens that its evaluations read."""
 
-    Args:
-        data: folder with `train.jsonl` and `validation.jsonl`, as `curate` writes them.
-        settings: `base`, `tune`, `plan` and the project's seed matter.
 
-    Returns:
-        `model`, `data` and `machine` (facts), `methods` (for each: trained parameters, memory with
-        its parts and arithmetic, whether it fits, seconds and cost, notes; null where it cannot be
-        said), `advice` (`method`, `reasons`, `instead`), and the `seconds` that all this took.
-
-    Raises:
-        BadInput: a file of `data` is missing, empty or damaged, or holds nothing to learn.
-    """
+def plan(data: Path, settings: Settings) -> Plan:
+    """`tasks.tune.plan`; its docstring is the contract."""
     began = time.perf_counter()
-    tune, device, seed = settings.tune, base_model.device(), settings.project.seed
-    folder = base_model.locate(settings, weights=False)
     read = tuning_data.read(data, settings, weights=False)
-    examples, validation = read.train.examples, read.validation.examples
     base = checks.skeleton(settings)
     checks.check_positions(base, read)
-    config = base.config
-    process = memory.runtime() if device.type == "cpu" else 0
-    available, total = memory.machine(device)
+    device = base_model.device()
+    available, total = available_memory(device)
     budget = settings.plan.memory_gb * 1e9 if settings.plan.memory_gb else available
-    side_by_side = memory.side_by_side(device.type)
-    execution = presumed(config)
-    largest, most = memory.largest_pack(examples, settings, side_by_side, execution)
+    predictions = _predictions(base, read, settings, device)
+    measured = _measured(data, read, settings, predictions.get("lora"), available)
+    work = _work(read, settings)
+    facts = _facts(read, settings, predictions, measured, budget)
+    return Plan(
+        model=ModelFacts(
+            name=settings.base.model,
+            architecture=base.config.model_type,
+            parameters=_base_parameters(predictions),
+            loss=measured.loss,
+            loss_unknown=measured.unknown,
+            usual_loss=facts.usual_loss,
+        ),
+        data=_data_facts(read, settings.tune, facts, work),
+        machine=MachineFacts(
+            cores=os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count(),
+            accelerator=None if device.type == "cpu" else str(device),
+            memory_bytes=total,
+            memory_available_bytes=available,
+            memory_budget_bytes=int(budget),
+            dtype=str(base_model.compute_dtype(settings.base)).removeprefix("torch."),
+            flops_per_second=measured.flops_per_second,
+            price_per_hour=settings.plan.price_per_hour,
+        ),
+        methods=tuple(
+            _estimate(name, prediction, settings, budget, _seconds(prediction, measured, work))
+            for name, prediction in predictions.items()
+        ),
+        advice=advise(facts),
+        seconds=time.perf_counter() - began,
+    )
 
-    passes: dict[str, Pass] = {}
-    memories: dict[str, Memory] = {}
-    refused: dict[str, str] = {}
-    unknown: dict[str, str] = {}
-    for number, name in enumerate(METHODS, start=1):
-        log.info("memory of %s (%d of %d methods)", name, number, len(METHODS))
+
+def _predictions(
+    base: PreTrainedModel, read: Data, settings: Settings, device: torch.device
+) -> dict[str, _Prediction]:
+    """The memory of every method, for the largest pack of the run."""
+    spec = BaseSpec(
+        config=base.config,
+        dtype=base_model.compute_dtype(settings.base),
+        quantised=settings.base.quantisation == "nf4",
+        device_type=device.type,
+        trust_remote_code=settings.base.trust_remote_code,
+    )
+    execution = presumed(base.config)
+    at_once = arithmetic.packs_side_by_side(device.type)
+    pack, packs = arithmetic.largest_pack(read.train.examples, settings, at_once, execution)
+    runtime = runtime_memory() if device.type == "cpu" else 0
+
+    def predict(method: Method) -> _Prediction:
+        tune = settings.tune.replace(method=method.name)
         try:
-            own = tune.replace(method=name)
-            METHODS[name].check(base, own)
-            passes[name] = memory.trace(
-                config,
-                own,
-                largest,
-                dtype=base_model.compute_dtype(settings.base),
-                quantised=settings.base.quantisation == "nf4",
-                device_type=device.type,
-                trust_remote_code=settings.base.trust_remote_code,
-                execution=execution,
-            )
+            method.check(base, tune)
+            profile = profile_pass(spec, tune, pack, execution)
         except BadInput as error:
-            refused[name] = str(error)
-            continue
+            return _Prediction(problem=str(error), impossible=True)
         except Exception as error:
-            unknown[name] = memory.unpredictable(config.model_type, name, error)
-            log.warning("%s", unknown[name], exc_info=log.isEnabledFor(logging.DEBUG))
-            continue
-        memories[name] = memory.predict(
-            passes[name],
-            packs=most,
-            packs_at_once=min(side_by_side, torch.get_num_threads()),
-            runtime=process,
+            reason = arithmetic.unpredictable(base.config.model_type, method.name, error)
+            log.warning("%s", reason, exc_info=log.isEnabledFor(logging.DEBUG))
+            return _Prediction(problem=reason)
+        memory = arithmetic.predict(
+            profile,
+            packs=packs,
+            packs_at_once=min(at_once, torch.get_num_threads()),
+            runtime=runtime,
             device_type=device.type,
         )
-    fits = {name: each.total <= budget for name, each in memories.items()}
-    fits |= dict.fromkeys(unknown, True)  # nothing is known against it
-    measured = _measure(data, read, settings, passes, memories, available, folder)
+        return _Prediction(profile, memory)
 
-    tokens = _tokens_of_run(examples, validation, tune, seed)
-    seen = tuning_data.seen(examples, tune, seed)
-    steps = seen.steps
-    methods = []
-    for name in METHODS:
-        row: dict[str, Any] = {"method": name}
-        notes = [_NOTES[name]] if name in _NOTES else []
-        if name in unknown:
-            row |= dict.fromkeys(_COLUMNS) | {"fits": None, "notes": [unknown[name], *notes]}
-        elif name in refused:
-            row |= dict.fromkeys(_COLUMNS) | {"fits": False, "notes": [refused[name], *notes]}
-        else:
-            one, needs = passes[name], memories[name]
-            seconds = None
-            if measured.flops_per_second and measured.step_seconds:
-                flops = sum(
-                    count * each / one.tokens
-                    for count, each in zip(tokens, (one.flops, one.forward_flops), strict=True)
-                )
-                seconds = flops / measured.flops_per_second
-                seconds += steps * one.trained * measured.step_seconds
-            row |= {
-                "trainable_parameters": one.trained,
-                "trainable_share": one.trained / one.parameters,
-                "memory_bytes": needs.total,
-                "memory_parts": needs.parts,
-                "memory_arithmetic": list(needs.arithmetic),
-                "fits": fits[name],
-                "seconds": seconds,
-                "cost": seconds and seconds / 3600 * settings.plan.price_per_hour,
-                "notes": notes,
-            }
-        methods.append(row)
-    parameters = max((each.base_parameters for each in passes.values()), default=0)
-    facts = Facts(
-        examples=len(examples),
-        targets=sum(each.targets for each in examples),
-        loss=measured.loss,
-        parameters=max(1, parameters),
-        adapters=settings.plan.adapters,
-        trained={name: each.trained for name, each in passes.items()},
-        fits=fits,
-    )
-    everything = sum(len(each.input_ids) for each in examples)
-    return {
-        "model": {
-            "name": settings.base.model,
-            "architecture": config.model_type,
-            "parameters": parameters,
-            "loss": measured.loss,
-            "loss_unknown": measured.unknown,
-            "usual_loss": facts.usual_loss,
-        },
-        "data": {
-            "examples": facts.examples,
-            "tokens": everything,
-            "targets": facts.targets,
-            "longest": max(len(each.input_ids) for each in examples),
-            "targets_per_trained_parameter": {
-                name: facts.targets / count for name, count in facts.trained.items() if count
-            },
-            "steps": steps,
-            "examples_seen": seen.examples,
-            "epochs": seen.epochs,
-            "tokens_trained": tokens[0],
-            "counts": read.to_json(),
-            "warnings": tuning_data.warnings(read, tune),
-        },
-        "machine": {
-            "cores": os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count(),
-            "accelerator": None if device.type == "cpu" else str(device),
-            "memory_bytes": total,
-            "memory_available_bytes": available,
-            "memory_budget_bytes": int(budget),
-            "dtype": str(base_model.compute_dtype(settings.base)).removeprefix("torch."),
-            "flops_per_second": measured.flops_per_second,
-            "price_per_hour": settings.plan.price_per_hour,
-        },
-        "methods": methods,
-        "advice": advise(facts),
-        "seconds": time.perf_counter() - began,
-    }
+    predictions: dict[str, _Prediction] = {}
+    for number, (name, method) in enumerate(METHODS.items(), start=1):
+        log.info("memory of %s (%d of %d methods)", name, number, len(METHODS))
+        predictions[name] = predict(method)
+    return predictions
 
 
-_COLUMNS = (
-    "trainable_parameters",
-    "trainable_share",
-    "memory_bytes",
-    "memory_parts",
-    "memory_arithmetic",
-    "seconds",
-    "cost",
-)
-
-
-def _measure(
-    data: Path,
-    read: Data,
-    settings: Settings,
-    passes: dict[str, Pass],
-    memories: dict[str, Memory],
-    available: int,
-    folder: Path,
-) -> _Measured:
-    """The base model's loss, and the speed of a training step."""
+def _measured(
+    data: Path, read: Data, settings: Settings, lora: _Prediction | None, available: int
+) -> Measured:
+    """The base model's loss and the speed of training, where the base can be loaded."""
+    folder = base_model.locate(settings, weights=False)
     # Loading in 4 bits reads the whole base, too, and takes minutes where memory is short.
-    unknown = ""
     if not any(folder.glob("*.safetensors")):
         unknown = f"{folder} holds no weights"
-    elif "lora" not in passes:
+    elif lora is None or lora.profile is None or lora.memory is None:
         unknown = "LoRA, which would be timed, has no place in the base, or unknown memory"
-    elif memories["lora"].total > available:
+    elif lora.memory.total > available:
         unknown = "the base does not fit into memory"
-    if unknown:
-        log.warning("the base's loss and speed stay unknown: %s", unknown)
-        return _Measured(None, None, None, unknown)
-    log.info("the base's loss, and some training steps, to know the speed")
+    else:
+        return measure(data, read, settings, lora.profile)
+    log.warning("the base's loss and speed stay unknown: %s", unknown)
+    return Measured(unknown=unknown)
+
+
+def _work(read: Data, settings: Settings) -> _Work:
+    tune, seed = settings.tune, settings.project.seed
+    train, validation = read.train.examples, read.validation.examples
+    evaluated = first_by_hash(validation, training.validation_count(validation, train, tune, seed))
+    return _Work(
+        seen=tuning_data.seen(train, tune, seed),
+        trained_tokens=sum(map(count_tokens, batches(train, tune, seed))),
+        evaluated_tokens=tune.evaluations * count_tokens(evaluated),
+    )
+
+
+def _facts(
+    read: Data,
+    settings: Settings,
+    predictions: Mapping[str, _Prediction],
+    measured: Measured,
+    budget: float,
+) -> Facts:
+    return Facts(
+        examples=len(read.train.examples),
+        targets=sum(example.targets for example in read.train.examples),
+        loss=measured.loss,
+        parameters=max(1, _base_parameters(predictions)),
+        adapters=settings.plan.adapters,
+        trained={
+            name: prediction.profile.trained
+            for name, prediction in predictions.items()
+            if prediction.profile
+        },
+        # What is not known to be too large may be advised.
+        fits={
+            name: prediction.fits(budget) is not False
+            for name, prediction in predictions.items()
+            if not prediction.impossible
+        },
+    )
+
+
+def _data_facts(read: Data, tune: Tune, facts: Facts, work: _Work) -> DataFacts:
     examples = read.train.examples
-    tune = settings.tune.replace(method="lora", validation_examples=_LOSS_EXAMPLES)
-    settings = settings.replace(tune=tune)
-    prepared = training.prepare(data, settings, read=read)
-    whole = batches(examples, tune, settings.project.seed)[0]
-    few = sorted(whole, key=lambda each: len(each.input_ids))[-2:]
-    job = training.Job(Path(), settings)
-    with (
-        training.attached(prepared, [job], tune.max_steps) as (run,),
-        loop.cores(run.adapted.network, execution=prepared.execution) as here,
-    ):
-
-        def timed(batch: Sequence[Example]) -> tuple[float, float]:
-            """Seconds of the passes of a batch, and of the step after them."""
-            began = time.perf_counter()
-            losses, gradients = loop.backward([run], batch, here)
-            between = time.perf_counter()
-            run.take_step(gradients[0], losses[0], _tokens(batch))
-            if prepared.base.device.type != "cpu":
-                torch.accelerator.synchronize()
-            return between - began, time.perf_counter() - between
-
-        batch = few
-        timed(batch)  # builds kernels and buffers
-        passes_took, step_took = timed(batch)
-        if passes_took * _tokens(whole) / _tokens(few) < _SECONDS:
-            batch = whole
-            passes_took, step_took = timed(batch)
-    lora = passes["lora"]
-    flops = _tokens(batch) * lora.flops / lora.tokens
-    return _Measured(prepared.base_loss, flops / passes_took, step_took / lora.trained, None)
+    return DataFacts(
+        examples=facts.examples,
+        tokens=count_tokens(examples),
+        targets=facts.targets,
+        longest=max(len(example.input_ids) for example in examples),
+        targets_per_trained_parameter={
+            name: facts.targets / count for name, count in facts.trained.items() if count
+        },
+        steps=work.seen.steps,
+        examples_seen=work.seen.examples,
+        epochs=work.seen.epochs,
+        tokens_trained=work.trained_tokens,
+        counts=read.to_json(),
+        warnings=tuple(tuning_data.warnings(read, tune)),
+    )
 
 
-def _tokens_of_run(
-    examples: Sequence[Example], validation: Sequence[Example], tune: Tune, seed: int
-) -> tuple[int, int]:
-    """Tokens that a run trains on, and those that its evaluations read."""
-    trained = sum(_tokens(batch) for batch in batches(examples, tune, seed))
-    count = training.validation_count(validation, examples, tune, seed)
-    held_out = first_by_hash(validation, count)
-    return trained, tune.evaluations * _tokens(held_out)
+def _estimate(
+    name: str, prediction: _Prediction, settings: Settings, budget: float, seconds: float | None
+) -> MethodEstimate:
+    notes = [text for text in (prediction.problem, _NOTES.get(name)) if text]
+    profile, memory = prediction.profile, prediction.memory
+    if profile is None or memory is None:
+        return MethodEstimate(method=name, fits=prediction.fits(budget), notes=tuple(notes))
+    return MethodEstimate(
+        method=name,
+        trainable_parameters=profile.trained,
+        trainable_share=profile.trained / profile.parameters,
+        memory_bytes=memory.total,
+        memory_parts=memory.parts,
+        memory_arithmetic=memory.arithmetic,
+        fits=prediction.fits(budget),
+        seconds=seconds,
+        cost=seconds and seconds / 3600 * settings.plan.price_per_hour,
+        notes=tuple(notes),
+    )
 
 
-def _tokens(examples: Sequence[Example]) -> int:
-    return sum(len(each.input_ids) for each in examples)
+def _seconds(prediction: _Prediction, measured: Measured, work: _Work) -> float | None:
+    """Seconds of a run: its operations at the measured speed, and its optimiser's steps."""
+    profile = prediction.profile
+    if profile is None or not measured.flops_per_second or not measured.step_seconds:
+        return None
+    flops = work.trained_tokens * profile.flops + work.evaluated_tokens * profile.forward_flops
+    passes = flops / profile.tokens / measured.flops_per_second
+    return passes + work.seen.steps * profile.trained * measured.step_seconds
+
+
+def _base_parameters(predictions: Mapping[str, _Prediction]) -> int:
+    profiles = [prediction.profile for prediction in predictions.values() if prediction.profile]
+    return max((profile.base_parameters for profile in profiles), default=0)

@@ -16,7 +16,8 @@ from tasks.tune.data.batching import batches
 from tasks.tune.data.examples import Data
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.targets import all_linear
-from tasks.tune.plan import memory
+from tasks.tune.plan.arithmetic import packs_side_by_side, predict_run
+from tasks.tune.plan.machine import available_memory
 from tasks.tune.train import loop, training
 from tasks.tune.train.distributed import ALONE, Processes
 from tasks.tune.train.executors import Job
@@ -116,7 +117,7 @@ def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
     plan = batches(prepared.train, settings.tune, settings.project.seed)
     batch = plan[-1]
     bound = settings.plan.memory_gb
-    room = bound * 1e9 if bound else memory.machine(prepared.base.device)[0]
+    available = bound * 1e9 if bound else available_memory(prepared.base.device)[0]
     widest = max(jobs, key=lambda job: job.settings.tune.rank).settings
 
     def seconds(*sizes: int, lanes: int = 1) -> list[float]:
@@ -137,7 +138,7 @@ def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
         cut = prepared.execution.cut(
             batch[:size],
             settings.tune.micro_batch_tokens,
-            memory.side_by_side(prepared.base.device.type),
+            packs_side_by_side(prepared.base.device.type),
             shared=True,
         )
         return sum(prepared.execution.tokens(each, shared=True) for each in cut)
@@ -150,8 +151,10 @@ def fastest(prepared: Prepared, jobs: Sequence[Job]) -> int:
         return 1
     best, best_rate, lanes = 1, 1 / whole, 2
     while lanes <= len(jobs):
-        needed = memory.of_run(prepared.base, prepared.train, widest, lanes, known=prepared.passes)
-        if needed is None or needed.total > room:
+        needed = predict_run(
+            prepared.base, prepared.train, widest, lanes, profiles=prepared.profiles
+        )
+        if needed is None or needed.total > available:
             log.info("%d lanes would take too much memory, or it is not known how much", lanes)
             break
         (taken,) = seconds(len(batch), lanes=lanes)

@@ -31,7 +31,9 @@ from tasks.tune.data.examples import Data
 from tasks.tune.data.packing import Packed
 from tasks.tune.methods import METHODS, Adapted, alpha, lanes
 from tasks.tune.methods import recommended_ranges as ranges
-from tasks.tune.plan import memory
+from tasks.tune.plan.arithmetic import predict_run
+from tasks.tune.plan.machine import measured_peak
+from tasks.tune.plan.profile import PassProfile
 from tasks.tune.train import checkpoint, checks, execution, loop
 from tasks.tune.train.distributed import ALONE, Processes
 from tasks.tune.train.execution import Execution
@@ -60,8 +62,8 @@ class Prepared:
     base_loss: float
     data: Data
     processes: Processes
-    passes: dict[str, memory.Pass] = field(default_factory=dict)
-    """Those that memory was predicted by."""
+    profiles: dict[str, PassProfile] = field(default_factory=dict)
+    """Those from which memory was predicted."""
 
 
 def prepare(
@@ -198,7 +200,7 @@ def advance(
 
         due = sorted(evaluation_steps(len(plan), first.tune.evaluations))
         end = due[-1 if evaluations is None else min(evaluations, len(due)) - 1]
-        with memory.measured_peak(prepared.base.device) as peak:
+        with measured_peak(prepared.base.device) as peak:
             while alive := [run for run in runs if not run.ended and run.step < end]:
                 # A process may have died between two lanes' checkpoints: who is behind catches up.
                 steps = sorted({run.step for run in alive})
@@ -375,12 +377,12 @@ def _memory(prepared: Prepared, jobs: Sequence[Job], keys: Sequence[str]) -> dic
     if progress is not None and progress["key"] == keys[0]:
         return dict(progress["memory"])
     largest = max(jobs, key=lambda job: job.settings.tune.rank)
-    predicted = memory.of_run(
+    predicted = predict_run(
         prepared.base,
         prepared.train,
         largest.settings,
         len(jobs),
-        known=prepared.passes,
+        profiles=prepared.profiles,
         execution=prepared.execution,
     )
     if predicted is None:

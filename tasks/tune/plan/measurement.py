@@ -1,0 +1,90 @@
+"""What planning measures: the base model's loss on the data, and the speed of a training step."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tasks.model.encoding import Example
+from tasks.settings import Settings
+from tasks.tune.data.batching import batches
+from tasks.tune.data.examples import Data
+from tasks.tune.plan.profile import PassProfile
+from tasks.tune.train import loop, training
+
+log = logging.getLogger(__name__)
+
+_LOSS_EXAMPLES = 64
+# Longest measured step; where a whole batch would take longer, two examples are timed instead,
+# which take more time a token.
+_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What running the base model told; none where it was not run."""
+
+    loss: float | None = None
+    """Mean loss on validation examples, in nats a token."""
+    flops_per_second: float | None = None
+    step_seconds: float | None = None
+    """Of clipping and AdamW, for one trained parameter."""
+    unknown: str | None = None
+    """Why these are none."""
+
+
+def measure(data: Path, read: Data, settings: Settings, profile: PassProfile) -> Measured:
+    """Measure on some training steps of LoRA; nothing is kept.
+
+    Args:
+        data: folder with `train.jsonl` and `validation.jsonl`.
+        read: its content.
+        settings: `base`, `tune` and the project's seed matter.
+        profile: of LoRA's largest pack.
+
+    Raises:
+        BadInput: the base cannot be trained.
+    """
+    log.info("measuring the base model's loss, and the speed of some training steps")
+    tune = settings.tune.replace(method="lora", validation_examples=_LOSS_EXAMPLES)
+    settings = settings.replace(tune=tune)
+    prepared = training.prepare(data, settings, read=read)
+    whole = batches(read.train.examples, tune, settings.project.seed)[0]
+    batch, pass_seconds, step_seconds = _timed_step(prepared, settings, whole)
+    flops = count_tokens(batch) * profile.flops / profile.tokens
+    return Measured(prepared.base_loss, flops / pass_seconds, step_seconds / profile.trained)
+
+
+def _timed_step(
+    prepared: training.Prepared, settings: Settings, whole: Sequence[Example]
+) -> tuple[Sequence[Example], float, float]:
+    """The batch that was timed, seconds of its passes, and of the optimiser's step."""
+    few = sorted(whole, key=lambda example: len(example.input_ids))[-2:]
+    job = training.Job(Path(), settings)
+    with (
+        training.attached(prepared, [job], settings.tune.max_steps) as (run,),
+        loop.cores(run.adapted.network, execution=prepared.execution) as cores,
+    ):
+
+        def timed(batch: Sequence[Example]) -> tuple[float, float]:
+            began = time.perf_counter()
+            losses, gradients = loop.backward([run], batch, cores)
+            between = time.perf_counter()
+            run.take_step(gradients[0], losses[0], count_tokens(batch))
+            if prepared.base.device.type != "cpu":
+                torch.accelerator.synchronize()
+            return between - began, time.perf_counter() - between
+
+        timed(few)  # builds kernels and buffers
+        pass_seconds, step_seconds = timed(few)
+        if pass_seconds * count_tokens(whole) / count_tokens(few) < _SECONDS:
+            return whole, *timed(whole)
+        return few, pass_seconds, step_seconds
+
+
+def count_tokens(examples: Sequence[Example]) -> int:
+    """Tokens of these examples."""
+    return sum(len(example.input_ids) for example in examples)
