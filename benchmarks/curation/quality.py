@@ -26,8 +26,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.curation import junk_texts
-from tasks.curate.steps.quality import filters as quality
-from tasks.curate.steps.quality.lengths import Lengths
+from tasks.curate.steps.quality.filtering import active_filters, apply_filters
+from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.text.ngrams import repeated_share
 from tasks.curate.text.turn_texts import Said
 from tasks.records import Record, parse
@@ -133,11 +133,13 @@ def _dropped(texts: Sequence[str], as_texts: bool) -> dict[int, str | None]:
     forms += [{"text": text} for text in texts] if as_texts else []
     records = [parse(form, "a.jsonl", line) for line, form in enumerate(forms, 1)]
     reasons: dict[int, str | None] = {}
+    settings = Curate()
+    filters = active_filters(settings)
     for begin in range(0, len(records), 256):
         batch = [record for record in records[begin : begin + 256] if isinstance(record, Record)]
         shares = repeated_share(Said.of(batch).answers(batch)).tolist()
         places = {(r.source, r.line): s for r, s in zip(batch, shares, strict=True) if s}
-        _, gone = quality.sieve(batch, quality.filters(Curate(), Lengths(), places))
+        _, gone = apply_filters(batch, filters, settings, Measurements(repeated=places))
         reasons |= {(drop.line - 1) % len(texts): drop.reason for drop in gone}
     return {number: reasons.get(number) for number in range(len(texts))}
 

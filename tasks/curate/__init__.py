@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasks.curate.run.pipeline import curate
+    from tasks.curate.steps.quality.filters import FILTERS, Filter
 
-__all__ = ["curate"]
+__all__ = ["FILTERS", "Filter", "curate"]
 
-_MODULES = {"curate": "tasks.curate.run.pipeline"}
+_MODULES = {
+    "FILTERS": "tasks.curate.steps.quality.filters",
+    "Filter": "tasks.curate.steps.quality.filters",
+    "curate": "tasks.curate.run.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,7 @@ class Dropped:
         }
 
 
-Sieved: TypeAlias = tuple[list[Record], list[Dropped]]
+FilterResult: TypeAlias = tuple[list[Record], list[Dropped]]
 """What every step returns: the records that go on, in the order they came, and the others."""
 
 
@@ -54,5 +54,5 @@ def drop_line(line: BadLine, step: str) -> Dropped:
 
 
 def place(record: Record) -> Place:
-    """Where the record stands among the inputs of this run: no two records share it."""
+    """What the record is known by among the inputs of this run: no two records share it."""
     return record.source, record.line

@@ -55,7 +55,7 @@ class Tokenizer:
         self._fast = self._agreeing(folder)
         vocabulary = self._exact.get_vocab()
         self.stop_ids = tuple(i for i in tokenizer_files.stop_ids(folder) if i < len(vocabulary))
-        self.widest = max(map(len, vocabulary), default=1)
+        self.max_token_chars = max(map(len, vocabulary), default=1)
 
     @property
     def eos_token_id(self) -> int | None:

@@ -17,7 +17,8 @@ from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.curate import curate
-from tasks.curate.steps.quality import filters as quality
+from tasks.curate.steps.quality.filters import symbols
+from tasks.curate.steps.quality.measurements import Measurements
 from tasks.model import base_model, encoding, tokens
 from tasks.settings import Settings
 
@@ -311,11 +312,16 @@ def learned(text: str) -> records.Record:
     return record
 
 
+def symbol_ratio(record: records.Record, maximum: float) -> dict[str, object] | None:
+    settings = symbols.Symbols(max_symbol_ratio=maximum)
+    return symbols.SymbolRatio().check(record, settings, Measurements())
+
+
 def test_only_signs_without_meaning_are_symbols() -> None:
     for answer in ("यह एक अच्छा उत्तर है e\u0301t\u00e9 2", "a_b #", "{}", "C++", ""):
-        assert quality.symbol_ratio(learned(answer), 0.0) is None
-    assert quality.symbol_ratio(learned("Yes" + "!" * 9), 0.7) == {"share": 0.75, "maximum": 0.7}
-    assert quality.symbol_ratio(learned("Yes" + "!" * 9), 0.75) is None
+        assert symbol_ratio(learned(answer), 0.0) is None
+    assert symbol_ratio(learned("Yes" + "!" * 9), 0.7) == {"share": 0.75, "maximum": 0.7}
+    assert symbol_ratio(learned("Yes" + "!" * 9), 0.75) is None
 
 
 def test_quality_has_figures_as_evidence_and_settings_move_the_line(

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from tasks.core.errors import BadInput
 from tasks.curate.ledger import Dropped, place
-from tasks.curate.steps.quality import filters as quality
-from tasks.curate.steps.quality import junk, language
-from tasks.curate.steps.quality.lengths import Lengths
+from tasks.curate.steps.quality.filtering import active_filters, apply_filters
+from tasks.curate.steps.quality.filters import Filter, language, repeated_prompt, symbols
+from tasks.curate.steps.quality.measurements import Measurements
+from tasks.curate.steps.quality.token_counts import TokenCounts
 from tasks.curate.text.ngrams import repeated_share
 from tasks.curate.text.normalise import comparable
 from tasks.curate.text.turn_texts import Said
@@ -71,21 +72,28 @@ def chat(*roles: str) -> Record:
     return read
 
 
-def asked(
-    lengths: Lengths | None = None, *records: Record, **settings: Any
-) -> list[quality.Filter]:
-    shares = repeated_share(Said.of(records).answers(records)).tolist()
-    places = {place(one): share for one, share in zip(records, shares, strict=True)}
-    return quality.filters(Curate.model_validate(settings), lengths or Lengths(), places)
+def active(**settings: Any) -> list[Filter[Any]]:
+    return active_filters(Curate.model_validate(settings))
+
+
+def filtered(
+    *records: Record, measured: Measurements | None = None, **settings: Any
+) -> tuple[list[Record], list[Dropped]]:
+    if measured is None:
+        shares = repeated_share(Said.of(records).answers(records)).tolist()
+        places = {place(one): share for one, share in zip(records, shares, strict=True)}
+        measured = Measurements(repeated=places)
+    section = Curate.model_validate(settings)
+    return apply_filters(records, active_filters(section), section, measured)
 
 
 def reason(one: Record, **settings: Any) -> str | None:
-    dropped = sieve(one, **settings)
+    dropped = dropped_for(one, **settings)
     return dropped.reason if dropped else None
 
 
-def sieve(one: Record, **settings: Any) -> Dropped | None:
-    kept, dropped = quality.sieve([one], asked(None, one, **settings))
+def dropped_for(one: Record, **settings: Any) -> Dropped | None:
+    kept, dropped = filtered(one, **settings)
     assert len(kept) + len(dropped) == 1
     return dropped[0] if dropped else None
 
@@ -114,7 +122,7 @@ ON: dict[str, Any] = {
 }
 
 
-def test_filters_stand_in_their_order_and_each_can_be_switched_off() -> None:
+def test_filters_are_asked_in_their_order_and_each_can_be_switched_off() -> None:
     names = [
         "empty_completion",
         "short_completion",
@@ -135,11 +143,11 @@ def test_filters_stand_in_their_order_and_each_can_be_switched_off() -> None:
         "too_short",
         "too_long",
     ]
-    assert [one.reason for one in asked(**ON)] == names
-    assert [one.reason for one in asked()] == names[:9] + names[13:14] + names[15:]
-    assert [one.reason for one in asked(**OFF)] == [*UNRENDERABLE, "too_long"]
+    assert [one.name for one in active(**ON)] == names
+    assert [one.name for one in active()] == names[:9] + names[13:14] + names[15:]
+    assert [one.name for one in active(**OFF)] == [*UNRENDERABLE, "too_long"]
     for key, value in OFF.items():
-        left = {one.reason for one in asked(**ON | {key: value})}
+        left = {one.name for one in active(**ON | {key: value})}
         lost = set(names) - left
         assert lost and left == set(names) - lost, key
     assert reason(pair(" "), **OFF) is None
@@ -164,7 +172,7 @@ def test_the_defaults_keep_prose_code_lists_and_tables(one: Record) -> None:
 def test_records_keep_their_order_and_the_first_reason_counts() -> None:
     records = [text(f"{PROSE} {n}") for n in range(5)]
     records[1], records[3] = pair("\n", prompt="\n"), pair("Short.", prompt="short.")
-    kept, dropped = quality.sieve(records, asked(min_completion_characters=8))
+    kept, dropped = filtered(*records, min_completion_characters=8)
     assert kept == [records[0], records[2], records[4]]
     assert [(line.step, line.reason) for line in dropped] == [
         ("quality", "empty_completion"),
@@ -175,7 +183,7 @@ def test_records_keep_their_order_and_the_first_reason_counts() -> None:
 def test_a_loop_takes_no_more_than_the_words_said_before() -> None:
     one, two = (record({"text": LOOP}, line) for line in (1, 2))
     shares = {("a.jsonl", 1): 0.9}
-    kept, (dropped,) = quality.sieve([one, two], quality.filters(Curate(), Lengths(), shares))
+    kept, (dropped,) = filtered(one, two, measured=Measurements(repeated=shares))
     assert kept == [two]
     assert (dropped.reason, dropped.evidence) == (
         "repetition_ratio",
@@ -184,13 +192,13 @@ def test_a_loop_takes_no_more_than_the_words_said_before() -> None:
 
 
 def test_lengths_are_asked_last() -> None:
-    lengths = Lengths(
+    lengths = TokenCounts(
         tokens={("a.jsonl", 1): 3, ("a.jsonl", 2): 10, ("a.jsonl", 3): 10_000},
     )
     records = [record({"text": PROSE}, line) for line in range(1, 5)]
     error = Unrenderable(records[3], "unrenderable", "no such turn", error="no such turn")
     lengths.errors["a.jsonl", 4] = error
-    kept, dropped = quality.sieve(records, asked(lengths, min_tokens=8, max_tokens=100))
+    kept, dropped = filtered(*records, measured=Measurements(lengths), min_tokens=8, max_tokens=100)
     assert kept == [records[1]]
     assert [line.reason for line in dropped] == ["too_short", "too_long", "unrenderable"]
 
@@ -200,7 +208,7 @@ def test_lengths_are_asked_last() -> None:
 
 @pytest.mark.parametrize("answer", ["", " \n", "\u200b \u00ad\n", "\u2060\ufeff"])
 def test_what_shows_nothing_is_empty(answer: str) -> None:
-    found = sieve(pair(answer))
+    found = dropped_for(pair(answer))
     assert found and (found.reason, found.evidence) == (
         "empty_completion",
         {"characters": len(answer)},
@@ -208,7 +216,7 @@ def test_what_shows_nothing_is_empty(answer: str) -> None:
 
 
 def test_a_short_answer_has_fewer_characters_than_the_minimum() -> None:
-    found = sieve(pair("  1234567\n"), min_completion_characters=8)
+    found = dropped_for(pair("  1234567\n"), min_completion_characters=8)
     assert found and found.evidence == {"characters": 7, "minimum": 8}
     assert reason(pair("12345678"), min_completion_characters=8) is None
     assert reason(pair("1", prompt="2")) is None
@@ -250,7 +258,9 @@ WORDS = st.sampled_from(
 @example(prompt="\u200b a", answer="a")
 @example(prompt="a¨", answer="a \u0308")
 def test_an_answer_repeats_the_prompt_when_both_compare_equal(prompt: str, answer: str) -> None:
-    found = quality.repeats_prompt(pair(answer, prompt))
+    found = repeated_prompt.RepeatsPrompt().check(
+        pair(answer, prompt), repeated_prompt.RepeatedPrompt(), Measurements()
+    )
     assert (found is not None) == (comparable(prompt) == comparable(answer))
 
 
@@ -355,7 +365,7 @@ def test_what_is_right_and_short_or_structured_stays(answer: str) -> None:
 
 @pytest.mark.parametrize(("name", "answer"), [(n, one) for n, all_ in JUNK.items() for one in all_])
 def test_junk_is_dropped_for_what_it_is(name: str, answer: str) -> None:
-    found = sieve(pair(answer))
+    found = dropped_for(pair(answer))
     assert found and found.reason == name
 
 
@@ -376,7 +386,7 @@ def test_a_sentence_that_goes_on_and_on_is_a_loop(sentence: str, times: int, bef
 def test_any_text_is_looked_at(value: str) -> None:
     for one in (pair(value), text(value)):
         reason(one)
-    assert 0 <= junk.idle_signs(value) <= 1
+    assert 0 <= symbols.meaningless_share(value) <= 1
 
 
 # Turns
@@ -387,7 +397,7 @@ def test_any_text_is_looked_at(value: str) -> None:
     ["ua", "sua", "dua", "uaua", "suaua", "uta", "uata", "uattaua", "uatua"],
 )
 def test_turns_in_order_stay(roles: str) -> None:
-    assert quality.turns_out_of_order(chat(*roles)) is None
+    assert reason(chat(*roles), min_completion_characters=0) is None
 
 
 @pytest.mark.parametrize(
@@ -409,7 +419,7 @@ def test_turns_in_order_stay(roles: str) -> None:
 def test_turns_out_of_order_are_told_by_position(
     roles: str, position: int, found: str, expected: list[str]
 ) -> None:
-    dropped = sieve(chat(*roles), min_completion_characters=0)
+    dropped = dropped_for(chat(*roles), min_completion_characters=0)
     assert dropped and dropped.reason == "turns_out_of_order"
     assert dropped.evidence == {"position": position, "found": found, "expected": expected}
 
@@ -477,7 +487,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize("answer", REFUSALS)
 def test_refusals_are_dropped_with_their_words(answer: str) -> None:
-    found = sieve(pair(answer))
+    found = dropped_for(pair(answer))
     assert found and (found.reason, found.evidence) == ("refusal", {"text": answer})
 
 
@@ -517,7 +527,7 @@ OWN = [f"Line number {n} of a page, unlike the others." for n in range(20)]
 def test_duplicate_lines_are_a_share_of_at_least_ten() -> None:
     once = {"max_repetition": 1}
     more = ["Click here to read more"]
-    found = sieve(lines(*OWN[:6], *more * 4), max_duplicate_lines=0.2, **once)
+    found = dropped_for(lines(*OWN[:6], *more * 4), max_duplicate_lines=0.2, **once)
     assert found and found.reason == "duplicate_lines"
     assert found.evidence == {"share": 0.3, "maximum": 0.2, "text": more[0], "times": 4}
     assert reason(lines(*OWN[:6], *more * 4), **once) is None
@@ -555,7 +565,7 @@ def test_rules_for_web_pages_hold_where_they_are_asked(
     key: str, value: Any, name: str, dropped: str, kept: str
 ) -> None:
     asked_for = {key: value, "min_completion_characters": 0}
-    found = sieve(text(dropped), **asked_for)
+    found = dropped_for(text(dropped), **asked_for)
     assert found and found.reason == name and found.evidence
     assert reason(text(kept), **asked_for) is None
     assert reason(text(dropped)) is None
@@ -564,7 +574,7 @@ def test_rules_for_web_pages_hold_where_they_are_asked(
 
 
 def test_placeholder_text_is_no_text() -> None:
-    found = sieve(text(f"{PROSE} Lorem Ipsum dolor sit amet."))
+    found = dropped_for(text(f"{PROSE} Lorem Ipsum dolor sit amet."))
     assert found and found.reason == "placeholder_text"
     assert "Lorem Ipsum dolor sit amet." in found.evidence["text"]
     assert reason(text("TODO")) is None
@@ -617,7 +627,9 @@ def test_languages_are_told_apart_without_a_network(
 
 
 def test_the_evidence_is_the_language_and_its_score() -> None:
-    found = sieve(pair(SENTENCES["de"], "Was hast du heute früh gemacht?"), languages=["en", "fr"])
+    found = dropped_for(
+        pair(SENTENCES["de"], "Was hast du heute früh gemacht?"), languages=["en", "fr"]
+    )
     assert found and found.evidence["language"] == "de"
     assert 0.5 <= found.evidence["score"] <= 1
     assert set(found.evidence) == {"language", "score"}
@@ -634,7 +646,7 @@ def test_what_cannot_be_told_is_not_dropped_for_its_language() -> None:
 def test_prompt_and_answer_both_count() -> None:
     long_prompt = SENTENCES["en"] * 40
     german = SENTENCES["de"] * 40
-    answered = quality._excerpt(pair(german, long_prompt))
+    answered = language.excerpt(pair(german, long_prompt))
     assert SENTENCES["de"] in answered and SENTENCES["en"] in answered
     assert len(answered) <= language.EXCERPT + 1
 
@@ -649,7 +661,7 @@ def test_any_text_gets_a_known_language_twice_the_same(value: str) -> None:
 
 def test_a_language_that_nobody_can_find_is_refused_with_a_hint() -> None:
     with pytest.raises(BadInput, match=r"curate\.languages.*'eng'.*did you mean en\?"):
-        asked(languages=["de", "eng"])
+        active(languages=["de", "eng"])
 
 
 def test_the_model_is_part_of_the_package() -> None:

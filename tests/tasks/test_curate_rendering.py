@@ -13,7 +13,7 @@ from tasks import records
 from tasks.core.errors import BadInput
 from tasks.curate import curate
 from tasks.curate.ledger import place
-from tasks.curate.steps.quality.lengths import Ruler
+from tasks.curate.steps.quality.token_counts import TokenCounter
 from tasks.model import tokens
 from tasks.model.encoding import encode_all
 from tasks.settings import Settings
@@ -120,7 +120,7 @@ def test_lengths_are_those_of_training(settings_of: Callable[..., Settings], sty
         {"text": text(rng), "label": "tree"},
     ]
     made = [records.parse(row, "a.jsonl", i) for i, row in enumerate(rows)]
-    measured = Ruler(tokenizer, 1, 10_000).measure(made)
+    measured = TokenCounter(tokenizer, 1, 10_000).measure(made)
     assert not measured.errors
     for record in made:
         if record.kind in ("chat", "text"):
@@ -130,7 +130,7 @@ def test_lengths_are_those_of_training(settings_of: Callable[..., Settings], sty
             slack = 0 if STYLES[style].kind == "bytes" else 2 * len(record.turns)
             assert abs(measured.tokens[place(record)] - exact) <= slack
             # Near a bound the count is exact.
-            near = Ruler(tokenizer, 1, exact).measure([record])
+            near = TokenCounter(tokenizer, 1, exact).measure([record])
             assert near.tokens[place(record)] == exact
 
 
@@ -146,7 +146,7 @@ def test_the_quick_count_lets_nothing_pass_that_encoding_refuses(
     ]
     made = [records.parse(row, "a.jsonl", i) for i, row in enumerate(rows)]
     tokenizer = tokens.load(tokens.locate(settings_of("llama2")))
-    measured = Ruler(tokenizer, 1, 10_000).measure(made)
+    measured = TokenCounter(tokenizer, 1, 10_000).measure(made)
     reasons = [measured.errors[place(record)].reason for record in made]
     wanted = ["template_ignores", "control_tokens", "template_ignores"]
     assert reasons == [*wanted, "control_tokens", "control_tokens"]

@@ -15,15 +15,16 @@ import orjson
 
 from tasks import records
 from tasks.core import files
-from tasks.curate.ledger import Dropped, Sieved, drop, drop_line, place
+from tasks.curate.ledger import Dropped, FilterResult, drop, drop_line, place
 from tasks.curate.run.reading import STEP as READ
 from tasks.curate.run.shards import PartWriter
 from tasks.curate.steps.contamination.benchmarks import read_benchmarks
 from tasks.curate.steps.contamination.contamination import Guard
 from tasks.curate.steps.duplicates import duplicates
 from tasks.curate.steps.privacy import personal_data
-from tasks.curate.steps.quality import filters as quality
-from tasks.curate.steps.quality.lengths import Lengths, Ruler
+from tasks.curate.steps.quality import filtering as quality
+from tasks.curate.steps.quality.measurements import Measurements
+from tasks.curate.steps.quality.token_counts import TokenCounter, TokenCounts
 from tasks.curate.steps.splits import splits
 from tasks.curate.text.ngrams import Words, repeated_share
 from tasks.curate.text.turn_texts import Said
@@ -75,7 +76,10 @@ class Sifter:
     def __init__(self, plan: Plan) -> None:
         settings = plan.settings
         self._plan = plan
-        self._ruler = Ruler(tokens.load(plan.tokenizer), settings.min_tokens, settings.max_tokens)
+        self._counter = TokenCounter(
+            tokens.load(plan.tokenizer), settings.min_tokens, settings.max_tokens
+        )
+        self._filters = quality.active_filters(settings)
         self._guard = Guard(read_benchmarks(plan.against, settings), settings)
 
     def __call__(self, task: str) -> str:
@@ -107,21 +111,25 @@ class Sifter:
             self._keep(writer, left, heard.of(left), lengths, task.replay)
         writer.close({"chunk": asdict(task.chunk), "passed": passed, "personal": private})
 
-    def _measure(self, batch: Sequence[Record]) -> tuple[Lengths, "_Heard"]:
-        lengths = self._ruler.measure(batch)
+    def _measure(self, batch: Sequence[Record]) -> tuple[TokenCounts, "_Heard"]:
+        lengths = self._counter.measure(batch)
         # What is too long by far is not worth the memory of looking closer.
         return lengths, _Heard([one for one in batch if not self._huge(one, lengths)])
 
-    def _quality(self, batch: Sequence[Record], lengths: Lengths, heard: "_Heard") -> Sieved:
+    def _quality(
+        self, batch: Sequence[Record], lengths: TokenCounts, heard: "_Heard"
+    ) -> FilterResult:
         shares = repeated_share(heard.said.answers(heard.records)).tolist()
         repetition = {
             place(one): share for one, share in zip(heard.records, shares, strict=True) if share
         }
-        return quality.sieve(batch, quality.filters(self._plan.settings, lengths, repetition))
+        return quality.apply_filters(
+            batch, self._filters, self._plan.settings, Measurements(lengths, repetition)
+        )
 
-    def _huge(self, record: Record, lengths: Lengths) -> bool:
+    def _huge(self, record: Record, lengths: TokenCounts) -> bool:
         return len(record.text) > 4 * _BATCH_CHARACTERS and bool(
-            lengths.too_long(record, self._plan.settings.max_tokens)
+            lengths.tokens.get(place(record), 0) > self._plan.settings.max_tokens
         )
 
     def _keep(
@@ -129,7 +137,7 @@ class Sifter:
         writer: PartWriter,
         batch: Sequence[Record],
         said: Said,
-        lengths: Lengths,
+        lengths: TokenCounts,
         replay: bool,
     ) -> None:
         answers = said.answers(batch)
@@ -182,7 +190,7 @@ class _Heard:
         return self.said.take(np.array(known, dtype=np.int64))
 
 
-def _readable(batch: Sequence[Record | BadLine], settings: Curate) -> Sieved:
+def _readable(batch: Sequence[Record | BadLine], settings: Curate) -> FilterResult:
     """The records among the lines."""
     good: list[Record] = []
     dropped: list[Dropped] = []

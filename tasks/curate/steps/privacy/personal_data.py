@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from tasks.curate.ledger import Dropped, Sieved, drop
+from tasks.curate.ledger import Dropped, FilterResult, drop
 from tasks.curate.steps.privacy.redaction import KINDS, Kind, mask
 from tasks.records import Record
 from tasks.settings import PersonalData, PersonalDataAction
@@ -19,7 +19,7 @@ STEP = "redact"
 _NAMES = ("_id", "_source", "benchmark")
 
 
-def redact(records: Iterable[Record], settings: PersonalData) -> tuple[Sieved, Counter[str]]:
+def redact(records: Iterable[Record], settings: PersonalData) -> tuple[FilterResult, Counter[str]]:
     """Mask or drop, and count: places by kind, and under `<kind> records` the records."""
     kept: list[Record] = []
     dropped: list[Dropped] = []

@@ -1,16 +1,16 @@
-"""Lengths: tokens of the base model, counted as training will."""
+"""Lengths of records in tokens of the base model, counted as training counts them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from tasks.curate.ledger import Evidence, Place, place
+from tasks.curate.ledger import Place, place
 from tasks.model.encoding import Codec, Unrenderable, control_token, encode_all
 from tasks.model.tokens import Tokenizer
 from tasks.records import Chat, Labelled, Preference, Record, Text, Turn
 
 _MARGIN = 4
-"""Tokens a turn by which a count from the parts may be off, with room to spare."""
+"""Tokens a turn by which a sum of counts may differ from the exact count, with reserve."""
 _PROBE = "word"
 _ENDLESS = 2**62
 _REASONING = "</think>"
@@ -20,87 +20,66 @@ Structure: TypeAlias = tuple[tuple[str, bool | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class TokenCounts:
     """Tokens of each record, or why the base cannot be given it."""
 
     tokens: dict[Place, int] = field(default_factory=dict)
     errors: dict[Place, Unrenderable] = field(default_factory=dict)
 
-    def refused(self, record: Record, reason: str) -> Evidence | None:
-        """Evidence for a record that the base cannot be given for this reason
-        (`encoding.Unrenderable`)."""
-        error = self.errors.get(place(record))
-        return error.evidence if error is not None and error.reason == reason else None
 
-    def too_short(self, record: Record, minimum: int) -> Evidence | None:
-        """Evidence for a record of fewer tokens than `minimum`."""
-        tokens = self.tokens.get(place(record))
-        if tokens is None or tokens >= minimum:
-            return None
-        return {"tokens": tokens, "minimum": minimum}
-
-    def too_long(self, record: Record, maximum: int) -> Evidence | None:
-        """Evidence for a record of more tokens than `maximum`."""
-        tokens = self.tokens.get(place(record))
-        if tokens is None or tokens <= maximum:
-            return None
-        return {"tokens": tokens, "maximum": maximum}
-
-
-class Ruler:
+class TokenCounter:
     """Counts the tokens of records with the base model's chat template.
 
-    What a chat's template adds is rendered once for each order of roles; a chat is then as long as
-    its turns and that. Where this comes near a bound, and for whatever else (calls, tools,
-    reasoning), the chat is encoded as training encodes it.
+    What the template adds is counted once for each order of roles; the length of a chat is the sum
+    of that and its turns' contents. Where the sum is near a bound, and for whatever else (calls,
+    tools, reasoning), the chat is encoded as training encodes it.
     """
 
     def __init__(self, tokenizer: Tokenizer, minimum: int, maximum: int) -> None:
         self._tokenizer = tokenizer
         self._codec = Codec.of(tokenizer)
         self._bounds = (minimum, maximum)
-        self._frames: dict[Structure, int | None] = {}
+        self._overheads: dict[Structure, int | None] = {}
 
-    def measure(self, records: Iterable[Record]) -> Lengths:
+    def measure(self, records: Iterable[Record]) -> TokenCounts:
         """Tokens of each of `records`.
 
         A record that must be longer than the maximum whatever its words (no token stands for more
-        signs than the vocabulary's longest) is not tokenised: its count is that lower bound.
+        characters than the vocabulary's longest) is not tokenised: its count is that lower bound.
         """
-        lengths = Lengths()
+        counts = TokenCounts()
         turns: list[str] = []
         waiting: list[tuple[Record, int]] = []
         for record in records:
-            at_least = len(record.text) // self._tokenizer.widest
+            at_least = len(record.text) // self._tokenizer.max_token_chars
             if at_least > self._bounds[1]:
-                lengths.tokens[place(record)] = at_least
+                counts.tokens[place(record)] = at_least
             else:
-                parts = [turn.content for turn in record.turns] if self._is_plain(record) else []
-                turns += parts
-                waiting.append((record, len(parts)))
-        counts = self._tokenizer.count(turns)
+                contents = [turn.content for turn in record.turns] if self._is_plain(record) else []
+                turns += contents
+                waiting.append((record, len(contents)))
+        turn_counts = self._tokenizer.count(turns)
         done = 0
-        for record, parts_of in waiting:
-            said = sum(counts[done : done + parts_of]) if parts_of else None
-            self._enter(record, said, lengths)
-            done += parts_of
-        return lengths
+        for record, count in waiting:
+            content = sum(turn_counts[done : done + count]) if count else None
+            self._enter(record, content, counts)
+            done += count
+        return counts
 
-    def _enter(self, record: Record, said: int | None, lengths: Lengths) -> None:
-        frame = None if said is None else self._frame(record)
-        if said is not None and frame is not None:
-            margin = _MARGIN * len(record.turns)
-            near = any(abs(said + frame - bound) <= margin for bound in self._bounds)
-            if not near:
-                lengths.tokens[place(record)] = said + frame
+    def _enter(self, record: Record, content: int | None, counts: TokenCounts) -> None:
+        overhead = None if content is None else self._overhead(record)
+        if content is not None and overhead is not None:
+            total, margin = content + overhead, _MARGIN * len(record.turns)
+            if not any(abs(total - bound) <= margin for bound in self._bounds):
+                counts.tokens[place(record)] = total
                 return
         try:
-            lengths.tokens[place(record)] = self._exactly(record)
+            counts.tokens[place(record)] = self._exact_count(record)
         except Unrenderable as error:
-            lengths.errors[place(record)] = error
+            counts.errors[place(record)] = error
 
     def _is_plain(self, record: Record) -> bool:
-        """Whether the parts tell the length: turns of words alone, which no template changes."""
+        """Whether the turns' contents tell the length: words alone, which no template changes."""
         if control_token([record.text], self._codec):
             return False
         if record.kind == "text":
@@ -112,31 +91,31 @@ class Ruler:
             and all(map(_is_words, record.turns))
         )
 
-    def _frame(self, record: Record) -> int | None:
+    def _overhead(self, record: Record) -> int | None:
         """Tokens beside the turns' own; None where a probe cannot tell."""
         if not isinstance(record, Chat):
             return len(self._codec.bos) + bool(self._codec.end)
         structure = tuple((turn.role, turn.learn) for turn in record.turns)
-        if structure not in self._frames:
+        if structure not in self._overheads:
             turns = tuple(Turn(role, _PROBE, learn=learn) for role, learn in structure)
             try:
-                whole = self._exactly(replace(record, turns=turns))
+                whole = self._exact_count(replace(record, turns=turns))
             except Unrenderable:
-                self._frames[structure] = None
+                self._overheads[structure] = None
             else:
-                self._frames[structure] = whole - len(turns) * self._tokenizer.count([_PROBE])[0]
-        return self._frames[structure]
+                self._overheads[structure] = whole - len(turns) * self._tokenizer.count([_PROBE])[0]
+        return self._overheads[structure]
 
-    def _exactly(self, record: Record) -> int:
+    def _exact_count(self, record: Record) -> int:
         """Tokens of the record's longest example.
 
         Raises:
             Unrenderable: as `encode`, or there is nothing to learn in it.
         """
         if isinstance(record, Preference):
-            return max(map(self._exactly, record.chats().values()))
+            return max(map(self._exact_count, record.chats().values()))
         if isinstance(record, Labelled):
-            return self._exactly(_of_labelled(record))
+            return self._exact_count(_of_labelled(record))
         examples = encode_all(record, self._tokenizer, _ENDLESS)
         if not any(example.targets for example in examples):
             sentence = "no answer that is to be learned"
