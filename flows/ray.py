@@ -10,16 +10,16 @@ from prefect import flow, task
 
 from tasks.core.errors import BadInput
 from tasks.settings import Settings
-from tasks.tune.train import Advance, Assignment, Job, assignments, work
+from tasks.tune.train import Executor, TrialRun, TrialTask, run_task, trial_tasks
 
 
-def workers(settings: Settings) -> Callable[[Path], AbstractContextManager[Advance]] | None:
+def workers(settings: Settings) -> Callable[[Path], AbstractContextManager[Executor]] | None:
     """What `tasks.tune.sweep` takes as `workers`: nothing where it trains by itself."""
     return partial(_ray, settings) if settings.sweep.engine == "ray" else None
 
 
 @contextmanager
-def _ray(settings: Settings, data: Path) -> Iterator[Advance]:
+def _ray(settings: Settings, data: Path) -> Iterator[Executor]:
     """The Ray cluster of RAY_ADDRESS, or one on this machine; a rung is a flow, a trial a task.
 
     Raises:
@@ -44,20 +44,20 @@ def _ray(settings: Settings, data: Path) -> Iterator[Advance]:
     resources = {"num_cpus": sweep.trial_cpus, "num_gpus": sweep.trial_gpus}
 
     @flow(name="rung", task_runner=RayTaskRunner(), validate_parameters=False)
-    def rung(given: list[Assignment]) -> None:
+    def rung(given: list[TrialTask]) -> None:
         with remote_options(**resources):
             train_trial.map(given).result()
 
-    def advance(jobs: Sequence[Job], evaluations: int | None = None) -> None:
-        rung(assignments(data, jobs, evaluations))
+    def execute(runs: Sequence[TrialRun], evaluations: int | None = None) -> None:
+        rung(trial_tasks(data, runs, evaluations))
 
     try:
-        yield advance
+        yield execute
     finally:
         ray.shutdown()
 
 
-@task(name="trial", task_run_name="{assignment.name}")
-def train_trial(assignment: Assignment) -> None:
+@task(name="trial", task_run_name="{trial_task.name}")
+def train_trial(trial_task: TrialTask) -> None:
     """Take one trial to its next rung."""
-    work(assignment)
+    run_task(trial_task)

@@ -93,7 +93,6 @@ def test_a_module_imports_only_what_it_may(path: Path) -> None:
             assert parts[2:] in ([name] for name in public), f"{module} is private"
 
 
-@pytest.mark.xfail(strict=True, reason="cohort, training and spread")
 def test_modules_form_no_circle() -> None:
     arrows = {
         name: [module for module in own_imports(path) if module != name]

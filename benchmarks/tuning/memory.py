@@ -16,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,16 @@ def measure(method: str) -> dict[str, float]:
     from tasks.settings import load_settings
     from tasks.tune.plan.arithmetic import predict_run
     from tasks.tune.plan.machine import measured_peak
-    from tasks.tune.train import training
+    from tasks.tune.train import TrialRun, trainer
 
     torch.set_num_threads(2)
     settings = load_settings(overrides=[f"tune.method={method}", *RUN])
-    prepared = training.prepare(DATA, settings)
+    prepared = trainer.prepare(DATA, settings)
     predicted = predict_run(prepared.base, prepared.train, settings)
     with tempfile.TemporaryDirectory() as out, measured_peak(prepared.base.device) as peak:
-        seconds = training.run(prepared, Path(out), settings)["seconds"]
+        began = time.perf_counter()
+        trainer.train_runs(prepared, [TrialRun(Path(out), settings)])
+        seconds = time.perf_counter() - began
     return {
         "predicted": predicted.total,
         "measured": peak.measured_bytes or 0,

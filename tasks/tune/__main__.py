@@ -1,4 +1,4 @@
-"""One of the processes that train a run together, begun by `tasks.tune.train.executors`."""
+"""One of the processes that train a run together, started by `tasks.tune.train.executors`."""
 
 import logging
 import os
@@ -10,21 +10,21 @@ from accelerate import PartialState
 
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.tune.train import executors as spread
 from tasks.tune.train.distributed import Processes
-from tasks.tune.train.local_trainer import Trainer
+from tasks.tune.train.local_executor import LocalExecutor
+from tasks.tune.train.trials import TASK_JSON, TrialRun
 
 
 def main(folder: Path) -> int:
-    """Take part in the assignment in `folder`; what the user is to know of an error goes there."""
+    """Take part in the task in `folder`; an error that the user is to see is written there."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    assignment = spread.ASSIGNMENT.validate_json((folder / "assignment.json").read_bytes())
-    processes = Processes.joined(assignment.settings.tune)
-    level = logging.INFO if processes.first else logging.ERROR
+    task = TASK_JSON.validate_json((folder / "task.json").read_bytes())
+    processes = Processes.from_torchrun(task.settings.tune)
+    level = logging.INFO if processes.is_main else logging.ERROR
     logging.basicConfig(level=level, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
-    trainer = Trainer(assignment.data, folder / "unused", processes=processes)
+    execute = LocalExecutor(task.data, processes=processes)
     try:
-        trainer([spread.Job(assignment.out, assignment.settings)], assignment.evaluations)
+        execute([TrialRun(task.out, task.settings)], task.evaluations)
     except PerpetuneError as error:
         kind = "input" if isinstance(error, BadInput) else "other"
         files.write_json(folder / "error.json", {"kind": kind, "message": str(error)})
@@ -34,7 +34,7 @@ def main(folder: Path) -> int:
 
 
 def _end_with_parent() -> None:
-    # Whoever began us holds the other end: it closes when that process dies, however it dies.
+    # The process that started this one holds the other end, which closes when it dies.
     os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 

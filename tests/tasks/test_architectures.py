@@ -21,7 +21,8 @@ from tasks.core.errors import BadInput
 from tasks.evaluate import generation, scoring
 from tasks.model import base_model, encoding
 from tasks.settings import Settings
-from tasks.tune.train import training
+from tasks.tune.train import TrialRun, trainer
+from tasks.tune.train.results import finish
 
 TEXT = (
     "say a name of the river that runs by this old town and count its many bridges one two three "
@@ -294,7 +295,7 @@ def test_base(
 ) -> None:
     folder = save(case.kind, case.config)
     chosen = settings(folder)
-    prepared = training.prepare(data, chosen)
+    prepared = trainer.prepare(data, chosen)
     assert prepared.execution.form == case.form, prepared.execution.reason
 
     vanilla = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -305,7 +306,9 @@ def test_base(
     assert prepared.base_loss == pytest.approx(plain_loss(vanilla, held_out), abs=1e-5)
     assert judged == pytest.approx(prepared.base_loss, abs=1e-5)
 
-    metrics = training.run(prepared, tmp_path / "out", chosen)
+    run = TrialRun(tmp_path / "out", chosen)
+    trainer.train_runs(prepared, [run])
+    metrics = finish(run)
     assert metrics["steps"] == 2
     assert metrics["memory"]["predicted_bytes"]
     best = tmp_path / "out" / "best"
@@ -341,7 +344,7 @@ def test_what_cannot_be_tuned_is_refused_before_the_data_is_read(
         base_model.load_tokenizer(settings(folder))
     assert "\n" not in str(refused.value)
     with pytest.raises(BadInput, match=reason):
-        training.prepare(data, settings(folder))
+        trainer.prepare(data, settings(folder))
 
 
 def test_rounding_of_four_bits_is_no_reason_against_packs(
@@ -350,5 +353,5 @@ def test_rounding_of_four_bits_is_no_reason_against_packs(
     chosen = settings(save("llama", {"hidden_size": 64, "intermediate_size": 128}))
     values = chosen.model_dump()
     values["base"] |= {"quantisation": "nf4", "dtype": "bfloat16"}
-    prepared = training.prepare(data, Settings.model_validate(values))
+    prepared = trainer.prepare(data, Settings.model_validate(values))
     assert prepared.execution.form == "packed", prepared.execution.reason

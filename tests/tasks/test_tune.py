@@ -34,8 +34,11 @@ from tasks.tune.data.packing import pack, packed_attention, sequence_losses, sum
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.fused_lora import fuse
 from tasks.tune.train import train
-from tasks.tune.train.loop import Run, backward, cores, evaluation_steps, rate_factor
-from tasks.tune.train.training import Diverged
+from tasks.tune.train.pack_executor import pack_executor
+from tasks.tune.train.results import Diverged, finish
+from tasks.tune.train.run import Run, evaluation_steps, lr_multiplier
+from tasks.tune.train.trainer import backward
+from tasks.tune.train.trials import TrialRun
 from tests.conftest import PROJECT
 
 CPU = torch.device("cpu")
@@ -179,9 +182,9 @@ def test_nothing_is_shared_where_numbers_are_drawn(tiny_base: Path):
         with (
             packed_attention(base),
             METHODS["lora"].attach(base, tune, 1) as adapted,
-            cores(adapted.network) as here,
+            pack_executor(adapted.network) as executor,
         ):
-            backward([Run(adapted, tune, 1e-3, 1)], examples, here)
+            backward([Run(adapted, tune, 1e-3, 1)], examples, executor)
         assert len(seen) == 2  # packs, side by side
         assert sum(seen) == 2 * (24 if once else 48)  # 22 and 42, filled up to a multiple of 8
 
@@ -358,16 +361,17 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tasks.settings import load_settings
-from tasks.tune.train import training
+from tasks.tune.train import trainer
+from tasks.tune.train.trials import TrialRun
 
 data, out, params, step = *map(Path, sys.argv[1:4]), int(sys.argv[4])
 settings = load_settings(params)
 
-def die(run):
+def die(_, run):
     if run.step == step:
         os.kill(os.getpid(), signal.SIGKILL)
 
-training.run(training.prepare(data, settings), out, settings, on_step=die)
+trainer.train_runs(trainer.prepare(data, settings), [TrialRun(out, settings)], on_step=die)
 """
 
 
@@ -386,10 +390,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(data, tmp_path, make_settings):
     assert not (out / "metrics.json").exists()
     assert not (out / "best").exists()
     steps = []
-    from tasks.tune.train import training
+    from tasks.tune.train import trainer
 
-    prepared = training.prepare(data, settings)
-    resumed = training.run(prepared, out, settings, on_step=lambda run: steps.append(run.step))
+    prepared = trainer.prepare(data, settings)
+    run = TrialRun(out, settings)
+    trainer.train_runs(prepared, [run], on_step=lambda _, run: steps.append(run.step))
+    resumed = finish(run)
     assert steps == [5, 6]
     assert resumed["validation_loss"] == unbroken["validation_loss"]
     assert curve_of(out) == curve_of(tmp_path / "unbroken")
@@ -398,20 +404,20 @@ def test_a_killed_run_goes_on_to_the_same_bytes(data, tmp_path, make_settings):
 
 
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(data, tmp_path, make_settings):
-    from tasks.tune.train import training
+    from tasks.tune.train import trainer
 
     out = tmp_path / "out"
     train(data, out, make_settings(tune=QUICK))
     before = files.file_hashes(out / "best")
 
-    def fail(run: training.Run) -> None:
+    def fail(_: TrialRun, run: Run) -> None:
         if run.step == 3:
             raise KeyboardInterrupt
 
     settings = make_settings(tune=QUICK | {"rank": 2, "checkpoint_minutes": 1e-6})
-    prepared = training.prepare(data, settings)
+    prepared = trainer.prepare(data, settings)
     with pytest.raises(KeyboardInterrupt):
-        training.run(prepared, out, settings, on_step=fail)
+        trainer.train_runs(prepared, [TrialRun(out, settings)], on_step=fail)
     assert not (out / "metrics.json").exists()
     assert files.file_hashes(out / "best") == before
     other = train(data, out, make_settings(tune=QUICK | {"rank": 3}))
@@ -421,11 +427,11 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(data, tmp_path, make
 
 
 def test_a_loss_that_is_no_number_is_said(data, tmp_path, make_settings, monkeypatch):
-    from tasks.tune.train import loop
+    from tasks.tune.train import trainer
 
-    evaluate, calls = loop.evaluate, iter(range(9))
+    evaluate, calls = trainer.evaluate, iter(range(9))
     monkeypatch.setattr(
-        loop, "evaluate", lambda *a: evaluate(*a) * (math.nan if next(calls) else 1)
+        trainer, "evaluate", lambda *a: evaluate(*a) * (math.nan if next(calls) > 1 else 1)
     )
     with pytest.raises(Diverged, match="nan at step 4"):
         train(data, tmp_path / "out", make_settings(tune=QUICK))
@@ -498,7 +504,7 @@ def test_target_modules_that_the_base_lacks_are_named(data, tmp_path, make_setti
 )
 def test_the_rate_rises_to_its_peak_then_falls_and_is_never_zero(steps, warmup, schedule):
     tune = Tune(schedule=schedule, warmup_share=warmup)
-    factors = [rate_factor(step, steps, tune) for step in range(1, steps + 1)]
+    factors = [lr_multiplier(step, steps, tune) for step in range(1, steps + 1)]
     top = math.ceil(warmup * steps)
     assert all(0 < factor <= 1 for factor in factors)
     assert factors[:top] == sorted(factors[:top])

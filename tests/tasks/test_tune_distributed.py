@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.settings import load_settings
-from tasks.tune.train import Job, train
+from tasks.tune.train import TrialRun, train
 from tasks.tune.train.distributed import Processes
-from tasks.tune.train.executors import one_by_one
-from tasks.tune.train.training import finish
+from tasks.tune.train.executors import sequential_executor
+from tasks.tune.train.results import finish
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import QUICK, curve_of, write_data
 
@@ -31,7 +31,7 @@ def data(tmp_path: Path) -> Path:
 
 @given(count=st.integers(1, 6), items=st.lists(st.integers(), min_size=1, max_size=20))
 def test_everything_counts_once_and_all_have_equally_much_to_do(count, items):
-    shares = [Processes(count, number).share(items) for number in range(count)]
+    shares = [Processes(count, number).assign(items) for number in range(count)]
     assert len({len(share) for share in shares}) == 1
     assert sorted(item for share in shares for item, counts in share if counts) == sorted(items)
 
@@ -63,11 +63,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(data, tmp_path, make_s
     settings = make_settings(tune=QUICK | {"processes": 2, "dropout": 0.3})
     unbroken, stopped = tmp_path / "unbroken", tmp_path / "stopped"
     train(data, unbroken, settings)
-    advance = one_by_one(data)
-    advance([Job(stopped, settings)], 1)
+    execute = sequential_executor(data)
+    execute([TrialRun(stopped, settings)], 1)
     assert not (stopped / "metrics.json").exists()
-    advance([Job(stopped, settings)], None)
-    finish(Job(stopped, settings))
+    execute([TrialRun(stopped, settings)], None)
+    finish(TrialRun(stopped, settings))
     assert curve_of(stopped) == curve_of(unbroken)
     weights = Path("best") / "adapter_model.safetensors"
     assert files.md5(stopped / weights) == files.md5(unbroken / weights)

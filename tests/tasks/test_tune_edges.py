@@ -28,8 +28,9 @@ from tasks.tune.methods import recommended_ranges as ranges
 from tasks.tune.plan import plan
 from tasks.tune.sweep import plots as pictures
 from tasks.tune.sweep import search, sweep
-from tasks.tune.train import checkpoint, train, training
-from tasks.tune.train.loop import rate_factor
+from tasks.tune.train import checkpoint, train, trainer
+from tasks.tune.train.run import lr_multiplier
+from tasks.tune.train.trials import TrialRun
 from tests.tasks.test_tune import padded_losses, write_data
 
 QUICK = {"rank": 4, "learning_rate": 1e-2, "batch_size": 4, "max_steps": 2, "evaluations": 2}
@@ -305,7 +306,7 @@ def test_what_the_steps_see_is_said(data, tmp_path, make_settings, capsys):
     assert (result["examples_seen"], result["train_examples"]) == (8, 24)
     show_sweep(result)
     assert "8 of 24 examples seen, 0.33 epochs" in capsys.readouterr().out
-    seen = tuning_data.seen(training.prepare(data, make_settings()).train, Tune(), 0)
+    seen = tuning_data.seen(trainer.prepare(data, make_settings()).train, Tune(), 0)
     assert str(seen) == "9 steps see 24 of 24 examples, 3 epochs"
 
 
@@ -349,16 +350,17 @@ def test_a_poisoned_checkpoint_is_started_over_with_a_word(
     data, tmp_path, make_settings, monkeypatch, caplog
 ):
     settings, out = make_settings(tune=QUICK | {"checkpoint_minutes": 1e-6}), tmp_path / "out"
+    run = TrialRun(out, settings)
 
-    def stop(_: training.Run) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.run(training.prepare(data, settings), out, settings, on_step=stop)
+        trainer.train_runs(trainer.prepare(data, settings), [run], on_step=stop)
     with pytest.raises(KeyboardInterrupt):  # after a step, so that there is a checkpoint
-        training.run(
-            training.prepare(data, settings), out, settings,
-            on_step=lambda run: stop(run) if run.step == 2 else None,
+        trainer.train_runs(
+            trainer.prepare(data, settings), [run],
+            on_step=lambda _, run: stop() if run.step == 2 else None,
         )  # fmt: skip
     progress = out / "checkpoint" / "progress.json"
     assert checkpoint.read_progress(out)["initial_validation_loss"] > 0
@@ -375,17 +377,15 @@ def test_a_poisoned_checkpoint_is_started_over_with_a_word(
 def test_a_trial_that_leaves_the_finite_numbers_says_why(
     data, tmp_path, make_settings, monkeypatch, capsys
 ):
-    from tasks.tune.train import loop
+    backward = trainer.backward
 
-    backward = loop.backward
-
-    def broken_backward(runs, batch, cores):
-        losses, gradients = backward(runs, batch, cores)
+    def broken_backward(runs, batch, packs):
+        losses, gradients = backward(runs, batch, packs)
         if runs[0].tune.learning_rate == 1e-2 and runs[0].step == 1:
             gradients[0][0] = gradients[0][0] * math.nan
         return losses, gradients
 
-    monkeypatch.setattr(loop, "backward", broken_backward)
+    monkeypatch.setattr(trainer, "backward", broken_backward)
     out = tmp_path / "out"
     result = sweep(data, out, make_settings(tune=QUICK, sweep=SEARCH))
     (failed,) = [trial for trial in result["trials"] if trial["state"] == "failed"]
@@ -435,12 +435,12 @@ def test_as_many_validation_examples_as_are_cheap():
 
     def count(steps: int) -> int:
         tune = Tune(max_steps=steps, batch_size=8, evaluations=4, epochs=100)
-        return training.validation_count(some(1000), some(1000), tune, 0)
+        return trainer.validation_count(some(1000), some(1000), tune, 0)
 
     assert count(20) == 40
     # A tenth of 1,000 steps of 8 examples, forward and backward, is 2,400 forward passes.
     assert count(1000) == 600
-    assert training.validation_count(some(9), some(9), Tune(validation_examples=7), 0) == 7
+    assert trainer.validation_count(some(9), some(9), Tune(validation_examples=7), 0) == 7
 
 
 # Worse than the base
@@ -570,7 +570,7 @@ def test_three_steps_are_those_of_a_padded_loop_with_peft(data, tmp_path, make_s
     losses = []
     for step, batch in enumerate(batches(examples, settings.tune, 0), start=1):
         for group in optimiser.param_groups:
-            group["lr"] = 1e-2 * rate_factor(step, 3, settings.tune)
+            group["lr"] = 1e-2 * lr_multiplier(step, 3, settings.tune)
         loss = padded_losses(model, batch).sum() / sum(each.targets for each in batch)
         optimiser.zero_grad()
         loss.backward()

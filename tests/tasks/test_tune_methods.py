@@ -27,11 +27,13 @@ from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune.data.batching import batches
 from tasks.tune.data.packing import pack, packed_attention, summed_losses
-from tasks.tune.methods import METHODS, Adapted, lanes
+from tasks.tune.methods import METHODS, AdaptedModel, lanes
 from tasks.tune.methods import recommended_ranges as ranges
 from tasks.tune.methods.fused_lora import fuse
-from tasks.tune.train import loop, train, training
-from tasks.tune.train.executors import Job
+from tasks.tune.train import train, trainer
+from tasks.tune.train.pack_executor import pack_executor
+from tasks.tune.train.run import Run
+from tasks.tune.train.trials import TrialRun
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
 
@@ -64,20 +66,22 @@ def examples() -> list[Example]:
 
 
 @contextmanager
-def attached(base: PreTrainedModel, settings: Settings, seed: int = 0) -> Iterator[Adapted]:
+def attached(base: PreTrainedModel, settings: Settings, seed: int = 0) -> Iterator[AdaptedModel]:
     with torch.random.fork_rng(), packed_attention(base):
         torch.manual_seed(seed)
         with METHODS[settings.tune.method].attach(base, settings.tune, STEPS) as adapted:
             yield adapted
 
 
-def optimiser_of(adapted: Adapted, settings: Settings, width: int = 64) -> torch.optim.Optimizer:
+def optimiser_of(
+    adapted: AdaptedModel, settings: Settings, width: int = 64
+) -> torch.optim.Optimizer:
     rate = ranges.learning_rate(settings.tune, width)
     return torch.optim.AdamW(adapted.parameters().values(), lr=rate, weight_decay=0.0)
 
 
 def take_steps(
-    adapted: Adapted, optimiser: torch.optim.Optimizer, first: int = 1, last: int = STEPS
+    adapted: AdaptedModel, optimiser: torch.optim.Optimizer, first: int = 1, last: int = STEPS
 ) -> list[float]:
     """Steps as training takes them; the mean loss before each."""
     packed = pack(examples(), next(adapted.network.parameters()).device)
@@ -105,7 +109,7 @@ def take_steps(
 
 
 @torch.no_grad()
-def packed_logits(adapted: Adapted) -> list[torch.Tensor]:
+def packed_logits(adapted: AdaptedModel) -> list[torch.Tensor]:
     """For each example [tokens - 1, vocabulary], from one pack."""
     packed = pack(examples(), next(adapted.network.parameters()).device)
     logits = adapted.network(**adapted.inputs(packed), use_cache=False).logits[0]
@@ -410,17 +414,16 @@ from pathlib import Path
 from transformers import AutoTokenizer, LlamaForCausalLM
 from tasks.settings import load_settings
 from tasks.tune.train import train
-from tasks.tune.train import loop
-from tasks.tune.train import training
+from tasks.tune.train.run import Run
 
-take_step = loop.Run.take_step
+take_step = Run.take_step
 
 def take_step_or_die(run, *args):
     if run.step == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return take_step(run, *args)
 
-loop.Run.take_step = take_step_or_die
+Run.take_step = take_step_or_die
 for params in map(Path, sys.argv[2:]):
     child = os.fork()
     if child == 0:
@@ -598,16 +601,19 @@ def test_a_whole_run_in_float16_is_that_in_float32(data, tiny_base, tmp_path):
 
 
 @contextmanager
-def run_in_float16(data: Path, base: Path, out: Path) -> Iterator[tuple[loop.Run, Callable]]:
+def run_in_float16(data: Path, base: Path, out: Path) -> Iterator[tuple[Run, Callable]]:
     """A fresh run of `full`, and what takes it to its end."""
     settings = of_type("float16", run_of("full", base, learning_rate=1e-3))
-    prepared = training.prepare(data, settings)
+    prepared = trainer.prepare(data, settings)
     plan = batches(prepared.train, settings.tune, 0)
     with (
-        training.attached(prepared, [Job(out, settings)], len(plan)) as (run,),
-        loop.cores(prepared.base) as here,
+        trainer.attach(prepared, [TrialRun(out, settings)], len(plan)) as (run,),
+        pack_executor(prepared.base) as packs,
     ):
-        yield run, lambda: loop.advance([run], plan, prepared.validation, len(plan), cores=here)
+        yield (
+            run,
+            lambda: trainer.train_steps([run], plan, prepared.validation, len(plan), packs=packs),
+        )
 
 
 def test_gradients_too_small_for_float16_train_all_the_same(data, tiny_base, tmp_path):
@@ -752,7 +758,7 @@ def test_lanes_in_one_product_give_what_they_give_one_by_one(bases, tiny_base, q
                 vars(module).pop("forward", None)
             fuse(model, batched=batched)
             chosen = [every[number] for number in active]
-            chosen[0].share(chosen)
+            chosen[0].set_active(chosen)
             for each in every:
                 for name, parameter in each.parameters().items():
                     if "lora_B" in name:  # zero at first, when an adapter does nothing

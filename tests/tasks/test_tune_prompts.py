@@ -22,7 +22,7 @@ from tasks.model.encoding import Example
 from tasks.settings import Settings, Tune
 from tasks.tune.data.packing import pack, packed_attention, sequence_losses
 from tasks.tune.methods import METHODS
-from tasks.tune.methods.adapters import PeftAdapted
+from tasks.tune.methods.adapters import PeftAdapter
 
 KINDS = ["prompt", "ptuning-v1", "ptuning-v2", "prefix"]
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -92,14 +92,14 @@ def alone(model: torch.nn.Module, example: Example) -> torch.Tensor:
     )
 
 
-def in_pack(adapted: PeftAdapted, base: PreTrainedModel, examples: list[Example]) -> torch.Tensor:
+def in_pack(adapted: PeftAdapter, base: PreTrainedModel, examples: list[Example]) -> torch.Tensor:
     packed = pack(examples, base.device)
     with packed_attention(base):
         return sequence_losses(adapted.network, packed, adapted.inputs(packed))[0]
 
 
 @torch.no_grad()
-def stir(adapted: PeftAdapted) -> None:
+def stir(adapted: PeftAdapter) -> None:
     """Change every parameter, so that nothing is at its beginning."""
     generator = torch.Generator().manual_seed(2)
     for each in adapted.parameters().values():

@@ -28,6 +28,9 @@ from tasks.tune.sweep import sweep
 from tasks.tune.sweep.halving import promoted, rungs
 from tasks.tune.sweep.search import _grid
 from tasks.tune.sweep.selection import assess, sentence
+from tasks.tune.train.local_executor import fastest_lanes
+from tasks.tune.train.results import finish
+from tasks.tune.train.trials import TrialRun
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
 
@@ -107,12 +110,12 @@ def test_trials_in_one_process_equal_trials_alone(data, tmp_path, make_settings)
 
 
 def test_a_finished_sweep_is_returned_at_once(data, tmp_path, make_settings, monkeypatch):
-    from tasks.tune.train import training
+    from tasks.tune.train import trainer
 
     settings = make_settings(tune=TUNE, sweep=GRID | {"trials": 2})
     first = sweep(data, tmp_path / "out", settings)
     with monkeypatch.context() as patch:
-        patch.delattr(training, "prepare")
+        patch.delattr(trainer, "prepare")
         seen = []
         again = sweep(data, tmp_path / "out", settings, on_trial=lambda *given: seen.append(given))
         assert again == first
@@ -218,9 +221,9 @@ def test_a_sweep_whose_folders_are_gone_starts_over(data, tmp_path, make_setting
 def test_a_diverged_trial_is_failed_and_the_others_go_on(
     data, tmp_path, make_settings, monkeypatch
 ):
-    from tasks.tune.train import loop
+    from tasks.tune.train import trainer
 
-    evaluate = loop.evaluate
+    evaluate = trainer.evaluate
 
     def first_lane_diverges(network, validation, lanes, *rest):
         losses = evaluate(network, validation, lanes, *rest)
@@ -228,7 +231,7 @@ def test_a_diverged_trial_is_failed_and_the_others_go_on(
             losses[0] = float("nan")
         return losses
 
-    monkeypatch.setattr(loop, "evaluate", first_lane_diverges)
+    monkeypatch.setattr(trainer, "evaluate", first_lane_diverges)
     settings = make_settings(tune=TUNE, sweep=GRID | {"trials": 2, "packed": 2})
     result = sweep(data, tmp_path / "out", settings)
     assert [trial["state"] for trial in result["trials"]] == ["failed", "complete"]
@@ -237,7 +240,11 @@ def test_a_diverged_trial_is_failed_and_the_others_go_on(
     assert result["best"]["number"] == 1
     assert result["trials"][1]["steps"] == 4
 
-    monkeypatch.setattr(loop, "evaluate", lambda *given: evaluate(*given) * float("nan"))
+    def all_diverge(*given):
+        in_training = len(given) == 5  # the base alone is evaluated without inputs
+        return evaluate(*given) * (float("nan") if in_training else 1)
+
+    monkeypatch.setattr(trainer, "evaluate", all_diverge)
     with pytest.raises(PerpetuneError, match="all 2 trials failed"):
         sweep(data, tmp_path / "other", settings)
 
@@ -268,7 +275,7 @@ def test_two_processes_do_not_run_one_sweep(data, tmp_path, make_settings):
 )
 def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, method, base):
     """Losses and final weights, for different ranks, rates and targets in one pass."""
-    from tasks.tune.train import training
+    from tasks.tune.train import trainer
 
     configurations = [
         {"rank": 2, "learning_rate": 1e-3},
@@ -277,17 +284,17 @@ def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, method, 
     ]
     tune = TUNE | {"method": method}
     settings = [make_settings(tune=tune | each, base=base) for each in configurations]
-    prepared = training.prepare(data, settings[0])
-    together = [training.Job(tmp_path / f"lane{n}", each) for n, each in enumerate(settings)]
-    training.advance(prepared, together)
+    prepared = trainer.prepare(data, settings[0])
+    together = [TrialRun(tmp_path / f"lane{n}", each) for n, each in enumerate(settings)]
+    trainer.train_runs(prepared, together)
     # Equal bit for bit on the CPU this was measured on; another may sum products of more rows in
     # another order.
     exact = base["dtype"] == "float32"
     within = 1e-5 if exact else 2e-2
     for number, (job, each) in enumerate(zip(together, settings, strict=True)):
-        alone = training.Job(tmp_path / f"alone{number}", each)
-        training.advance(prepared, [alone])
-        found = [training.finish(which) for which in (job, alone)]
+        alone = TrialRun(tmp_path / f"alone{number}", each)
+        trainer.train_runs(prepared, [alone])
+        found = [finish(which) for which in (job, alone)]
         assert found[0]["steps"] == found[1]["steps"] == 4
         curves = [files.read_jsonl(which.out / "curve.jsonl") for which in (job, alone)]
         for mine, its in zip(*curves, strict=True):
@@ -316,15 +323,15 @@ def test_packed_and_unpacked_sweeps_agree(data, tmp_path, make_settings):
 
 def pretending(monkeypatch, seconds: Callable[[int, int], float]) -> list[int]:
     """Let passes take `seconds` by their lanes and examples; returns the lanes as they come."""
-    from tasks.tune.train import local_trainer as cohort
+    from tasks.tune.train import trainer
 
     counted = []
 
-    def pretend(runs, batch, cores):
+    def pretend(runs, batch, packs):
         counted.append(len(runs))
         time.sleep(seconds(len(runs), len(batch)))
 
-    monkeypatch.setattr(cohort.loop, "backward", pretend)
+    monkeypatch.setattr(trainer, "backward", pretend)
     return counted
 
 
@@ -341,14 +348,13 @@ def pretending(monkeypatch, seconds: Callable[[int, int], float]) -> list[int]:
 def test_lanes_are_as_many_as_a_measurement_finds_fastest(
     data, tmp_path, make_settings, monkeypatch, seconds, tried, best
 ):
-    from tasks.tune.train import local_trainer as cohort
-    from tasks.tune.train import training
+    from tasks.tune.train import trainer
 
     settings = make_settings(tune=TUNE, sweep=GRID)
-    prepared = training.prepare(data, settings)
-    jobs = [training.Job(tmp_path / str(n), settings) for n in range(5)]
+    prepared = trainer.prepare(data, settings)
+    runs = [TrialRun(tmp_path / str(n), settings) for n in range(5)]
     counted = pretending(monkeypatch, seconds)
-    assert cohort.fastest(prepared, jobs) == best
+    assert fastest_lanes(prepared, runs) == best
     assert set(counted) == tried
 
 

@@ -6,7 +6,7 @@ Rates are those of the sources for models of some billion parameters;
 
 from tasks.settings import Method as Name
 from tasks.tune.methods.bottleneck import bottleneck
-from tasks.tune.methods.contract import Adapted, Method
+from tasks.tune.methods.contract import AdaptedModel, Method
 from tasks.tune.methods.full_finetune import check_chosen, feature_extraction, full
 from tasks.tune.methods.lora import alpha, lanes, lora
 from tasks.tune.methods.lora import check as check_lora
@@ -14,7 +14,7 @@ from tasks.tune.methods.lora_variants import adalora, check_ia3, dora, ia3
 from tasks.tune.methods.prompts import check as check_prompts
 from tasks.tune.methods.prompts import prefix, prompt, ptuning
 
-__all__ = ["METHODS", "Adapted", "Method", "alpha", "lanes"]
+__all__ = ["METHODS", "AdaptedModel", "Method", "alpha", "lanes"]
 
 _LORA = frozenset({"rank", "alpha", "dropout", "target_modules"})
 

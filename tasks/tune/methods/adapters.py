@@ -14,13 +14,13 @@ from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model import base_model
 from tasks.settings import Settings
-from tasks.tune.methods.contract import Adapted, Weights, size
+from tasks.tune.methods.contract import AdaptedModel, Weights, size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class PeftAdapted(Adapted):
+class PeftAdapter(AdaptedModel):
     """One adapter of a PEFT model that may hold others."""
 
     def __init__(self, model: PeftModel, name: str = "default") -> None:

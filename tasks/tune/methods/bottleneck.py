@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from tasks.core import files
 from tasks.model.bottleneck import BottleneckConfig
 from tasks.settings import Settings, Tune
-from tasks.tune.methods.adapters import PeftAdapted, peft_model
-from tasks.tune.methods.contract import Adapted, Weights
+from tasks.tune.methods.adapters import PeftAdapter, peft_model
+from tasks.tune.methods.contract import AdaptedModel, Weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
 @contextmanager
-def bottleneck(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+def bottleneck(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
     """A bottleneck adapter after each block."""
     config = BottleneckConfig(
         task_type="CAUSAL_LM",
@@ -39,7 +39,7 @@ Perpetune's module `tasks.model.bottleneck` was imported before, which makes the
 """
 
 
-class Bottleneck(PeftAdapted):
+class Bottleneck(PeftAdapter):
     """A bottleneck adapter, whose folder says what it needs."""
 
     def write(self, folder: Path, weights: Weights, settings: Settings) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Weights = Mapping[str, torch.Tensor]
 
 
-class Adapted(ABC):
+class AdaptedModel(ABC):
     """A base model with fresh weights to train on it.
 
     It lives in the context of `Method.attach` and owns nothing beyond: the base is lent, and is
@@ -38,12 +38,12 @@ class Adapted(ABC):
         """Keywords for `network`; where virtual tokens are, they stand before each sequence."""
         return packed.inputs()
 
-    def share(self, passes: "Sequence[Adapted]") -> None:
+    def set_active(self, active: "Sequence[AdaptedModel]") -> None:
         """Let these, and no others, be the lanes of the next passes, in this order.
 
         Only methods of `Method.shares` can have more than themselves among them.
         """
-        if list(passes) != [self]:
+        if list(active) != [self]:
             raise ValueError(f"{type(self).__name__} shares no pass")
 
     def penalty(self) -> torch.Tensor | None:
@@ -101,7 +101,7 @@ class Method:
     """
 
     name: str
-    attach: "Callable[[PreTrainedModel, Tune, int], AbstractContextManager[Adapted]]"
+    attach: "Callable[[PreTrainedModel, Tune, int], AbstractContextManager[AdaptedModel]]"
     """Base, settings and the number of optimiser steps ahead → the adapted model, as a context.
 
     Raises `BadInput` where the base has no place for it, naming the setting to change.

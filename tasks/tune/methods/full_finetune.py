@@ -19,7 +19,7 @@ from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model import base_model
 from tasks.settings import Settings, Tune
-from tasks.tune.methods.contract import Adapted, Weights
+from tasks.tune.methods.contract import AdaptedModel, Weights
 from tasks.tune.methods.targets import closest
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _Modules = dict[str, torch.nn.Module]
 _Parameters = dict[str, torch.nn.Parameter]
 
 
-class OwnWeights(Adapted):
+class OwnWeights(AdaptedModel):
     """Parameters of the base itself, trained in place of the originals."""
 
     def __init__(self, base: "PreTrainedModel", modules: _Modules) -> None:
@@ -62,7 +62,7 @@ class OwnWeights(Adapted):
         configs = {id(each): each for each in (base.config, base.config.get_text_config())}
         before = {number: dict(vars(each)) for number, each in configs.items()}
         with files.atomic_folder(folder) as building:
-            self.release(weights)
+            self.restore(weights)
             try:
                 head = base.get_output_embeddings()
                 if head is not None and head.weight is not base.get_input_embeddings().weight:
@@ -73,10 +73,10 @@ class OwnWeights(Adapted):
                 for number, config in configs.items():
                     vars(config).clear()
                     vars(config).update(before[number])
-                self.take()
+                self.install()
             base_model.load_tokenizer(settings).save_pretrained(building)
 
-    def take(self) -> None:
+    def install(self) -> None:
         """Put the masters in the place of the originals."""
         for name, part, original in self._places():
             module = self._modules[name]
@@ -86,7 +86,7 @@ class OwnWeights(Adapted):
                     module, part, _Cast(original.dtype), unsafe=True
                 )
 
-    def release(self, weights: Weights | None = None) -> None:
+    def restore(self, weights: Weights | None = None) -> None:
         """Put `weights` of `export` where the masters are, or the originals again."""
         given = {name: torch.nn.Parameter(each, False) for name, each in (weights or {}).items()}
         for name, module in self._modules.items():
@@ -118,7 +118,7 @@ class _Cast(torch.nn.Module):
 
 
 @contextmanager
-def full(base: "PreTrainedModel", _tune: Tune, _steps: int) -> Iterator[Adapted]:
+def full(base: "PreTrainedModel", _tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
     """All of the base's weights.
 
     Raises:
@@ -134,7 +134,7 @@ def full(base: "PreTrainedModel", _tune: Tune, _steps: int) -> Iterator[Adapted]
 
 
 @contextmanager
-def feature_extraction(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+def feature_extraction(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
     """The output head, or the modules that `tune.trained_modules` names, on a frozen base.
 
     A head that is tied to the input embeddings is untied from them, unless both are trained.
@@ -182,15 +182,15 @@ def _chosen(base: "PreTrainedModel", tune: Tune) -> _Modules:
 
 
 @contextmanager
-def _trained(base: "PreTrainedModel", modules: _Modules) -> Iterator[Adapted]:
+def _trained(base: "PreTrainedModel", modules: _Modules) -> Iterator[AdaptedModel]:
     wanted = {each: each.requires_grad for each in base.parameters()}
     adapted = OwnWeights(base, modules)
     base.requires_grad_(False)
-    adapted.take()
+    adapted.install()
     try:
         yield adapted
     finally:
-        adapted.release()
+        adapted.restore()
         for each, was in wanted.items():
             each.requires_grad_(was)
 

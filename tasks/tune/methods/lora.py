@@ -10,8 +10,8 @@ from peft.tuners.tuners_utils import BaseTuner
 
 from tasks.core.errors import BadInput
 from tasks.settings import Tune
-from tasks.tune.methods.adapters import PeftAdapted, peft_model
-from tasks.tune.methods.contract import Adapted
+from tasks.tune.methods.adapters import PeftAdapter, peft_model
+from tasks.tune.methods.contract import AdaptedModel
 from tasks.tune.methods.fused_lora import fuse
 from tasks.tune.methods.targets import excluded_modules, target_modules
 
@@ -53,7 +53,7 @@ def check(base: "PreTrainedModel", tune: Tune) -> None:
 
 
 @contextmanager
-def lora(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+def lora(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
     """One LoRA adapter."""
     with lanes(base, [tune]) as (adapted,):
         yield adapted
@@ -73,15 +73,15 @@ def lanes(base: "PreTrainedModel", tunes: Sequence[Tune]) -> "Iterator[list[Lane
             model.add_adapter(name, config(base, tune))
         fuse(model)
         adapted = [Lane(model, name) for name in names]
-        adapted[0].share(adapted)
+        adapted[0].set_active(adapted)
         yield adapted
 
 
-class Lane(PeftAdapted):
+class Lane(PeftAdapter):
     """A LoRA adapter that shares passes with others of its model."""
 
-    def share(self, passes: Sequence[Adapted]) -> None:
+    def set_active(self, active: Sequence[AdaptedModel]) -> None:
         """Let these adapters of one model be the lanes."""
-        names = [each.name for each in passes if isinstance(each, Lane)]
+        names = [each.name for each in active if isinstance(each, Lane)]
         if names != self.model.active_adapters:
             cast(BaseTuner, self.model.base_model).set_adapter(names)

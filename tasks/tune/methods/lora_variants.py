@@ -15,8 +15,8 @@ from peft.utils import (
 from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as KNOWN_TARGETS
 
 from tasks.settings import Settings, Tune
-from tasks.tune.methods.adapters import PeftAdapted, peft_model
-from tasks.tune.methods.contract import Adapted, Weights
+from tasks.tune.methods.adapters import PeftAdapter, peft_model
+from tasks.tune.methods.contract import AdaptedModel, Weights
 from tasks.tune.methods.lora import alpha
 from tasks.tune.methods.lora import config as lora_config
 from tasks.tune.methods.targets import excluded_modules, target_modules
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def dora(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+def dora(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
     """DoRA: LoRA gives the direction, a vector beside it each output's magnitude.
 
     Liu et al. 2024, https://arxiv.org/abs/2402.09353
@@ -34,11 +34,11 @@ def dora(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
     config = lora_config(base, tune)
     config.use_dora = True
     with peft_model(base, config) as model:
-        yield PeftAdapted(model)
+        yield PeftAdapter(model)
 
 
 @contextmanager
-def adalora(base: "PreTrainedModel", tune: Tune, steps: int) -> Iterator[Adapted]:
+def adalora(base: "PreTrainedModel", tune: Tune, steps: int) -> Iterator[AdaptedModel]:
     """AdaLoRA: every layer begins with a rank of 1.5 r, and the least important ranks are taken
     away until r is left on average.
 
@@ -61,13 +61,13 @@ def adalora(base: "PreTrainedModel", tune: Tune, steps: int) -> Iterator[Adapted
         exclude_modules=excluded_modules(base, tune.target_modules),
     )
     with peft_model(base, config) as model:
-        yield AllottedRanks(model)
+        yield AdaLora(model)
 
 
 _AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
 
 
-class AllottedRanks(PeftAdapted):
+class AdaLora(PeftAdapter):
     """An AdaLoRA adapter: matrices A and B, and between them a vector E whose zeros are the ranks
     that were taken away."""
 
@@ -107,7 +107,7 @@ class AllottedRanks(PeftAdapted):
         return super().state() | averages
 
     def load_state(self, state: Weights) -> None:
-        """As `Adapted.load_state`."""
+        """As `AdaptedModel.load_state`."""
         super().load_state(state)
         for average in _AVERAGES:
             found = {
@@ -152,7 +152,7 @@ class AllottedRanks(PeftAdapted):
 
 
 @contextmanager
-def ia3(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+def ia3(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
     """IA³: a factor for each key, each value, and each number inside the feedforward block.
 
     The modules are PEFT's own choice for the architecture, or found by names; only a list of names
@@ -162,7 +162,7 @@ def ia3(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
         BadInput: the base has no modules of these or known names.
     """
     with peft_model(base, _ia3_config(base, tune)) as model:
-        yield PeftAdapted(model)
+        yield PeftAdapter(model)
 
 
 def check_ia3(base: "PreTrainedModel", tune: Tune) -> None:

@@ -24,8 +24,8 @@ from tasks.core.errors import BadInput
 from tasks.model.encoding import Example
 from tasks.settings import Tune
 from tasks.tune.data.packing import Layout, Packed, Rows, pack, reads_packs
-from tasks.tune.methods.adapters import PeftAdapted
-from tasks.tune.methods.contract import Adapted
+from tasks.tune.methods.adapters import PeftAdapter
+from tasks.tune.methods.contract import AdaptedModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _PREFIX_HIDDEN = 512
 
 
-class _Virtual(PeftAdapted):
+class _Virtual(PeftAdapter):
     def __init__(self, model: PeftModel) -> None:
         super().__init__(model)
         self.network: PreTrainedModel = model.get_base_model()  # type: ignore[assignment]
@@ -42,7 +42,7 @@ class _Virtual(PeftAdapted):
         self.encoder: Any = model.prompt_encoder[self.name]
 
 
-class Prompted(_Virtual):
+class PromptTuned(_Virtual):
     """Virtual embeddings before those of each sequence."""
 
     def inputs(self, packed: Packed) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Prompted(_Virtual):
         }
 
 
-class Prefixed(_Virtual):
+class PrefixTuned(_Virtual):
     """Keys and values in each layer that each sequence sees before its own."""
 
     def inputs(self, packed: Packed) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Prefixed(_Virtual):
 
 
 @contextmanager
-def prompt(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+def prompt(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
     """Prompt tuning, begun with words drawn from the vocabulary.
 
     Lester et al. 2021, https://arxiv.org/abs/2104.08691
@@ -95,11 +95,11 @@ def prompt(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted
         prompt_tuning_init="SAMPLE_VOCAB",
     )
     with _peft_model(base, tune, config) as model:
-        yield Prompted(model)
+        yield PromptTuned(model)
 
 
 @contextmanager
-def ptuning(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+def ptuning(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
     """P-tuning: v1, a prompt learned through a small network, or v2, a prefix in each layer.
 
     Liu et al. 2021, https://arxiv.org/abs/2103.10385 and https://arxiv.org/abs/2110.07602
@@ -107,15 +107,15 @@ def ptuning(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapte
     if tune.ptuning_version == "v1":
         config = PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
         with _peft_model(base, tune, config) as model:
-            yield Prompted(model)
+            yield PromptTuned(model)
     else:
         deep = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
         with _peft_model(base, tune, deep) as model:
-            yield Prefixed(model)
+            yield PrefixTuned(model)
 
 
 @contextmanager
-def prefix(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted]:
+def prefix(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
     """Prefix tuning: keys and values learned through a network that only training needs.
 
     Li & Liang 2021, https://arxiv.org/abs/2101.00190
@@ -127,7 +127,7 @@ def prefix(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted
         encoder_hidden_size=_PREFIX_HIDDEN,
     )
     with _peft_model(base, tune, config) as model:
-        yield Prefixed(model)
+        yield PrefixTuned(model)
 
 
 def check(base: "PreTrainedModel", tune: Tune) -> None:

@@ -158,7 +158,7 @@ def unpredictable(base: str, method: str, error: Exception) -> str:
 
 
 def packs_side_by_side(device_type: str) -> int:
-    """Packs of which a batch's are a multiple: as `tasks.tune.train.loop.cores` has it."""
+    """Packs of which a batch's are a multiple: as `tasks.tune.train.pack_executor` has it."""
     return 2 if device_type == "cpu" else 1
 
 

@@ -30,7 +30,7 @@ from tasks.tune.plan.results import (
     ModelFacts,
     Plan,
 )
-from tasks.tune.train import checks, training
+from tasks.tune.train import checks, trainer
 from tasks.tune.train.execution import presumed
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ def _measured(
 def _work(read: Data, settings: Settings) -> _Work:
     tune, seed = settings.tune, settings.project.seed
     train, validation = read.train.examples, read.validation.examples
-    evaluated = first_by_hash(validation, training.validation_count(validation, train, tune, seed))
+    evaluated = first_by_hash(validation, trainer.validation_count(validation, train, tune, seed))
     return _Work(
         seen=tuning_data.seen(train, tune, seed),
         trained_tokens=sum(map(count_tokens, batches(train, tune, seed))),

@@ -13,7 +13,9 @@ from tasks.settings import Settings
 from tasks.tune.data.batching import batches
 from tasks.tune.data.examples import Data
 from tasks.tune.plan.profile import PassProfile
-from tasks.tune.train import loop, training
+from tasks.tune.train import trainer
+from tasks.tune.train.pack_executor import pack_executor
+from tasks.tune.train.trials import TrialRun
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ def measure(data: Path, read: Data, settings: Settings, profile: PassProfile) ->
     log.info("measuring the base model's loss, and the speed of some training steps")
     tune = settings.tune.replace(method="lora", validation_examples=_LOSS_EXAMPLES)
     settings = settings.replace(tune=tune)
-    prepared = training.prepare(data, settings, read=read)
+    prepared = trainer.prepare(data, settings, read=read)
     whole = batches(read.train.examples, tune, settings.project.seed)[0]
     batch, pass_seconds, step_seconds = _timed_step(prepared, settings, whole)
     flops = count_tokens(batch) * profile.flops / profile.tokens
@@ -59,19 +61,19 @@ def measure(data: Path, read: Data, settings: Settings, profile: PassProfile) ->
 
 
 def _timed_step(
-    prepared: training.Prepared, settings: Settings, whole: Sequence[Example]
+    prepared: trainer.Prepared, settings: Settings, whole: Sequence[Example]
 ) -> tuple[Sequence[Example], float, float]:
     """The batch that was timed, seconds of its passes, and of the optimiser's step."""
     few = sorted(whole, key=lambda example: len(example.input_ids))[-2:]
-    job = training.Job(Path(), settings)
+    trial = TrialRun(Path(), settings)
     with (
-        training.attached(prepared, [job], settings.tune.max_steps) as (run,),
-        loop.cores(run.adapted.network, execution=prepared.execution) as cores,
+        trainer.attach(prepared, [trial], settings.tune.max_steps) as (run,),
+        pack_executor(run.adapted.network, execution=prepared.execution) as packs,
     ):
 
         def timed(batch: Sequence[Example]) -> tuple[float, float]:
             began = time.perf_counter()
-            losses, gradients = loop.backward([run], batch, cores)
+            losses, gradients = trainer.backward([run], batch, packs)
             between = time.perf_counter()
             run.take_step(gradients[0], losses[0], count_tokens(batch))
             if prepared.base.device.type != "cpu":

@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from tasks.model.encoding import Example
 from tasks.settings import Tune
 from tasks.tune.data.packing import summed_losses
-from tasks.tune.methods import METHODS, Adapted
+from tasks.tune.methods import METHODS, AdaptedModel
 from tasks.tune.plan.meta_device import (
     META,
     flop_counter,
@@ -33,8 +33,7 @@ from tasks.tune.plan.meta_device import (
     simulated,
     weight_bytes,
 )
-from tasks.tune.train.execution import PACKED, Execution
-from tasks.tune.train.loop import draws_randomly
+from tasks.tune.train.execution import PACKED, Execution, draws_randomly
 
 FLOAT32_BYTES = 4
 # Schedules of many steps begin without decisions that need values.
@@ -209,7 +208,7 @@ class _Step:
 
 
 def _train_step(
-    adapted: Adapted, live: "_LiveBytes", examples: Sequence[Example], execution: Execution
+    adapted: AdaptedModel, live: "_LiveBytes", examples: Sequence[Example], execution: Execution
 ) -> _Step:
     parameters = list(adapted.parameters().values())
     shared = not draws_randomly(adapted.network)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.settings import Settings
 from tasks.tune.sweep.selection import sentence as selection_sentence
-from tasks.tune.train import Advance
+from tasks.tune.train import Executor
 
 __all__ = ["selection_sentence", "sweep"]
 
@@ -19,7 +19,7 @@ def sweep(
     *,
     on_trial: Callable[[dict[str, Any], Path], None] = lambda *_: None,
     on_progress: Callable[[list[dict[str, Any]]], None] = lambda _: None,
-    workers: Callable[[Path], AbstractContextManager[Advance]] | None = None,
+    workers: Callable[[Path], AbstractContextManager[Executor]] | None = None,
 ) -> dict[str, Any]:
     """Search the configurations in `settings.sweep`; what they do not vary comes from `tune`.
 

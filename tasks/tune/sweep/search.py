@@ -35,11 +35,12 @@ from tasks.tune.data.examples import Data
 from tasks.tune.methods import METHODS, alpha
 from tasks.tune.sweep import halving, selection
 from tasks.tune.sweep import plots as pictures
-from tasks.tune.train import checkpoint, checks, training
-from tasks.tune.train.executors import Advance, Job, one_by_one, processes
-from tasks.tune.train.local_trainer import Trainer
-from tasks.tune.train.loop import Run
-from tasks.tune.train.training import Diverged
+from tasks.tune.train import checkpoint, checks, results
+from tasks.tune.train.executors import process_executor, sequential_executor
+from tasks.tune.train.local_executor import LocalExecutor
+from tasks.tune.train.results import Diverged
+from tasks.tune.train.run import Run
+from tasks.tune.train.trials import Executor, TrialRun
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def run(
     *,
     on_trial: Callable[[Trial, Path], None] = lambda *_: None,
     on_progress: Callable[[list[Trial]], None] = lambda _: None,
-    workers: Callable[[Path], AbstractContextManager[Advance]] | None = None,
+    workers: Callable[[Path], AbstractContextManager[Executor]] | None = None,
 ) -> dict[str, Any]:
     """`tasks.tune.sweep`; its docstring is the contract."""
     key = _key(data, settings)
@@ -84,13 +85,13 @@ def run(
         for trial in study.trials:
             if trial.state.is_finished():
                 on_trial(_row(trial, out, settings), _folder(out, trial.number))
-        with _advancing(data, read, out, settings, workers, board) as advance:
+        with _executor(data, read, out, settings, workers, board) as execute:
             while cohort := _cohort(study, out, settings):
-                for trial in _through_rungs(study, cohort, out, settings, advance, board):
+                for trial in _through_rungs(study, cohort, out, settings, execute, board):
                     on_trial(trial, _folder(out, trial["number"]))
                     study.set_user_attr("seconds", earlier + time.perf_counter() - began)
             trials = [_row(trial, out, settings) for trial in study.trials]
-            seeds = _other_seeds(key, _best(trials, out), out, settings, advance)
+            seeds = _other_seeds(key, _best(trials, out), out, settings, execute)
         seconds = earlier + time.perf_counter() - began
         found = {"key": key, "trials": trials, "seeds": seeds, "seconds": seconds}
         found |= {"warnings": warnings, "examples_seen": seen.examples, "epochs": seen.epochs}
@@ -106,25 +107,25 @@ def _checked(read: Data, settings: Settings) -> list[str]:
 
 
 @contextmanager
-def _advancing(
+def _executor(
     data: Path,
     read: Data,
     out: Path,
     settings: Settings,
-    workers: Callable[[Path], AbstractContextManager[Advance]] | None,
+    workers: Callable[[Path], AbstractContextManager[Executor]] | None,
     board: "_Board",
-) -> Iterator[Advance]:
+) -> Iterator[Executor]:
     """Who trains: workers elsewhere, processes here, or this process."""
     if workers is not None:
-        with workers(data) as advance:
-            yield advance
+        with workers(data) as execute:
+            yield execute
     elif settings.sweep.workers > 1:
-        with processes(data, settings.sweep.workers, settings.tune.processes) as advance:
-            yield advance
+        with process_executor(data, settings.sweep.workers, settings.tune.processes) as execute:
+            yield execute
     elif settings.tune.processes > 1:
-        yield one_by_one(data)
+        yield sequential_executor(data)
     else:
-        yield Trainer(data, out / "lanes.json", board.stepped, read=read)
+        yield LocalExecutor(data, out / "lanes.json", board.stepped, read=read)
 
 
 def _cohort(study: optuna.Study, out: Path, settings: Settings) -> list[optuna.Trial]:
@@ -180,7 +181,7 @@ def _through_rungs(
     cohort: Sequence[optuna.Trial],
     out: Path,
     settings: Settings,
-    advance: Advance,
+    execute: Executor,
     board: "_Board",
 ) -> Iterator[Trial]:
     """Train a cohort from rung to rung; yield each trial as it ends."""
@@ -189,7 +190,7 @@ def _through_rungs(
     for rung in [*_rungs(settings), None]:
         begun = [n for n in running if not (jobs[n].out / "metrics.json").is_file()]
         if begun:
-            advance([jobs[number] for number in begun], rung)
+            execute([jobs[number] for number in begun], rung)
         for number, trial in [*running.items()]:
             if _report(trial, jobs[number]):
                 del running[number]
@@ -197,7 +198,7 @@ def _through_rungs(
         if rung is None:
             break
         for number in sorted(_weak(study, running, rung, out, settings)):
-            training.finish(jobs[number], "pruned")
+            results.finish(jobs[number], "pruned")
             study.tell(running.pop(number), state=TrialState.PRUNED)
             yield _ended(study, number, out, settings)
         board.show()
@@ -227,7 +228,7 @@ def _losses(folder: Path) -> tuple[halving.Losses, halving.Losses]:
     if progress is None:
         rows = files.read_jsonl(folder / "validation.jsonl")
     else:
-        rows = training.validation_rows(progress)
+        rows = results.validation_rows(progress)
     losses = np.array([row["losses"] for row in rows], dtype=float).T
     return losses, np.array([row["targets"] for row in rows], dtype=float)
 
@@ -238,7 +239,7 @@ def _rungs(settings: Settings) -> list[int]:
     return halving.rungs(settings.tune.evaluations, sweep.reduction_factor) if sweep.prune else []
 
 
-def _report(trial: optuna.Trial, job: Job) -> bool:
+def _report(trial: optuna.Trial, job: TrialRun) -> bool:
     """Enter a trial's evaluations, and its end if it has come; whether it has."""
     study = trial.study
     progress = checkpoint.read_progress(job.out)
@@ -251,7 +252,7 @@ def _report(trial: optuna.Trial, job: Job) -> bool:
     if progress is not None and not progress["ended"]:
         return False
     try:
-        metrics = training.finish(job) if progress else files.read_json(job.out / "metrics.json")
+        metrics = results.finish(job) if progress else files.read_json(job.out / "metrics.json")
     except Diverged as error:
         log.warning("trial %d failed: %s; lower sweep.learning_rate", trial.number, error)
         trial.set_user_attr("reason", str(error))
@@ -403,9 +404,9 @@ def _sampler(settings: Settings, number: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
-def _job(trial: optuna.Trial, out: Path, settings: Settings) -> Job:
+def _job(trial: optuna.Trial, out: Path, settings: Settings) -> TrialRun:
     tune = _tune(trial.params, settings)
-    return Job(_folder(out, trial.number), settings.replace(tune=tune))
+    return TrialRun(_folder(out, trial.number), settings.replace(tune=tune))
 
 
 def _row(trial: FrozenTrial, out: Path, settings: Settings) -> Trial:
@@ -463,7 +464,7 @@ class _Board:
         }
         self._on_progress([*self._rows.values()])
 
-    def stepped(self, job: Job, run: Run) -> None:
+    def stepped(self, job: TrialRun, run: Run) -> None:
         """A run that is trained in this process has taken a step."""
         if job.out not in self._rows:
             self.show()
@@ -508,11 +509,11 @@ def _best(trials: Sequence[Trial], out: Path) -> list[Trial]:
 
 
 def _other_seeds(
-    key: str, best: Sequence[Trial], out: Path, settings: Settings, advance: Advance
+    key: str, best: Sequence[Trial], out: Path, settings: Settings, execute: Executor
 ) -> list[dict[str, Any]]:
     """The best configurations trained again from other seeds, and how far their losses spread."""
     sweep, project = settings.sweep, settings.project
-    jobs: dict[tuple[int, int], Job] = {}
+    jobs: dict[tuple[int, int], TrialRun] = {}
     for trial in best[: sweep.seeds_top] if sweep.seeds else []:
         for seed in range(project.seed + 1, project.seed + 1 + sweep.seeds):
             params = {name: each for name, each in trial["params"].items() if each is not None}
@@ -522,15 +523,15 @@ def _other_seeds(
                 tune=settings.tune.replace(**params), project=project.replace(seed=seed)
             )
             folder = out / "seeds" / key / f"{trial['number']}-{seed}"
-            jobs[trial["number"], seed] = Job(folder, own)
+            jobs[trial["number"], seed] = TrialRun(folder, own)
     missing = [job for job in jobs.values() if not (job.out / "metrics.json").is_file()]
     if missing:
-        advance(missing, None)
+        execute(missing, None)
     found: dict[int, list[float | None]] = {}
     for (number, _), job in jobs.items():
         with contextlib.suppress(Diverged):
             if job in missing:
-                training.finish(job)
+                results.finish(job)
         path = job.out / "metrics.json"
         loss = files.read_json(path)["validation_loss"] if path.is_file() else None
         found.setdefault(number, []).append(loss)
@@ -595,6 +596,6 @@ def _write_result(found: dict[str, Any], out: Path, settings: Settings) -> dict[
         "tokens_per_second": tokens / found["seconds"],
     }
     if metrics["worse_than_base"]:
-        log.warning("%s", training.worse_than_base(metrics, "the best trial"))
+        log.warning("%s", results.worse_than_base(metrics, "the best trial"))
     files.write_json(out / "sweep.json", result)
     return result

@@ -1,7 +1,7 @@
 """What a run leaves on disk to go on from: in safetensors and JSON, never pickled.
 
 `OUT/checkpoint/` is replaced as a whole, so a process may die at any moment. The best weights so
-far lie beside it in `OUT/best.unfinished/`, written before the checkpoint that speaks of them: a
+far are beside it in `OUT/best.unfinished/`, written before the checkpoint that speaks of them: a
 run that goes on from it finds those weights, or better ones that it will find again.
 """
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
 from tasks.settings import Settings
-from tasks.tune.train.loop import Run
+from tasks.tune.train.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ def save(run: Run, key: str, out: Path, settings: Settings, facts: Progress) -> 
         settings: for the adapter's folder.
         facts: what else `progress.json` is to hold.
     """
-    if run.best is not None:
-        run.adapted.write(out / _BEST, run.best, settings)
-        run.best = None
+    if run.best_weights is not None:
+        run.adapted.write(out / _BEST, run.best_weights, settings)
+        run.best_weights = None
     with files.atomic_folder(out / "checkpoint") as building:
         save_file(_plain(run.adapted.state()), building / "weights.safetensors")
         save_file(_plain(_optimiser_state(run)), building / "optimiser.safetensors")
@@ -54,7 +54,7 @@ def load(run: Run, key: str, out: Path) -> None:
     if progress is None or progress["key"] != key:
         return
     if progress["best_loss"] is not None and not progress["ended"] and not (out / _BEST).is_dir():
-        return  # somebody has cleared up
+        return  # the best weights have been removed
     device = run.parameters[0].device
     folder = out / "checkpoint"
     run.adapted.load_state(load_file(folder / "weights.safetensors", device=str(device)))
@@ -63,9 +63,9 @@ def load(run: Run, key: str, out: Path) -> None:
     if "random.device" in state:
         torch.get_device_module(device).set_rng_state(state.pop("random.device"))
     by_parameter: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in state.items():
-        number, _, part = name.partition(".")
-        by_parameter.setdefault(int(number), {})[part] = tensor
+    for key_in_file, tensor in state.items():
+        i, _, name = key_in_file.partition(".")
+        by_parameter.setdefault(int(i), {})[name] = tensor
     groups = run.optimizer.state_dict()["param_groups"]
     run.optimizer.load_state_dict({"state": by_parameter, "param_groups": groups})
     run.scaler.load_state_dict(progress["scaler"])
@@ -73,7 +73,7 @@ def load(run: Run, key: str, out: Path) -> None:
     run.best_loss = math.inf if progress["best_loss"] is None else progress["best_loss"]
     run.best_losses = progress["best_losses"]
     run.evaluations = progress["evaluations"]
-    run.without_gain = progress["without_gain"]
+    run.evals_without_improvement = progress["evals_without_improvement"]
     run.seconds = progress["seconds"]
     run.failure = progress["failure"]
 
@@ -111,22 +111,22 @@ def _progress_file(out: Path) -> Path:
 
 
 def _progress(run: Run, key: str) -> Progress:
-    trainable, whole = run.adapted.counts()
+    trainable, total = run.adapted.counts()
     return {
         "key": key,
         "curve": run.curve,
         "best_loss": run.best_loss if math.isfinite(run.best_loss) else None,
         "best_losses": run.best_losses,
         "evaluations": run.evaluations,
-        "without_gain": run.without_gain,
+        "evals_without_improvement": run.evals_without_improvement,
         "seconds": run.seconds,
         "failure": run.failure,
         "ended": run.ended,
-        "rate": run.rate,
+        "peak_lr": run.peak_lr,
         "steps": run.steps,
         "scaler": run.scaler.state_dict(),
         "trainable_parameters": trainable,
-        "trainable_share": trainable / whole,
+        "trainable_share": trainable / total,
     }
 
 
@@ -135,10 +135,10 @@ def _optimiser_state(run: Run) -> dict[str, torch.Tensor]:
     device = run.parameters[0].device
     if device.type != "cpu":
         state["random.device"] = torch.get_device_module(device).get_rng_state()
-    for number, parts in run.optimizer.state_dict()["state"].items():
-        state |= {f"{number}.{part}": torch.as_tensor(each) for part, each in parts.items()}
+    for i, moments in run.optimizer.state_dict()["state"].items():
+        state |= {f"{i}.{name}": torch.as_tensor(value) for name, value in moments.items()}
     return state
 
 
 def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: each.detach().contiguous() for name, each in tensors.items()}
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}

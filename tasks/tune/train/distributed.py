@@ -36,7 +36,7 @@ class Processes:
     """The frozen weights are spread over the processes."""
 
     @classmethod
-    def joined(cls, tune: Tune) -> "Processes":
+    def from_torchrun(cls, tune: Tune) -> "Processes":
         """Those that `torchrun` has begun, this one among them; each takes its device."""
         from accelerate import PartialState
 
@@ -44,11 +44,11 @@ class Processes:
         return cls(state.num_processes, state.process_index, tune.shard)
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the one that writes."""
         return self.number == 0
 
-    def share(self, items: Sequence[T]) -> list[tuple[T, bool]]:
+    def assign(self, items: Sequence[T]) -> list[tuple[T, bool]]:
         """What this process does of `items` (at least one), and whether it counts.
 
         All get equally many, since they wait for each other in every pass; where nothing is left
@@ -58,7 +58,7 @@ class Processes:
         most = -(-len(items) // self.count)
         return own + [(items[0], False)] * (most - len(own))
 
-    def summed(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    def all_reduce(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
         """Each tensor's sum over the processes; all of one type, on one device."""
         if self.count == 1:
             return tensors
@@ -68,12 +68,12 @@ class Processes:
         parts = whole.split([each.numel() for each in tensors])
         return [part.view_as(each) for part, each in zip(parts, tensors, strict=True)]
 
-    def draw_apart(self, *what: object) -> None:
+    def seed_rank(self, *what: object) -> None:
         """Let each process draw its own random numbers, set by `what` is computed."""
         if self.count > 1:
             torch.manual_seed(int(files.content_key(self.number, *map(str, what))[:12], 16))
 
-    def spread(self, base: "PreTrainedModel") -> None:
+    def shard_weights(self, base: "PreTrainedModel") -> None:
         """Spread the weights of `base` over the processes, if they are to be.
 
         Raises:
@@ -106,4 +106,5 @@ class Processes:
         log.info("each process holds about %.0f %% of the frozen weights", 100 * here / every)
 
 
-ALONE = Processes()
+SINGLE = Processes()
+"""This process alone."""

@@ -97,6 +97,15 @@ class Execution:
 PACKED = Execution()
 
 
+def draws_randomly(network: torch.nn.Module) -> bool:
+    """Whether a pass in training draws random numbers."""
+    return any(
+        (isinstance(module, torch.nn.Dropout) and module.p > 0)
+        or bool(getattr(module, "attention_dropout", 0))
+        for module in network.modules()
+    )
+
+
 def presumed(config: PreTrainedConfig) -> Execution:
     """What is to be expected of a base that is not loaded."""
     known: Any = AutoModelForCausalLM._model_mapping
