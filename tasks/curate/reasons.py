@@ -111,7 +111,7 @@ _REMEDIES = {
     "invalid_json": "Write one JSON object a line, or name the file by what it is (.json, .csv).",
     "not_utf8": "Save the file as UTF-8.",
     "wrong_type": "Write the field that the ledger names with the type that it names.",
-    "missing_field": "Rename the columns to those of a known format (docs/how-to/curate-your-data.md).",
+    "missing_field": "Rename the columns to a known format (docs/reference/what-is-read.md).",
     "truncated": "Copy the file again.",
     "unrenderable": "Take another base, or a template that renders it (base.chat_template: FILE).",
     "mojibake": "Read the source with its own encoding.",
