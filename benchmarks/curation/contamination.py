@@ -34,8 +34,8 @@ from typing import Any
 from benchmarks.curation.sources import collect
 from tasks import records
 from tasks.curate.steps.contamination.benchmarks import Benchmark, Item, read_item
-from tasks.curate.steps.contamination.contamination import Guard
-from tasks.curate.text.turn_texts import Said
+from tasks.curate.steps.contamination.contamination import ContaminationIndex
+from tasks.curate.text.turn_texts import TurnWords
 from tasks.records import BadLine, Record
 from tasks.settings import Curate
 
@@ -87,16 +87,17 @@ def drops(train: Sequence[dict[str, Any]], benchmark: Sequence[dict[str, Any]]) 
     bad = next((item for item in items if isinstance(item, BadLine)), None)
     if bad is not None:
         raise ValueError(f"{bad.reason}: {bad.detail}: {bad.excerpt}")
-    guard = Guard([Benchmark("bench", [i for i in items if isinstance(i, Item)])], settings)
-    overlaps, counts = {}, guard.count(Said.of([]))
+    good = [item for item in items if isinstance(item, Item)]
+    index = ContaminationIndex([Benchmark("bench", good)], settings)
+    overlaps, counts = {}, index.count_words(TurnWords.of([]))
     for begin in range(0, len(kept), BATCH):
         batch = kept[begin : begin + BATCH]
-        said = Said.of(batch)
-        counts = counts + guard.count(said)
-        for i, found in guard.overlaps(batch, said).items():
-            overlaps[begin + i] = found
-    verdicts = guard.judge(overlaps, counts)
-    return {i: guard.evidence(kept[i], verdict) for i, verdict in verdicts.items()}
+        said = TurnWords.of(batch)
+        counts = counts + index.count_words(said)
+        for i, of_record in index.match(batch, said).items():
+            overlaps[begin + i] = of_record
+    found = index.decide(overlaps, counts)
+    return {i: index.evidence(kept[i], of_record) for i, of_record in found.items()}
 
 
 def _record(row: dict[str, Any], line: int) -> Record:

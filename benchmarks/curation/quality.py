@@ -29,7 +29,7 @@ from benchmarks.curation import junk_texts
 from tasks.curate.steps.quality.filtering import active_filters, apply_filters
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.text.ngrams import repeated_share
-from tasks.curate.text.turn_texts import Said
+from tasks.curate.text.turn_texts import TurnWords
 from tasks.records import Record, parse
 from tasks.settings import Curate
 
@@ -137,7 +137,7 @@ def _dropped(texts: Sequence[str], as_texts: bool) -> dict[int, str | None]:
     filters = active_filters(settings)
     for begin in range(0, len(records), 256):
         batch = [record for record in records[begin : begin + 256] if isinstance(record, Record)]
-        shares = repeated_share(Said.of(batch).answers(batch)).tolist()
+        shares = repeated_share(TurnWords.of(batch).answers(batch)).tolist()
         places = {(r.source, r.line): s for r, s in zip(batch, shares, strict=True) if s}
         _, gone = apply_filters(batch, filters, settings, Measurements(repeated=places))
         reasons |= {(drop.line - 1) % len(texts): drop.reason for drop in gone}

@@ -61,7 +61,7 @@ def ours_near(texts: Sequence[str]) -> Flags:
     import numpy as np
 
     from tasks.curate.steps.duplicates import duplicates, facts, templates
-    from tasks.curate.steps.duplicates.facts import Told
+    from tasks.curate.steps.duplicates.facts import Facts
     from tasks.curate.text.ngrams import hash_words, mix
     from tasks.settings import Curate
 
@@ -78,11 +78,11 @@ def ours_near(texts: Sequence[str]) -> Flags:
     keys = mix(np.arange(len(texts), dtype=np.uint64))
     nothing = np.empty(0, dtype=np.uint32)
 
-    def differ(pairs: Any, filled: Any) -> Any:
-        told = {i: Told.of([texts[i]], "", "") for i in np.unique(pairs).tolist()}
+    def contradict(pairs: Any, filled: Any) -> Any:
+        told = {i: Facts.of([texts[i]], "", "") for i in np.unique(pairs).tolist()}
         return np.array(
             [
-                facts.differ(told[i], told[j], of_template)
+                facts.contradict(told[i], told[j], of_template)
                 for (i, j), of_template in zip(pairs.T.tolist(), filled.tolist(), strict=True)
             ],
             dtype=bool,
@@ -91,19 +91,19 @@ def ours_near(texts: Sequence[str]) -> Flags:
     frames = templates.frames(candidates, columns.__getitem__, shingled.take, words_of.take, keys)
     if len(frames):
         columns = [*duplicates.bands_without(shingled, frames, signatures)]
-    compared = duplicates.Compared(
+    comparison = duplicates.Comparison(
         number=len(texts),
         band=columns.__getitem__,
         shingles=shingled.take,
         words=words_of.take,
         answers=lambda n: duplicates.Sets(nothing, np.zeros(len(n) + 1, dtype=np.int64)),
-        shapes=np.zeros(len(texts), dtype=np.uint32),
-        order=lambda numbers: numbers.tolist(),
-        differ=differ,
+        structures=np.zeros(len(texts), dtype=np.uint32),
+        sort_key=lambda numbers: numbers.tolist(),
+        contradict=contradict,
         frames=frames,
         similarity=Curate().near_duplicates or 1.0,
     )
-    clusters = duplicates.near_duplicates(compared, candidates)
+    clusters = duplicates.near_duplicates(comparison, candidates)
     flags: list[bool] = (clusters.kept != np.arange(len(texts))).tolist()
     return flags
 
@@ -120,22 +120,23 @@ def _joined(batches: Sequence[Any]) -> Any:
 def ours_decontaminate(texts: Sequence[str], benchmarks: Sequence[Path]) -> Flags:
     """Flags of the texts that our decontamination drops, with reading the benchmarks' files."""
     from tasks.curate.steps.contamination.benchmarks import read_benchmarks
-    from tasks.curate.steps.contamination.contamination import Guard, Overlap
-    from tasks.curate.text.turn_texts import Said
+    from tasks.curate.steps.contamination.contamination import ContaminationIndex
+    from tasks.curate.steps.contamination.overlaps import Overlap
+    from tasks.curate.text.turn_texts import TurnWords
     from tasks.records import Text
     from tasks.settings import Curate
 
-    guard = Guard(read_benchmarks(list(map(str, benchmarks)), Curate()), Curate())
+    index = ContaminationIndex(read_benchmarks(list(map(str, benchmarks)), Curate()), Curate())
     overlaps: dict[int, list[Overlap]] = {}
     for begin in range(0, len(texts), _BATCH):
         batch = [
             Text(id=str(number), text=text, source="texts", line=number)
             for number, text in enumerate(texts[begin : begin + _BATCH], begin)
         ]
-        of_batch = guard.overlaps(batch, Said.of(batch))
+        of_batch = index.match(batch, TurnWords.of(batch))
         overlaps |= {begin + number: found for number, found in of_batch.items()}
-    guilty = guard.judge(overlaps)
-    return [number in guilty for number in range(len(texts))]
+    found_in = index.decide(overlaps)
+    return [number in found_in for number in range(len(texts))]
 
 
 # The peers.

@@ -37,7 +37,7 @@ import orjson
 from benchmarks.curation import variants
 from benchmarks.curation.command import curate_command
 from benchmarks.curation.sources import collect
-from tasks.curate.steps.splits.splits import position
+from tasks.curate.steps.splits.splits import split_position
 from tasks.settings import Curate
 
 Row: TypeAlias = dict[str, Any]
@@ -269,7 +269,7 @@ def _spoken(planted: Planted) -> str:
 
 
 def _held_out(name: str) -> bool:
-    return position(name) < Curate().validation_share + Curate().test_share
+    return split_position(name) < Curate().validation_share + Curate().test_share
 
 
 def _edited(planted: Planted, text: Text, rng: random.Random) -> Planted:

@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from tasks import records
 from tasks.curate.steps.contamination.benchmarks import Benchmark, Item
-from tasks.curate.steps.contamination.contamination import COMMON, Guard, Overlap
+from tasks.curate.steps.contamination.contamination import ContaminationIndex
+from tasks.curate.steps.contamination.overlaps import Overlap
+from tasks.curate.steps.contamination.passage_index import COMMON
 from tasks.curate.steps.contamination.rarity import Vocabulary
 from tasks.curate.text.ngrams import covered, hash_words, repeated_share, windows
 from tasks.curate.text.normalise import comparable, words
-from tasks.curate.text.turn_texts import Said
+from tasks.curate.text.turn_texts import TurnWords
 from tasks.records import Record
 from tasks.settings import Curate
 
@@ -60,21 +62,21 @@ def bench(*values: dict) -> Benchmark:
 def flagged(train: list[dict], *benchmark: dict, **options: Any) -> dict[int, dict]:
     """Evidence by line (from 1) of the training records dropped."""
     lines = [record(value, number) for number, value in enumerate(train, 1)]
-    guard = Guard([bench(*benchmark)] if benchmark else [], Curate(**options))
+    index = ContaminationIndex([bench(*benchmark)] if benchmark else [], Curate(**options))
     # As workers do it: what a batch has in common with the benchmarks does not depend on the
     # batch, and travels as JSON.
     overlaps: dict[int, list[Overlap]] = {}
-    counts = guard.count(Said.of([]))
+    counts = index.count_words(TurnWords.of([]))
     for begin in range(0, len(lines), BATCH):
         batch = lines[begin : begin + BATCH]
-        said = Said.of(batch)
-        counts += guard.count(said)
-        for number, found in guard.overlaps(batch, said).items():
+        said = TurnWords.of(batch)
+        counts += index.count_words(said)
+        for number, found in index.match(batch, said).items():
             rows = json.loads(json.dumps([overlap.row() for overlap in found]))
             overlaps[begin + number] = [Overlap.of_row(row) for row in rows]
     return {
-        number + 1: guard.evidence(lines[number], verdict)
-        for number, verdict in guard.judge(overlaps, counts).items()
+        number + 1: index.evidence(lines[number], verdict)
+        for number, verdict in index.decide(overlaps, counts).items()
     }
 
 
@@ -352,7 +354,7 @@ def test_the_hash_of_a_word_is_the_same_wherever_it_stands() -> None:
     long = [prose(n, 700) for n in range(80)]  # more than is hashed at once
     alone = [hash_words([text]).hashes.tolist() for text in long]
     assert hash_words(long).hashes.tolist() == [word for one in alone for word in one]
-    assert covered(windows(hash_words(["a b c"]), 2).at, 2, 3).all()
+    assert covered(windows(hash_words(["a b c"]), 2).begin, 2, 3).all()
 
 
 @hypothesis(deadline=None, max_examples=300)

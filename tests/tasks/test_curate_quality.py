@@ -17,7 +17,7 @@ from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.steps.quality.token_counts import TokenCounts
 from tasks.curate.text.ngrams import repeated_share
 from tasks.curate.text.normalise import comparable
-from tasks.curate.text.turn_texts import Said
+from tasks.curate.text.turn_texts import TurnWords
 from tasks.model.encoding import UNRENDERABLE, Unrenderable
 from tasks.records import Record, parse
 from tasks.settings import Curate
@@ -80,7 +80,7 @@ def filtered(
     *records: Record, measured: Measurements | None = None, **settings: Any
 ) -> tuple[list[Record], list[Dropped]]:
     if measured is None:
-        shares = repeated_share(Said.of(records).answers(records)).tolist()
+        shares = repeated_share(TurnWords.of(records).answers(records)).tolist()
         places = {place(one): share for one, share in zip(records, shares, strict=True)}
         measured = Measurements(repeated=places)
     section = Curate.model_validate(settings)

@@ -181,19 +181,19 @@ SAME_SENSE = [
 ]
 
 
-def told(text: str) -> facts.Told:
-    return facts.Told.of([text], "", "")
+def facts_of(text: str) -> facts.Facts:
+    return facts.Facts.of([text], "", "")
 
 
 @pytest.mark.parametrize(("one", "other"), SAME_WORDS)
 def test_signs_numbers_and_negations_tell_records_apart(one: str, other: str) -> None:
-    assert facts.differ(told(one), told(other), False)
-    assert facts.lacks(told(one), told(other))
+    assert facts.contradict(facts_of(one), facts_of(other), False)
+    assert facts.lacks_own_content(facts_of(one), facts_of(other))
 
 
 @pytest.mark.parametrize(("one", "other"), SAME_SENSE)
 def test_punctuation_and_marks_do_not(one: str, other: str) -> None:
-    assert not facts.differ(told(one), told(other), False)
+    assert not facts.contradict(facts_of(one), facts_of(other), False)
 
 
 @pytest.mark.parametrize(("one", "other"), SAME_WORDS)

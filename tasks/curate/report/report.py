@@ -27,7 +27,7 @@ from tasks.curate.run.shards import Parts
 from tasks.curate.run.writer import Assembled
 from tasks.curate.steps.contamination.benchmarks import Benchmark
 from tasks.curate.steps.privacy.redaction import KINDS
-from tasks.curate.steps.splits.splits import SPLITS, TRAIN, key
+from tasks.curate.steps.splits.splits import SPLITS, TRAIN, group_key
 from tasks.model import tokens
 from tasks.rendering.markdown import clip, visible
 from tasks.settings import Settings
@@ -232,7 +232,7 @@ def _largest_group(
     first, counts = np.unique(homes, return_index=True, return_counts=True)[1:]
     largest = int(np.argmax(counts))
     one = parts.record(int(kept[first[largest]]))
-    return {"name": key(one), "records": int(counts[largest])}
+    return {"name": group_key(one), "records": int(counts[largest])}
 
 
 def _context_window(folder: Path) -> int | None:

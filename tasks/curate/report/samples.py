@@ -129,7 +129,7 @@ def _leak(line: Dropped, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
         ),
         None,
     )
-    passage = mask(theirs.said(evidence["part"]))[0] if theirs else evidence["benchmark_text"]
+    passage = mask(theirs.part_text(evidence["part"]))[0] if theirs else evidence["benchmark_text"]
     text, marked = alignment.shared(line.text, passage, evidence["ngram"])
     if not any(mark for _, mark in text):
         # In disguise, or outside of the turns: the evidence has the words as they are.

@@ -17,11 +17,11 @@ from tasks.core.errors import BadInput
 from tasks.curate.ledger import Evidence
 from tasks.curate.run.shards import Parts
 from tasks.curate.steps.contamination import contamination
-from tasks.curate.steps.contamination.contamination import Guard, Overlap
+from tasks.curate.steps.contamination.contamination import ContaminationIndex
+from tasks.curate.steps.contamination.overlaps import Overlap
 from tasks.curate.steps.duplicates import duplicates, facts, templates
-from tasks.curate.steps.splits import split_leakage as heldout
-from tasks.curate.steps.splits import splits
-from tasks.curate.text import turn_texts as turns
+from tasks.curate.steps.splits import split_leakage, splits
+from tasks.curate.text import turn_texts
 from tasks.curate.text.ngrams import Hashes, Positions
 from tasks.records import Record
 from tasks.rendering.markdown import visible
@@ -36,7 +36,7 @@ REASONS = {
     DUPLICATE: (duplicates.STEP, "duplicate"),
     NEAR_DUPLICATE: (duplicates.STEP, "near_duplicate"),
     CONTAMINATED: (contamination.STEP, "contaminated"),
-    LEAKS_SPLIT: (splits.STEP, heldout.REASON),
+    LEAKS_SPLIT: (splits.STEP, split_leakage.REASON),
     SURPLUS: (MIX, "replay_surplus"),
 }
 _UNDECIDED = -1
@@ -78,7 +78,7 @@ class Decided:
         log.info("%s: %d of %d records go on", step, after, before)
 
 
-def decide(parts: Parts, guard: Guard, settings: Curate) -> Decided:
+def decide(parts: Parts, index: ContaminationIndex, settings: Curate) -> Decided:
     """Deduplicate, decontaminate, split and mix.
 
     Raises:
@@ -91,7 +91,7 @@ def decide(parts: Parts, guard: Guard, settings: Curate) -> Decided:
     replay = parts.column("replay")
     _deduplicate(parts, replay, settings, decided)
     before = len(decided.left())
-    _decontaminate(parts, guard, decided)
+    _decontaminate(parts, index, decided)
     decided.drop(sorted(decided.evidence), CONTAMINATED)
     decided.passed(contamination.STEP, before)
     if len(decided.left()):
@@ -106,7 +106,7 @@ def _deduplicate(
     """Exact, then near."""
     before = parts.total
 
-    def order(numbers: Positions) -> list[tuple[bool, str, int]]:
+    def sort_key(numbers: Positions) -> list[tuple[bool, str, int]]:
         # Numbers follow source and line.
         ids = parts.ids(numbers)
         return list(zip(replay[numbers].tolist(), ids, numbers.tolist(), strict=True))
@@ -114,7 +114,7 @@ def _deduplicate(
     keys = parts.column("keys")
     groups = list(duplicates.same_content(keys))
     members = np.unique(np.concatenate([np.empty(0, np.int64), *groups]))
-    rank = dict(zip(members.tolist(), order(members), strict=True))
+    rank = dict(zip(members.tolist(), sort_key(members), strict=True))
     for group in groups:
         first = min(group.tolist(), key=rank.__getitem__)
         decided.drop(group[group != first], DUPLICATE)
@@ -126,16 +126,16 @@ def _deduplicate(
         return
     sizes = np.concatenate([part.sets("shingles").sizes() for part in parts])
     candidates = left[sizes[left] >= duplicates.FEWEST_SHINGLES]
-    compared = duplicates.Compared(
+    compared = duplicates.Comparison(
         number=parts.total,
         band=parts.band,
         shingles=lambda numbers: parts.lists("shingles", numbers),
         words=lambda numbers: parts.lists("words", numbers),
         answers=lambda numbers: parts.sets("answers", numbers),
-        shapes=parts.column("shape"),
-        order=order,
-        differ=lambda pairs, filled: _tell(
-            parts, pairs, lambda one, other, i: facts.differ(one, other, bool(filled[i]))
+        structures=parts.column("structure"),
+        sort_key=sort_key,
+        contradict=lambda pairs, filled: _tell(
+            parts, pairs, lambda one, other, i: facts.contradict(one, other, bool(filled[i]))
         ),
         frames=decided.frames,
         similarity=settings.near_duplicates,
@@ -171,7 +171,7 @@ def _frames(parts: Parts, left: Positions, keys: Hashes) -> duplicates.Numbers:
 
 
 def _tell(
-    parts: Parts, pairs: Positions, ask: Callable[[facts.Told, facts.Told, int], bool]
+    parts: Parts, pairs: Positions, ask: Callable[[facts.Facts, facts.Facts, int], bool]
 ) -> npt.NDArray[np.bool_]:
     """`ask` of what the records of these pairs (2, pairs) tell, and of the pair's number."""
     found = np.zeros(pairs.shape[1], dtype=bool)
@@ -183,24 +183,25 @@ def _tell(
     return found
 
 
-def _told(record: Record) -> facts.Told:
-    said = turns.said(record)
-    if len(said) < 2:
-        return facts.Told.of(said, "", "")
-    asked = turns.user_turns(record)
-    return facts.Told.of(said, said[asked[-1]] if asked else "", turns.learned(record))
+def _told(record: Record) -> facts.Facts:
+    texts = turn_texts.turn_texts(record)
+    if len(texts) < 2:
+        return facts.Facts.of(texts, "", "")
+    asked = turn_texts.user_turns(record)
+    last = texts[asked[-1]] if asked else ""
+    return facts.Facts.of(texts, last, turn_texts.learned_text(record))
 
 
-def _decontaminate(parts: Parts, guard: Guard, decided: Decided) -> None:
+def _decontaminate(parts: Parts, index: ContaminationIndex, decided: Decided) -> None:
     """Evidence of each record that holds a benchmark record; a shared text is told once."""
     words = sum((part.words() for part in parts), start=np.zeros(1, np.int64))
-    verdicts = guard.judge(_overlaps(parts, decided), words)
-    shared = Counter(verdict.overlap.origin for verdict in verdicts.values())
+    found = index.decide(_overlaps(parts, decided), words)
+    shared = Counter(of_record.overlap.origin for of_record in found.values())
     told = {0}
-    for number, record in parts.records(np.array(sorted(verdicts), dtype=np.int64)):
-        origin = verdicts[number].overlap.origin
+    for number, record in parts.records(np.array(sorted(found), dtype=np.int64)):
+        origin = found[number].overlap.origin
         count = shared[origin] if origin else 1
-        evidence = guard.evidence(record, verdicts[number], count)
+        evidence = index.evidence(record, found[number], count)
         decided.evidence[number] = evidence
         if count > 1 and origin not in told:
             told.add(origin)
@@ -234,8 +235,8 @@ def _split(
     # General data is for training only: what is chosen and tested is the task.
     decided.verdict[left[replay[left]]] = splits.TRAIN
     own = left[~replay[left]]
-    homes, eras = parts.column("home")[own], parts.column("era")[own]
-    decided.verdict[own] = splits.assign(homes, eras, settings)
+    positions, times = parts.column("position")[own], parts.column("time_split")[own]
+    decided.verdict[own] = splits.assign_splits(positions, times, settings)
     if settings.protect_splits is not None:
         _protect(parts, settings.protect_splits, decided)
     decided.passed(splits.STEP, before)
@@ -248,10 +249,12 @@ def _protect(parts: Parts, share: float, decided: Decided) -> None:
     )
 
     def lacking(pairs: Positions) -> npt.NDArray[np.bool_]:
-        return _tell(parts, pairs, lambda record, held_out, _: facts.lacks(record, held_out))
+        return _tell(
+            parts, pairs, lambda record, held_out, _: facts.lacks_own_content(record, held_out)
+        )
 
-    def leaks(records: Positions, held_out: Positions) -> list[heldout.Leak]:
-        return heldout.leaks(parts, records, held_out, decided.frames, share, lacking)
+    def leaks(records: Positions, held_out: Positions) -> list[split_leakage.Leak]:
+        return split_leakage.leaks(parts, records, held_out, decided.frames, share, lacking)
 
     found = leaks(validation, test)
     validation = np.setdiff1d(validation, np.array([leak.record for leak in found], np.int64))

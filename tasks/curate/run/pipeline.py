@@ -22,7 +22,7 @@ from tasks.curate.run.shards import Parts
 from tasks.curate.run.worker import Plan, Sifter, Task
 from tasks.curate.run.writer import Assembled, assemble
 from tasks.curate.steps.contamination.benchmarks import read_benchmarks
-from tasks.curate.steps.contamination.contamination import Guard
+from tasks.curate.steps.contamination.contamination import ContaminationIndex
 from tasks.model import tokens
 from tasks.records import BadLine
 from tasks.settings import Settings
@@ -71,13 +71,13 @@ def curate(
     began = time.perf_counter()
     if not inputs:
         raise BadInput("curate: no input; name files in curate.inputs or on the command line")
-    guarded = tuple(map(str, outputs.to_read(against, out)))
-    benchmarks = read_benchmarks(guarded, settings.curate)
+    benchmark_paths = tuple(map(str, outputs.to_read(against, out)))
+    benchmarks = read_benchmarks(benchmark_paths, settings.curate)
     tasks = _tasks(outputs.to_read(inputs, out), outputs.to_read(settings.curate.replay, out))
     with _building(out) as building:
-        plan = Plan(settings.curate, tokens.locate(settings).absolute(), guarded, building)
+        plan = Plan(settings.curate, tokens.locate(settings).absolute(), benchmark_paths, building)
         parts = _sift(tasks, plan, on, workers)
-        decided = decide(parts, Guard(benchmarks, settings.curate), settings.curate)
+        decided = decide(parts, ContaminationIndex(benchmarks, settings.curate), settings.curate)
         assembled = assemble(parts, decided, building)
         if not len(decided.left()):
             counts = ", ".join(f"{name} {n}" for name, n in assembled.dropped.most_common())

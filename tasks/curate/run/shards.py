@@ -15,7 +15,7 @@ import numpy.typing as npt
 import orjson
 
 from tasks.core import files
-from tasks.curate.steps.contamination.contamination import Overlap
+from tasks.curate.steps.contamination.overlaps import Overlap
 from tasks.curate.steps.duplicates.duplicates import Numbers, Sets
 from tasks.curate.text.ngrams import Positions
 from tasks.records import Record, parse
@@ -79,7 +79,7 @@ class Part:
         }
 
     def words(self) -> Positions:
-        """(words + 1,) what `Guard.count` found in its records."""
+        """(words + 1,) what `ContaminationIndex.count_words` found in its records."""
         found: Positions = np.load(self.folder / _DOCUMENT_COUNTS)
         return found
 
@@ -195,7 +195,8 @@ class PartWriter:
         overlaps: dict[int, list[Overlap]],
         words: Positions,
     ) -> None:
-        """Add the records of a batch; overlaps by their number in it, words as `Guard.count`."""
+        """Add the records of a batch; overlaps by their number in it, words as
+        `ContaminationIndex.count_words`."""
         self._words = words if self._words is None else self._words + words
         for number, found in overlaps.items():
             self._overlaps[len(self._ids) + number] = [overlap.row() for overlap in found]

@@ -19,7 +19,7 @@ from tasks.curate.ledger import Dropped, FilterResult, drop, drop_line, place
 from tasks.curate.run.reading import STEP as READ
 from tasks.curate.run.shards import PartWriter
 from tasks.curate.steps.contamination.benchmarks import read_benchmarks
-from tasks.curate.steps.contamination.contamination import Guard
+from tasks.curate.steps.contamination.contamination import ContaminationIndex
 from tasks.curate.steps.duplicates import duplicates
 from tasks.curate.steps.privacy import personal_data
 from tasks.curate.steps.quality import filtering as quality
@@ -27,7 +27,7 @@ from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.steps.quality.token_counts import TokenCounter, TokenCounts
 from tasks.curate.steps.splits import splits
 from tasks.curate.text.ngrams import Words, repeated_share
-from tasks.curate.text.turn_texts import Said
+from tasks.curate.text.turn_texts import TurnWords
 from tasks.model import tokens
 from tasks.records import KINDS, BadLine, Chunk, Record
 from tasks.settings import Curate
@@ -80,7 +80,7 @@ class Sifter:
             tokens.load(plan.tokenizer), settings.min_tokens, settings.max_tokens
         )
         self._filters = quality.active_filters(settings)
-        self._guard = Guard(read_benchmarks(plan.against, settings), settings)
+        self._index = ContaminationIndex(read_benchmarks(plan.against, settings), settings)
 
     def __call__(self, task: str) -> str:
         """Sift a chunk into its part; the answer is the task's number."""
@@ -98,8 +98,8 @@ class Sifter:
             good, dropped = _readable(batch, self._plan.settings)
             passed["in"] += len(batch)
             passed[READ] += len(good)
-            lengths, heard = self._measure(good)
-            kept, gone = self._quality(good, lengths, heard)
+            lengths, cache = self._measure(good)
+            kept, gone = self._quality(good, lengths, cache)
             dropped += gone
             passed[quality.STEP] += len(kept)
             (left, gone), found = personal_data.redact(kept, self._plan.settings.personal_data)
@@ -108,20 +108,20 @@ class Sifter:
             passed[personal_data.STEP] += len(left)
             for line in map(personal_data.shown, sorted(dropped, key=lambda line: line.line)):
                 writer.drop(line.row() | {"text": line.text})
-            self._keep(writer, left, heard.of(left), lengths, task.replay)
+            self._keep(writer, left, cache.of(left), lengths, task.replay)
         writer.close({"chunk": asdict(task.chunk), "passed": passed, "personal": private})
 
-    def _measure(self, batch: Sequence[Record]) -> tuple[TokenCounts, "_Heard"]:
+    def _measure(self, batch: Sequence[Record]) -> tuple[TokenCounts, "WordCache"]:
         lengths = self._counter.measure(batch)
         # What is too long by far is not worth the memory of looking closer.
-        return lengths, _Heard([one for one in batch if not self._huge(one, lengths)])
+        return lengths, WordCache([one for one in batch if not self._huge(one, lengths)])
 
     def _quality(
-        self, batch: Sequence[Record], lengths: TokenCounts, heard: "_Heard"
+        self, batch: Sequence[Record], lengths: TokenCounts, cache: "WordCache"
     ) -> FilterResult:
-        shares = repeated_share(heard.said.answers(heard.records)).tolist()
+        shares = repeated_share(cache.words.answers(cache.records)).tolist()
         repetition = {
-            place(one): share for one, share in zip(heard.records, shares, strict=True) if share
+            place(one): share for one, share in zip(cache.records, shares, strict=True) if share
         }
         return quality.apply_filters(
             batch, self._filters, self._plan.settings, Measurements(lengths, repetition)
@@ -136,58 +136,60 @@ class Sifter:
         self,
         writer: PartWriter,
         batch: Sequence[Record],
-        said: Said,
+        words: TurnWords,
         lengths: TokenCounts,
         replay: bool,
     ) -> None:
-        answers = said.answers(batch)
+        answers = words.answers(batch)
         kinds = np.array([KINDS.index(record.kind) for record in batch], dtype=np.int8)
         keys = b"".join(duplicates.content_key(record) for record in batch)
-        eras = [splits.era(record, self._plan.settings) for record in batch]
-        shingles = duplicates.shingles(said.records)
+        times = [splits.time_split(record, self._plan.settings) for record in batch]
+        shingles = duplicates.shingles(words.records)
         writer.keep(
             [record.id for record in batch],
             [orjson.dumps(record.row(), option=orjson.OPT_APPEND_NEWLINE) for record in batch],
             {
                 "line": np.array([record.line for record in batch], dtype=np.int64),
                 "keys": np.frombuffer(keys, dtype=np.uint64).reshape(-1, 2),
-                "home": np.array([splits.position(splits.key(r)) for r in batch], np.float64),
+                "position": np.array(
+                    [splits.split_position(splits.group_key(r)) for r in batch], np.float64
+                ),
                 "bands": duplicates.bands(shingles),
-                "shape": np.array([duplicates.shape(r) for r in batch], np.uint32),
-                "identity": np.array([splits.position(r.id) for r in batch], np.float64),
+                "structure": np.array([duplicates.structure_hash(r) for r in batch], np.uint32),
+                "identity": np.array([splits.split_position(r.id) for r in batch], np.float64),
                 "tokens": np.array([lengths.tokens[place(r)] for r in batch], dtype=np.int32),
-                "era": np.array(eras, dtype=np.int8),
+                "time_split": np.array(times, dtype=np.int8),
                 "answer": answers.spans(answers.starts[:-1], answers.starts[1:]),
                 "kind": kinds,
                 "replay": np.full(len(batch), replay),
             },
             {
                 "shingles": shingles,
-                "words": duplicates.single_words(said.records),
+                "words": duplicates.single_words(words.records),
                 "answers": duplicates.single_words(
                     _of_chats(answers, kinds == KINDS.index("chat"))
                 ),
             },
-            self._guard.overlaps(batch, said),
-            self._guard.count(said),
+            self._index.match(batch, words),
+            self._index.count_words(words),
         )
 
 
-class _Heard:
+class WordCache:
     """The words of a batch, hashed once for all steps."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
-        self.said = Said.of(records)
+        self.words = TurnWords.of(records)
 
-    def of(self, records: Sequence[Record]) -> Said:
+    def of(self, records: Sequence[Record]) -> TurnWords:
         """The words of those of the records that are left; of changed ones as they are now."""
         number = {id(record): at for at, record in enumerate(self.records)}
         which = [number.get(id(record)) for record in records]
         known = [at for at in which if at is not None]
         if len(known) < len(which):
-            return Said.of(records)
-        return self.said.take(np.array(known, dtype=np.int64))
+            return TurnWords.of(records)
+        return self.words.take(np.array(known, dtype=np.int64))
 
 
 def _readable(batch: Sequence[Record | BadLine], settings: Curate) -> FilterResult:

@@ -15,7 +15,7 @@ from tasks.curate.run.global_steps import DUPLICATE, NEAR_DUPLICATE, REASONS, De
 from tasks.curate.run.shards import Part, Parts, read_row
 from tasks.curate.steps.privacy.personal_data import shown
 from tasks.curate.steps.splits import splits
-from tasks.curate.steps.splits.splits import SPLITS, position
+from tasks.curate.steps.splits.splits import SPLITS, split_position
 
 SAMPLES, LEAKS = 3, 8
 """Dropped records of each reason that the report shows; and of contaminated ones."""
@@ -128,7 +128,7 @@ def _count(details: Counter[str], line: Dropped) -> None:
 def _draw(drawn: list[tuple[float, int, Dropped]], line: Dropped) -> None:
     """Keep the line if it is among the first by hash of its place (leaks: by their overlap)."""
     leak = line.reason == "contaminated"
-    at = position(f"{line.source}:{line.line}")
+    at = split_position(f"{line.source}:{line.line}")
     if leak:
         at = line.evidence["overlap"] + at / 10**5
     # A heap with the largest on top; no two lines have the same place.

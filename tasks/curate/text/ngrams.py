@@ -56,12 +56,12 @@ class Grams:
     Attributes:
         hashes: (grams,) one hash a window.
         starts: (texts + 1,) where each text's windows begin.
-        at: (grams,) number of the first word of each window.
+        begin: (grams,) number of the first word of each window.
     """
 
     hashes: Hashes
     starts: Positions
-    at: Positions
+    begin: Positions
 
 
 def hash_words(texts: Sequence[str]) -> Words:
@@ -83,14 +83,14 @@ def hash_words(texts: Sequence[str]) -> Words:
     return Words(joined, np.cumsum(counts))
 
 
-def spelt(texts: Sequence[str]) -> Words:
-    """Texts as if each byte of their words were a word: what is between words does not count."""
+def hash_letters(texts: Sequence[str]) -> Words:
+    """Hash the letters of `texts`: each byte of their words, whatever is between words."""
     letters = []
     for text in texts:
         data = np.frombuffer(spaced(text).encode("utf-8", "surrogatepass"), dtype=np.uint8)
         data = _letters().take(data)
         letters.append(data[data != 0])
-    starts = np.concatenate(([0], np.cumsum([len(one) for one in letters]))).astype(np.int64)
+    starts = np.concatenate(([0], np.cumsum(list(map(len, letters))))).astype(np.int64)
     joined = np.concatenate(letters) if letters else np.empty(0, np.uint8)
     return Words(mix(joined.astype(np.uint64)), starts)
 
@@ -100,13 +100,13 @@ def windows(words: Words, size: int) -> Grams:
     lengths = np.diff(words.starts)
     counts = np.where(lengths == 0, 0, np.maximum(lengths - size + 1, 1))
     starts = np.concatenate(([0], np.cumsum(counts)))
-    # A window's place is its number plus the words that the texts before it have in excess.
-    at = np.arange(starts[-1]) + np.repeat(words.starts[:-1] - starts[:-1], counts)
-    end = np.minimum(at + size, np.repeat(words.starts[1:], counts))
-    return Grams(words.spans(at, end), starts, at)
+    # A window's position is its number plus the words that the texts before it have in excess.
+    begin = np.arange(starts[-1]) + np.repeat(words.starts[:-1] - starts[:-1], counts)
+    end = np.minimum(begin + size, np.repeat(words.starts[1:], counts))
+    return Grams(words.spans(begin, end), starts, begin)
 
 
-def stretches(hashes: Hashes, size: int) -> Hashes:
+def text_windows(hashes: Hashes, size: int) -> Hashes:
     """(words - size + 1,) the windows of one text, as `windows` gives them of many."""
     begin = np.arange(len(hashes) - size + 1)
     return _stretches(_prefix(hashes), begin, begin + size)
@@ -122,13 +122,13 @@ def repeated_share(words: Words, size: int = 5) -> npt.NDArray[np.float64]:
     grams = windows(words, size)
     owner = np.repeat(np.arange(len(lengths), dtype=np.uint64), np.diff(grams.starts))
     # Equal windows of different texts must differ, so that one search finds those said twice.
-    own = grams.hashes ^ mix(owner)
-    twice = _repeated(own)
-    again = np.flatnonzero(among(own, twice))
-    first = np.unique(own[again], return_index=True)[1]
-    inside = covered(np.delete(grams.at[again], first), size, len(words.hashes))
-    said = np.concatenate(([0], np.cumsum(inside)))
-    repeated = said[words.starts[1:]] - said[words.starts[:-1]]
+    of_text = grams.hashes ^ mix(owner)
+    twice = _repeated(of_text)
+    again = np.flatnonzero(is_member(of_text, twice))
+    first = np.unique(of_text[again], return_index=True)[1]
+    inside = covered(np.delete(grams.begin[again], first), size, len(words.hashes))
+    before = np.concatenate(([0], np.cumsum(inside)))
+    repeated = before[words.starts[1:]] - before[words.starts[:-1]]
     return repeated / np.maximum(lengths, 1)
 
 
@@ -144,8 +144,8 @@ def _repeated(values: Hashes) -> Hashes:
     return distinct(ranked[1:][ranked[1:] == ranked[:-1]])
 
 
-def among(values: Hashes, ranked: Hashes) -> npt.NDArray[np.bool_]:
-    """Which of `values` are in `ranked`, which is sorted."""
+def is_member(values: Hashes, ranked: Hashes) -> npt.NDArray[np.bool_]:
+    """(values,) which values are in `ranked`, which is sorted."""
     if not len(ranked):
         return np.zeros(len(values), dtype=bool)
     near = np.searchsorted(ranked, values).clip(max=len(ranked) - 1)
@@ -154,7 +154,7 @@ def among(values: Hashes, ranked: Hashes) -> npt.NDArray[np.bool_]:
 
 
 def covered(begin: Positions, size: int, length: int) -> npt.NDArray[np.bool_]:
-    """Which of `length` words lie in windows of `size` words that begin at `begin`."""
+    """(length,) which words are in windows of `size` words that begin at `begin`."""
     edges = np.bincount(begin, minlength=length + size + 1)
     edges -= np.bincount(begin + size, minlength=length + size + 1)
     return np.cumsum(edges)[:length] > 0

@@ -1,4 +1,7 @@
-"""What a record says, and in which role: the system prompt, which many share, is left out."""
+"""The texts of a record, turn by turn, without the system prompt, which many records share.
+
+Turns are numbered as `turn_texts` has them.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +14,11 @@ from tasks.records import INSTRUCTING, TEXT_ROLE, Preference, Record, Turn
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TurnWords:
     """The words of a batch of records, turn by turn.
 
     Attributes:
-        turns: the words of each turn of `said`, one record after another.
+        turns: the words of each turn of `turn_texts`, one record after another.
         first: (records + 1,) number of each record's first turn.
     """
 
@@ -23,21 +26,21 @@ class Said:
     first: Positions
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> "Said":
+    def of(cls, records: Sequence[Record]) -> "TurnWords":
         """Hash the words of `records`."""
-        turns = [said(record) for record in records]
-        first = np.concatenate(([0], np.cumsum([len(one) for one in turns]))).astype(np.int64)
-        return cls(hash_words([text for one in turns for text in one]), first)
+        turns = [turn_texts(record) for record in records]
+        first = np.concatenate(([0], np.cumsum(list(map(len, turns))))).astype(np.int64)
+        return cls(hash_words([text for of_record in turns for text in of_record]), first)
 
-    def take(self, which: Positions) -> "Said":
+    def take(self, which: Positions) -> "TurnWords":
         """The words of these records."""
         counts = np.diff(self.first)[which]
         first = np.concatenate(([0], np.cumsum(counts)))
         turns = np.arange(first[-1]) + np.repeat(self.first[which] - first[:-1], counts)
         sizes = np.diff(self.turns.starts)[turns]
         starts = np.concatenate(([0], np.cumsum(sizes)))
-        at = np.arange(starts[-1]) + np.repeat(self.turns.starts[turns] - starts[:-1], sizes)
-        return Said(Words(self.turns.hashes[at], starts), first)
+        word = np.arange(starts[-1]) + np.repeat(self.turns.starts[turns] - starts[:-1], sizes)
+        return TurnWords(Words(self.turns.hashes[word], starts), first)
 
     @property
     def records(self) -> Words:
@@ -45,7 +48,7 @@ class Said:
         return Words(self.turns.hashes, self.turns.starts[self.first])
 
     def answers(self, records: Sequence[Record]) -> Words:
-        """The words of what each record teaches to say last (`learned`), or none."""
+        """The words of the `learned_text` of each record."""
         which = self.first[:-1] + np.array([_learned_turn(record) for record in records], np.int64)
         kept = np.zeros(len(self.turns.starts) - 1, dtype=bool)
         kept[which] = True
@@ -56,18 +59,18 @@ class Said:
         )
 
 
-def spoken(record: Record) -> str:
-    """All that the record says but the system prompt."""
-    return "\n".join(said(record))
+def text_without_system(record: Record) -> str:
+    """All turns of the record but the system prompt."""
+    return "\n".join(turn_texts(record))
 
 
-def said(record: Record) -> list[str]:
-    """The same, turn by turn."""
+def turn_texts(record: Record) -> list[str]:
+    """The text of each turn but the system prompt."""
     return [turn.text for turn in _turns(record)]
 
 
-def surroundings(record: Record) -> list[tuple[str, str]]:
-    """What is around the turns: name and text of the system prompt and of the tools."""
+def surrounding_texts(record: Record) -> list[tuple[str, str]]:
+    """Name and text of the system prompt and of the tools, if the record has them."""
     found = []
     instructing = [turn.text for turn in record.turns if _instructs(turn)]
     if instructing:
@@ -78,7 +81,7 @@ def surroundings(record: Record) -> list[tuple[str, str]]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text inside of `value`; keys are none."""
+    """Every text inside `value`, keys excepted."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -89,8 +92,8 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inside)
 
 
-def learned(record: Record) -> str:
-    """What the model would learn to say last: the last answer, or all of a text."""
+def learned_text(record: Record) -> str:
+    """What the model would learn to say last: the last answer, or all of a text; else empty."""
     turns = _turns(record)
     if not turns:
         return ""
@@ -99,31 +102,30 @@ def learned(record: Record) -> str:
 
 
 def _learned_turn(record: Record) -> int:
-    """Number of the turn of `said` that `learned` returns."""
+    """Number of the turn that `learned_text` returns."""
     if isinstance(record, Preference):
         return len([t for t in (*record.context, *record.chosen) if not _instructs(t)]) - 1
     roles = [turn.role for turn in _turns(record)]
     return len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else 0
 
 
-def parts(record: Record) -> tuple[str, str]:
-    """What was asked and what was answered last; a text is all asked."""
+def prompt_and_answer(record: Record) -> tuple[str, str]:
+    """All that comes before the last answer, and that answer; a text is all prompt."""
     if isinstance(record, Preference):
         asked = [turn.text for turn in record.context if not _instructs(turn)]
-        return "\n".join(asked), learned(record)
-    texts = said(record)
+        return "\n".join(asked), learned_text(record)
+    texts = turn_texts(record)
     count = answer_turn(record)
     return "\n".join(texts[:count]), "\n".join(texts[count:])
 
 
 def user_turns(record: Record) -> list[int]:
-    """Numbers in `said` of the user's turns (or of a text)."""
-    asked = ("user", TEXT_ROLE)
-    return [i for i, turn in enumerate(_turns(record)) if turn.role in asked]
+    """Numbers of the user's turns (or of a text)."""
+    return [i for i, turn in enumerate(_turns(record)) if turn.role in ("user", TEXT_ROLE)]
 
 
 def answer_turn(record: Record) -> int:
-    """Number in `said` of the first turn that is no longer `parts`' first part."""
+    """Number of the first turn that is not in the prompt of `prompt_and_answer`."""
     if isinstance(record, Preference):
         return len([turn for turn in record.context if not _instructs(turn)])
     turns = _turns(record)

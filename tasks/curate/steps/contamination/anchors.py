@@ -1,4 +1,4 @@
-"""Anchors: n-grams that lead from records to the passages that have them."""
+"""Anchors: n-grams that lead from records to the passages that have them, too."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class Anchors:
     """N-grams, and the passages that each of them leads to.
 
     Attributes:
-        size: words of each.
-        known: the n-grams, sorted.
+        size: words of an n-gram.
+        known: their hashes, sorted.
         firsts: (n-grams + 1,) where the passages of each begin in `owners`.
         owners: the passages.
         maybe: a table of bits by the n-grams' upper bits, which spares nearly all searches.
@@ -35,30 +35,30 @@ class Anchors:
         words: Words,
         size: int,
         chosen: npt.NDArray[np.bool_],
-        common: int,
-        general: npt.NDArray[np.bool_],
+        most_passages: int,
+        boilerplate: npt.NDArray[np.bool_],
     ) -> "Anchors":
         """The n-grams of the chosen passages.
 
-        What more than `common` passages have, or has a word that is `general`, leads to none,
-        unless a passage has nothing else.
+        N-grams that more than `most_passages` passages have, or with a word that is `boilerplate`,
+        lead to none, unless a passage has no others.
         """
         grams = windows(words, size)
         owner = np.repeat(np.arange(len(chosen)), np.diff(grams.starts))
-        end = np.minimum(grams.at + size, words.starts[1:][owner])
-        said = np.concatenate(([0], np.cumsum(general)))
-        dull = (said[end] - said[grams.at]) == end - grams.at
+        end = np.minimum(grams.begin + size, words.starts[1:][owner])
+        before = np.concatenate(([0], np.cumsum(boilerplate)))
+        is_boilerplate = (before[end] - before[grams.begin]) == end - grams.begin
         wanted = chosen[owner]
-        hashes, owner, dull = grams.hashes[wanted], owner[wanted], dull[wanted]
+        hashes, owner, is_boilerplate = grams.hashes[wanted], owner[wanted], is_boilerplate[wanted]
         order = np.lexsort((owner, hashes))
-        hashes, owner, dull = hashes[order], owner[order], dull[order]
+        hashes, owner, is_boilerplate = hashes[order], owner[order], is_boilerplate[order]
         new = np.ones(len(hashes), dtype=bool)
         new[1:] = (hashes[1:] != hashes[:-1]) | (owner[1:] != owner[:-1])
-        hashes, owner, dull = hashes[new], owner[new], dull[new]
-        rare = (np.repeat(*_counted(hashes)) <= common) & ~dull
-        lonely = np.bincount(owner[rare], minlength=len(chosen)) == 0
-        leads = rare | lonely[owner]
-        return cls.leading(size, hashes[leads], owner[leads])
+        hashes, owner, is_boilerplate = hashes[new], owner[new], is_boilerplate[new]
+        rare = (np.repeat(*_counted(hashes)) <= most_passages) & ~is_boilerplate
+        without_rare = np.bincount(owner[rare], minlength=len(chosen)) == 0
+        kept = rare | without_rare[owner]
+        return cls.leading(size, hashes[kept], owner[kept])
 
     @classmethod
     def leading(cls, size: int, hashes: Hashes, owners: Positions) -> "Anchors":
@@ -70,19 +70,19 @@ class Anchors:
         maybe[known >> shift] = True
         return cls(size, known, np.append(first, len(hashes)), owners, maybe, shift)
 
-    def found(self, said: Words, least: int = 1) -> Iterator[tuple[int, int, Positions]]:
-        """Record, passage and the places (numbers of words) of the n-grams that both have.
+    def lookup(self, words: Words, least: int = 1) -> Iterator[tuple[int, int, Positions]]:
+        """Record, passage and the positions (numbers of words) of the n-grams that both have.
 
-        Pairs with fewer than `least` such places are left out.
+        Pairs with fewer than `least` such positions are left out.
         """
         if not len(self.known):
             return
         # A window of one word is the word.
         single = self.size == 1
         grams = (
-            Grams(said.hashes, said.starts, np.arange(len(said.hashes)))
+            Grams(words.hashes, words.starts, np.arange(len(words.hashes)))
             if single
-            else windows(said, self.size)
+            else windows(words, self.size)
         )
         hit = np.flatnonzero(self.maybe[grams.hashes >> self.shift])
         near = np.searchsorted(self.known, grams.hashes[hit]).clip(max=len(self.known) - 1)
@@ -96,14 +96,14 @@ class Anchors:
         passage = self.owners[self.firsts[near][which] + offset]
         record = np.searchsorted(grams.starts, hit[which], side="right") - 1
         order = np.lexsort((passage, record))
-        record, passage, at = record[order], passage[order], grams.at[hit[which[order]]]
+        record, passage, position = record[order], passage[order], grams.begin[hit[which[order]]]
         new = np.ones(len(record), dtype=bool)
         new[1:] = (record[1:] != record[:-1]) | (passage[1:] != passage[:-1])
         first = np.flatnonzero(new)
         last = np.append(first[1:], len(record))
         enough = last - first >= least
         for begin, end in zip(first[enough].tolist(), last[enough].tolist(), strict=True):
-            yield int(record[begin]), int(passage[begin]), at[begin:end]
+            yield int(record[begin]), int(passage[begin]), position[begin:end]
 
 
 def _counted(ranked: Hashes) -> tuple[Positions, Positions]:

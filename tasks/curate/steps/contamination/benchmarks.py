@@ -1,7 +1,7 @@
-"""Benchmarks as they are published, read for what must not be seen in training.
+"""Benchmarks as they are published, read for what training must not see.
 
-Every form of a training record is read, and beside those what is usual for benchmarks. Names of
-columns are compared without case and blanks, and inside of nested objects as well:
+Every format of a training record is read, and what is usual for benchmarks. Names of columns are
+compared without case and blanks, also inside nested objects:
 
     question   question, query, problem, goal, ctx, sentence, premise with hypothesis, input(s),
                instruction with input, prompt, text, question_stem, stem
@@ -13,9 +13,9 @@ columns are compared without case and blanks, and inside of nested objects as we
                label, answerKey, correct_answer(s), best_answer, gold, ...: a text, a list of them,
                {"text": [...]}, or the letter or number of a choice
 
-Every other text of seven words or more guards, too, whatever the name of its column (tests,
-explanations, rationales), unless many records of the file share it. A record whose answer is not
-found is counted (`Benchmark.unanswered`): of it only the question is guarded.
+Every other text of seven words or more is searched for, too, whatever the name of its column
+(tests, explanations, rationales), unless many records of the file share it. A record whose answer
+is not found is counted (`Benchmark.unanswered`): only its question is searched for.
 """
 
 import logging
@@ -23,7 +23,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from tasks import records
@@ -31,13 +30,13 @@ from tasks.core.errors import BadInput
 from tasks.curate.run.reading import no_record
 from tasks.curate.steps.privacy.redaction import KINDS, mask
 from tasks.curate.text.normalise import words
-from tasks.curate.text.turn_texts import parts
+from tasks.curate.text.turn_texts import prompt_and_answer
 from tasks.records import BadLine, Record
 from tasks.rendering.markdown import visible
 from tasks.settings import Curate, PersonalData
 
 SHORTEST_COLUMN = 7
-"""Words from which a column that nobody knows guards."""
+"""Words from which the text of an unknown column is searched for."""
 
 _QUESTION = (
     "premise", "question", "query", "problem", "goal", "ctx", "sentence", "question_stem", "stem",
@@ -74,7 +73,7 @@ class Item:
         line: counted from 1.
         prompt: what is asked, without the system prompt; of a text all of it.
         answer: the answer as text; empty where there is none.
-        more: name and text of what guards besides: choices, context, other columns.
+        more: name and text of what else is searched for: choices, context, other columns.
         answered: whether an answer was found, or the record is one that needs none.
     """
 
@@ -86,7 +85,7 @@ class Item:
     more: tuple[tuple[str, str], ...] = ()
     answered: bool = True
 
-    def said(self, part: str) -> str:
+    def part_text(self, part: str) -> str:
         """The text of a part: `prompt`, `answer`, `record` (both), or the name of another."""
         if part == "question":
             return self.prompt
@@ -95,8 +94,8 @@ class Item:
 
     @classmethod
     def of(cls, record: Record) -> "Item":
-        """What a record of one of the forms of training asks and answers."""
-        prompt, answer = parts(record)
+        """What a record of one of the formats of training asks and answers."""
+        prompt, answer = prompt_and_answer(record)
         return cls(record.id, record.source, record.line, prompt, answer)
 
 
@@ -110,7 +109,7 @@ class Benchmark:
 
     @property
     def unanswered(self) -> int:
-        """Records of which only what is asked is guarded."""
+        """Records of which only the question is searched for."""
         return sum(not item.answered for item in self.records)
 
 
@@ -141,7 +140,7 @@ def read_benchmarks(specs: Sequence[str], settings: Curate) -> list[Benchmark]:
 
 
 def read_item(value: Any, source: str, line: int) -> Item | BadLine:
-    """One decoded line of a benchmark, in any of the forms above."""
+    """One decoded line of a benchmark, in any of the formats above."""
     record = records.parse(value, source, line, labelled=False)
     if not isinstance(value, Mapping):
         assert isinstance(record, BadLine)
@@ -156,12 +155,12 @@ def read_item(value: Any, source: str, line: int) -> Item | BadLine:
         named = isinstance(record, Record) and not any(key in leaves for key in _IDS)
         return replace(item, id=record.id) if isinstance(record, Record) and named else item
     if isinstance(record, Record):
-        return _beside(Item.of(record), leaves)
+        return _with_columns(Item.of(record), leaves)
     return _unknown(leaves, source, line) or record
 
 
-def _beside(item: Item, leaves: Mapping[str, Any]) -> Item:
-    """A record of a form of training, with what other columns of it say."""
+def _with_columns(item: Item, leaves: Mapping[str, Any]) -> Item:
+    """A record of a format of training, with what other columns of it say."""
     choices = _choices(leaves)
     answer = item.answer or _answer(leaves, choices) or ""
     more = [*_offered(item.prompt, choices), *_others(leaves, (item.prompt, item.answer, answer))]
@@ -182,7 +181,7 @@ def _public(leaves: Mapping[str, Any], source: str, line: int) -> Item | None:
 
 
 def _unknown(leaves: Mapping[str, Any], source: str, line: int) -> Item | None:
-    """A record of which no column is known: all that is long enough guards."""
+    """A record without a known column: every text that is long enough is searched for."""
     more = tuple(_others(leaves, ()))
     if not more:
         return None
@@ -220,17 +219,17 @@ def _texts(value: Any) -> list[str]:
         texts = next((value[key] for key in (*_TEXTS, "choices") if key in value), None)
         return _texts(texts) if isinstance(texts, str | list) else []
     if isinstance(value, Sequence):
-        return [text for one in value for text in _texts(one)[:1]]
+        return [text for inside in value for text in _texts(inside)[:1]]
     return []
 
 
 def _question(leaves: Mapping[str, Any]) -> str:
     for key in _QUESTION:
-        said = "\n".join(_texts(leaves.get(key)))
-        if said.strip():
+        question = "\n".join(_texts(leaves.get(key)))
+        if question.strip():
             beside = {"premise": ("hypothesis", "question"), "instruction": ("input",)}
-            more = next((leaves[one] for one in beside.get(key, ()) if one in leaves), None)
-            return f"{said}\n\n{more}" if isinstance(more, str) and more else said
+            more = next((leaves[name] for name in beside.get(key, ()) if name in leaves), None)
+            return f"{question}\n\n{more}" if isinstance(more, str) and more else question
     pair = [leaves.get(name) for name in ("sentence1", "sentence2")]
     return "\n".join(text for text in pair if isinstance(text, str))
 
@@ -259,8 +258,8 @@ def _labels(value: Any, count: int) -> list[str]:
             return [str(label).lower() for label in named]
         if len(value) == count:
             return [str(key).lower() for key in value]
-    if isinstance(value, Sequence) and all(isinstance(one, Mapping) for one in value):
-        named = [one.get("label", one.get("key")) for one in value]
+    if isinstance(value, Sequence) and all(isinstance(choice, Mapping) for choice in value):
+        named = [choice.get("label", choice.get("key")) for choice in value]
         if len(named) == count and all(label is not None for label in named):
             return [str(label).lower() for label in named]
     return [chr(ord("a") + i) if i < 26 else str(i) for i in range(count)]
@@ -272,9 +271,9 @@ def _answer(leaves: Mapping[str, Any], choices: Sequence[tuple[str, str]]) -> st
         value = leaves.get(key)
         if value is None or (key in _CHOICES and not isinstance(value, Mapping)):
             continue
-        said = _scored(value, choices) or _resolved(value, choices)
-        if said:
-            return said
+        answer = _scored(value, choices) or _resolved(value, choices)
+        if answer:
+            return answer
     return None
 
 
@@ -283,7 +282,7 @@ def _scored(value: Any, choices: Sequence[tuple[str, str]]) -> str | None:
     if not isinstance(value, Mapping):
         return None
     scores = value.get("labels", list(value.values()))
-    numbers = isinstance(scores, list) and all(isinstance(one, int | float) for one in scores)
+    numbers = isinstance(scores, list) and all(isinstance(score, int | float) for score in scores)
     if not (numbers and scores and len(scores) == len(choices)):
         return None
     return choices[scores.index(max(scores))][1]
@@ -324,7 +323,7 @@ def _others(leaves: Mapping[str, Any], known: Sequence[str]) -> Iterator[tuple[s
         if key in ("meta", "tools", *_CHAT, *_IDS, *_CHOICES):
             continue
         text = "\n".join(_texts(value))
-        if any(text in one for one in known):
+        if any(text in other for other in known):
             continue
         if len(words(text)) >= SHORTEST_COLUMN:
             name = "context" if key in _CONTEXT else f"column {key}"
@@ -336,7 +335,7 @@ def _without_common(items: Sequence[Item]) -> list[Item]:
     counts = Counter(text for item in items for name, text in item.more if name != "context")
     most = max(1, len(items) // 10)
     return [
-        replace(item, more=tuple(one for one in item.more if counts[one[1]] <= most))
+        replace(item, more=tuple(pair for pair in item.more if counts[pair[1]] <= most))
         for item in items
     ]
 
@@ -359,15 +358,12 @@ def _warn(benchmark: Benchmark) -> None:
     log = logging.getLogger(__name__)
     shown = visible(benchmark.path)
     if benchmark.unreadable:
-        log.warning("%s: %d lines are no records and guard nothing", shown, benchmark.unreadable)
+        log.warning("%s: %d lines are no records and are left out", shown, benchmark.unreadable)
     if benchmark.unanswered:
         log.warning(
-            "%s: of %d of %d records no answer was found; only what they ask is guarded: name the "
-            "answers' column `answer`",
+            "%s: no answer was found in %d of %d records; only their questions are searched for: "
+            "name the answers' column `answer`",
             shown,
             benchmark.unanswered,
             len(benchmark.records),
         )
-
-
-__all__ = ["Benchmark", "Item", "Path", "read_benchmarks", "read_item"]

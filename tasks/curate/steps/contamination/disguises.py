@@ -1,6 +1,6 @@
 """Texts in disguise: what a copy says when escapes, encodings and accents are undone.
 
-Nothing of it is ever written; decontamination looks at it beside the text itself.
+None of it is ever written; decontamination searches it beside the text itself.
 """
 
 import base64
@@ -28,12 +28,14 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,31}\d{0,2})
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,}={0,2}")
 _ACCENT = re.compile("[\u0300-\u036f]")
-_LEAST_PERCENT = 2
-_BETWEEN = np.array([not ((chr(i).isalnum() and i < 128) or chr(i) in "+/='-") for i in range(256)])
-_LARGEST = 2**20  # characters beyond which a text is taken as it is
+_FEWEST_PERCENT_ESCAPES = 2
+_NO_TOKEN_BYTE = np.array(
+    [not ((chr(i).isalnum() and i < 128) or chr(i) in "+/='-") for i in range(256)]
+)
+_MOST_CHARACTERS = 2**20  # characters beyond which a text is taken as it is
 
 
-def bare(text: str) -> str:
+def strip_accents(text: str) -> str:
     """`text` without the accents of its letters; other scripts' signs stay whole."""
     if text.isascii():
         return text
@@ -42,25 +44,25 @@ def bare(text: str) -> str:
     return text if plain == apart else unicodedata.normalize("NFC", plain)
 
 
-def revealed(text: str) -> str:
+def undisguised(text: str) -> str:
     """`text` with escapes undone (`\\\\u00e9`, `&eacute;`, `%C3%A9`) and without accents.
 
     It is `text` itself where there is nothing to undo.
     """
-    if len(text) > _LARGEST:
+    if len(text) > _MOST_CHARACTERS:
         return text
     if "\\u" in text or "\\x" in text or "\\U" in text:
-        text = _unescaped(text)
+        text = _without_escapes(text)
     if "&" in text and _ENTITY.search(text):
         text = html.unescape(text)
-    if "%" in text and len(_PERCENT.findall(text)) >= _LEAST_PERCENT:
+    if "%" in text and len(_PERCENT.findall(text)) >= _FEWEST_PERCENT_ESCAPES:
         plus = " " not in text.strip() or text.count("+") > text.count(" ")
         text = unquote_plus(text if plus else text.replace("+", "%2B"), errors="replace")
-    return bare(text)
+    return strip_accents(text)
 
 
-def decoded(text: str) -> str:
-    """What the base64 in `text` says, as far as that is a text; lines of it are put together."""
+def decode_base64(text: str) -> str:
+    """The texts that are base64 in `text`, joined; what is no text is left out."""
     found = []
     for token in _BASE64.findall(text):
         standard = token.rstrip("=").replace("-", "+").replace("_", "/")
@@ -69,11 +71,11 @@ def decoded(text: str) -> str:
         except binascii.Error:
             continue
         # A line may end within a sign.
-        said = data.decode("utf-8", "ignore")
-        readable = sum(sign.isprintable() or sign.isspace() for sign in said)
-        if readable >= 0.95 * len(said) and len(said.encode()) >= len(data) - 6:
-            found.append(said)
-    return revealed("".join(found))
+        decoded = data.decode("utf-8", "ignore")
+        readable = sum(sign.isprintable() or sign.isspace() for sign in decoded)
+        if readable >= 0.95 * len(decoded) and len(decoded.encode()) >= len(data) - 6:
+            found.append(decoded)
+    return undisguised("".join(found))
 
 
 def long_tokens(texts: Sequence[str]) -> list[int]:
@@ -84,7 +86,7 @@ def long_tokens(texts: Sequence[str]) -> list[int]:
     if not joined.isascii():
         sizes = [len(text.encode("utf-8", "surrogatepass")) for text in texts]
     data = np.frombuffer(joined.encode("utf-8", "surrogatepass"), dtype=np.uint8)
-    gaps = np.flatnonzero(_BETWEEN[data])
+    gaps = np.flatnonzero(_NO_TOKEN_BYTE[data])
     long = gaps[:-1][np.diff(gaps) > LONG_TOKEN]
     if not len(long):
         return []
@@ -92,12 +94,12 @@ def long_tokens(texts: Sequence[str]) -> list[int]:
     return sorted(set(np.searchsorted(ends, long, side="right").tolist()))
 
 
-def long_ones(text: str) -> str:
+def join_long_tokens(text: str) -> str:
     """The long tokens of `text`, one after another."""
     return " ".join(token for token in text.split() if len(token) >= LONG_TOKEN)
 
 
-def _unescaped(text: str) -> str:
+def _without_escapes(text: str) -> str:
     def of_bytes(match: re.Match[str]) -> str:
         data = bytes.fromhex(match[0].replace("\\x", ""))
         return data.decode("utf-8", "replace")

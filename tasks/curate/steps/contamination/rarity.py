@@ -1,14 +1,15 @@
-"""How much a word tells: the rarer it is, the more bits its appearance is worth.
+"""Information of words: the rarer a word is, the more bits its appearance is worth.
 
 A word of probability p is worth -log2 p bits (Shannon 1948), a phrase the sum of its words. The
-probability is the larger of two: that of a background list which ships (`background.txt`, rebuilt
-by `benchmarks/curation/background.py`), and that in the records and benchmarks of this run, drawn
-towards the background where they are few (a Dirichlet prior: Zhai & Lafferty 2001). So a word
-that everybody uses tells little, and so does one that only this corpus uses everywhere.
+probability is the larger of two: that of a background list (`background.txt`, rebuilt by
+`benchmarks/curation/background.py`), and that in the records and benchmarks of this run, drawn
+towards the background where they are few (a Dirichlet prior: Zhai & Lafferty 2001). So a word that
+everybody uses is worth little, and so is one that only this corpus uses everywhere.
 """
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,11 @@ import numpy.typing as npt
 
 from tasks.curate.text.ngrams import Hashes, Positions, hash_words
 
-UNSEEN = 20.0
+UNSEEN_BITS = 20.0
 """Bits of a word that the list does not have."""
-SIGN = 10.0
+SIGN_BITS = 10.0
 """The same of a sign of a script that is written without spaces (Han, kana, hangul)."""
-PRIOR = 50_000
+PRIOR_WORDS = 50_000
 """Words of the run that weigh as much as the background."""
 
 Bits = npt.NDArray[np.float64]
@@ -32,7 +33,7 @@ _LOOKUP_BITS = 4  # slots of the table for each word, as a power of two
 
 
 @functools.cache
-def background() -> Mapping[str, float]:
+def background_bits() -> Mapping[str, float]:
     """Bits of each word of the list."""
     text = Path(__file__).with_name("background.txt").read_text(encoding="utf-8")
     found: dict[str, float] = {}
@@ -42,12 +43,12 @@ def background() -> Mapping[str, float]:
     return found
 
 
-def information(word: str) -> float:
+def word_bits(word: str) -> float:
     """Bits of a word (as `normalise.words` gives it) by the background alone."""
-    bits = background().get(word)
+    bits = background_bits().get(word)
     if bits is not None:
         return bits
-    return SIGN if _SIGN.fullmatch(word) else UNSEEN
+    return SIGN_BITS if _SIGN.fullmatch(word) else UNSEEN_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +59,20 @@ class Vocabulary:
         words: as compared, in the order of their hashes.
         hashes: (words,) sorted.
         base: (words,) bits by the background.
-        told: (words,) how often the benchmarks say each.
+        counts: (words,) how often each is in the benchmarks.
     """
 
     words: tuple[str, ...]
     hashes: Hashes
     base: Bits
-    told: Positions
+    counts: Positions
     _slots: npt.NDArray[np.int32]
     _shift: np.uint64
 
     @classmethod
     def of(cls, texts: Sequence[Sequence[str]]) -> "Vocabulary":
         """Of texts that are given as words."""
-        counts: dict[str, int] = {}
-        for text in texts:
-            for word in text:
-                counts[word] = counts.get(word, 0) + 1
+        counts = Counter(word for text in texts for word in text)
         found = sorted(counts)
         hashes = hash_words([" ".join(found)]).hashes
         order = np.argsort(hashes)
@@ -87,7 +85,7 @@ class Vocabulary:
         return cls(
             tuple(ranked),
             hashes[order],
-            np.array([information(word) for word in ranked], dtype=np.float64),
+            np.array([word_bits(word) for word in ranked], dtype=np.float64),
             np.array([counts[word] for word in ranked], dtype=np.int64),
             slots,
             shift,
@@ -108,7 +106,7 @@ class Vocabulary:
     def bits(self, counts: Positions, total: int) -> Bits:
         """(words,) bits of each word, with what `count` found in records of `total` words."""
         common = np.exp2(-self.base)
-        seen = counts + self.told
-        here = (seen + PRIOR * common) / (total + int(self.told.sum()) + PRIOR)
+        seen = counts + self.counts
+        here = (seen + PRIOR_WORDS * common) / (total + int(self.counts.sum()) + PRIOR_WORDS)
         found: Bits = -np.log2(np.maximum(common, here))
         return found

@@ -25,9 +25,9 @@ from tasks.curate.text.ngrams import (
     Hashes,
     Positions,
     Words,
-    among,
     covered,
     distinct,
+    is_member,
     mix,
     windows,
 )
@@ -37,7 +37,7 @@ from tasks.records import INSTRUCTING, Labelled, Record
 STEP = "deduplicate"
 
 SHINGLE = 5
-"""Words of an n-gram that is compared."""
+"""Words of an n-gram that is comparison."""
 BANDS, ROWS = 16, 4
 """MinHash signature: a pair of similarity s becomes a candidate with 1 - (1 - s^4)^16: .988 at .7,
 .9998 at .8, .34 at .4."""
@@ -93,7 +93,7 @@ class Sets:
         )
         return Sets(tagged.astype(np.uint32), np.concatenate(([0], np.cumsum(counts))))
 
-    def among(self, values: Numbers) -> Mask:
+    def is_member(self, values: Numbers) -> Mask:
         """(elements,) which are among `values` (sorted)."""
         # Most elements are told by a glance at a table of the values' upper bits.
         bits = min(max(16, (16 * len(values)).bit_length()), 24)
@@ -116,11 +116,11 @@ class Sets:
 
     def without(self, values: Numbers) -> "Sets":
         """The sets less `values` (sorted)."""
-        return self.keep(~self.among(values)) if len(values) else self
+        return self.keep(~self.is_member(values)) if len(values) else self
 
     def less(self, others: "Sets") -> "Sets":
         """Each set without what the other of its number has."""
-        return self.keep(~among(self._tagged(), np.sort(others._tagged())))
+        return self.keep(~is_member(self._tagged(), np.sort(others._tagged())))
 
     def _tagged(self) -> Hashes:
         """(elements,) each with the number of its set in the upper half."""
@@ -159,7 +159,7 @@ def _same(text: str) -> str:
     return comparable(raised(text))
 
 
-def shape(record: Record) -> int:
+def structure_hash(record: Record) -> int:
     """32 bits, equal for records of the same kind, roles, tool calls, weights and label, whatever
     they say."""
     form: list[Any] = [record.kind, record.label if isinstance(record, Labelled) else None]
@@ -218,7 +218,7 @@ def bands(shingled: Sets, rows: int = ROWS) -> Numbers:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """What near-duplicates are found by, of all records or of some, given by their numbers.
 
     Attributes:
@@ -227,10 +227,10 @@ class Compared:
         shingles: in the order of the text.
         words: likewise.
         answers: the words of the last answers, each once; empty for what has none.
-        shapes: (records,) `shape` of each; those of different shapes are no duplicates.
-        order: what records are ordered by; the smallest of a cluster stays.
-        differ: of (2, pairs) records, and whether they fill one template: do they say different
-            things in nearly the same words (`facts.differ`)?
+        structures: (records,) `structure_hash` of each; where it differs records are no duplicates.
+        sort_key: what records are ordered by; the smallest of a cluster stays.
+        contradict: of (2, pairs) records, and whether they fill one template: do they say different
+            things in nearly the same words (`facts.contradict`)?
         frames: 5-grams of templates (`templates.frames`), sorted.
         similarity: from which on two records are linked.
     """
@@ -240,16 +240,16 @@ class Compared:
     shingles: Callable[[Positions], Sets]
     words: Callable[[Positions], Sets]
     answers: Callable[[Positions], Sets]
-    shapes: Numbers
-    order: Callable[[Positions], Sequence[Any]]
-    differ: Callable[[Positions, Mask], Mask]
+    structures: Numbers
+    sort_key: Callable[[Positions], Sequence[Any]]
+    contradict: Callable[[Positions, Mask], Mask]
     frames: Numbers
     similarity: float
 
     def own_words(self, numbers: Positions) -> tuple[Sets, Sets]:
         """The words of each record that no template gives, and those that one gives."""
         words, shingled = self.words(numbers), self.shingles(numbers)
-        general = np.flatnonzero(shingled.among(self.frames))
+        general = np.flatnonzero(shingled.is_member(self.frames))
         # A shingle stands in its record where its first word does.
         owner = np.searchsorted(shingled.starts, general, side="right") - 1
         first = general - shingled.starts[owner] + words.starts[owner]
@@ -260,7 +260,7 @@ class Compared:
         """(pairs,) similarity of the records of each pair (2, pairs); 0 for no near-duplicates."""
         pairs = pairs.astype(np.int64)
         found = np.zeros(pairs.shape[1])
-        left = np.flatnonzero(self.shapes[pairs[0]] == self.shapes[pairs[1]])
+        left = np.flatnonzero(self.structures[pairs[0]] == self.structures[pairs[1]])
         filled = np.zeros(pairs.shape[1], dtype=bool)
         if len(self.frames):
             filled[left], left = self._own_alike(pairs, left)
@@ -271,7 +271,7 @@ class Compared:
             found[some] = np.where(similarity >= self.similarity, similarity, 0)
             found[some[~self._answers_alike(numbers, local)]] = 0
         left = np.flatnonzero(found)
-        found[left[self.differ(pairs[:, left], filled[left])]] = 0
+        found[left[self.contradict(pairs[:, left], filled[left])]] = 0
         return found
 
     def _own_alike(self, pairs: Positions, which: Positions) -> tuple[Mask, Positions]:
@@ -314,7 +314,7 @@ def bands_without(shingled: Sets, frames: Numbers, known: Numbers) -> Numbers:
         frames: 5-grams of templates, sorted.
         known: `bands` of the whole sets.
     """
-    given = shingled.among(frames)
+    given = shingled.is_member(frames)
     counts = shingled.counts(given)
     filled = np.flatnonzero((counts > 0) & (counts < shingled.sizes()))
     found = np.array(known)
@@ -322,35 +322,35 @@ def bands_without(shingled: Sets, frames: Numbers, known: Numbers) -> Numbers:
     return found
 
 
-def near_duplicates(compared: Compared, candidates: Positions) -> Clusters:
+def near_duplicates(comparison: Comparison, candidates: Positions) -> Clusters:
     """Find near-duplicates among `candidates` (ascending numbers)."""
     links: list[Hashes] = []
     known: list[npt.NDArray[np.float64]] = []
     asked = np.empty(0, dtype=np.uint64)
-    filled, signatures = _own_bands(compared, candidates)
+    filled, signatures = _own_bands(comparison, candidates)
     for which in range(2 * BANDS):
         if which < BANDS:
-            found = _bucket_pairs(compared.band(which)[candidates], candidates)
+            found = _bucket_pairs(comparison.band(which)[candidates], candidates)
         else:
             found = _bucket_pairs(signatures[which - BANDS], filled)
         found = np.setdiff1d(found, asked)
         asked = np.union1d(asked, found)
-        alike = compared.alike(_unpack(found))
+        alike = comparison.alike(_unpack(found))
         links.append(found[alike > 0])
         known.append(alike[alike > 0])
-    return _clusters(compared, np.concatenate(links), np.concatenate(known))
+    return _clusters(comparison, np.concatenate(links), np.concatenate(known))
 
 
-def _own_bands(compared: Compared, candidates: Positions) -> tuple[Positions, Numbers]:
+def _own_bands(comparison: Comparison, candidates: Positions) -> tuple[Positions, Numbers]:
     """Those that fill a template with few words of their own, and the bands of these words.
 
     Few words make few shingles, most of which one changed word is in: single words find the copy.
     """
     kept, found = [candidates[:0]], [np.empty((BANDS, 0), dtype=np.uint32)]
-    if len(compared.frames):
+    if len(comparison.frames):
         for begin in range(0, len(candidates), _PAIRS):
             some = candidates[begin : begin + _PAIRS]
-            own, given = compared.own_words(some)
+            own, given = comparison.own_words(some)
             sizes = own.sizes()
             few = np.flatnonzero((given.sizes() > 0) & (sizes > 0) & (sizes <= FEW_WORDS))
             kept.append(some[few])
@@ -399,7 +399,7 @@ def common(mine: Sets, theirs: Sets) -> Positions:
     return np.bincount(twice.astype(np.int64), minlength=count)
 
 
-def _clusters(compared: Compared, packed: Hashes, known: npt.NDArray[np.float64]) -> Clusters:
+def _clusters(comparison: Comparison, packed: Hashes, known: npt.NDArray[np.float64]) -> Clusters:
     """Connected components of links (`packed`, of `known` similarity); in each the smallest stays
     in place of those that are like it.
 
@@ -409,8 +409,8 @@ def _clusters(compared: Compared, packed: Hashes, known: npt.NDArray[np.float64]
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    kept = np.arange(compared.number)
-    similarity = np.ones(compared.number, dtype=np.float32)
+    kept = np.arange(comparison.number)
+    similarity = np.ones(comparison.number, dtype=np.float32)
     order = np.argsort(packed)
     packed, known = packed[order], known[order]
     links = _unpack(packed)
@@ -420,7 +420,7 @@ def _clusters(compared: Compared, packed: Hashes, known: npt.NDArray[np.float64]
     graph = coo_array((np.ones(links.shape[1], bool), (local[0], local[1])), (len(members),) * 2)
     component = connected_components(graph, directed=False)[1]
     rank = np.empty(len(members), dtype=np.int64)
-    keys = compared.order(members)
+    keys = comparison.sort_key(members)
     rank[sorted(range(len(members)), key=keys.__getitem__)] = np.arange(len(members))
     left = np.lexsort((rank, component))
     while len(left) > 1:
@@ -430,10 +430,10 @@ def _clusters(compared: Compared, packed: Hashes, known: npt.NDArray[np.float64]
         pairs = members[np.stack([left[others], stays[others]])]
         asked = np.sort(pairs.astype(np.uint64), axis=0)
         asked = asked[0] << np.uint64(32) | asked[1]
-        linked = among(asked, packed)
+        linked = is_member(asked, packed)
         alike = np.empty(len(asked))
         alike[linked] = known[np.searchsorted(packed, asked[linked])]
-        alike[~linked] = compared.alike(pairs[:, ~linked])
+        alike[~linked] = comparison.alike(pairs[:, ~linked])
         gone = alike > 0
         kept[pairs[0, gone]] = pairs[1, gone]
         similarity[pairs[0, gone]] = alike[gone]

@@ -45,7 +45,7 @@ _FACTS = frozenset((_NEGATIONS + _NUMBERS).split())
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Facts:
     """What tells a record from one in nearly the same words.
 
     Attributes:
@@ -62,7 +62,7 @@ class Told:
     answer: tuple[str, ...]
 
     @classmethod
-    def of(cls, said: Sequence[str], asked: str, answer: str) -> "Told":
+    def of(cls, said: Sequence[str], asked: str, answer: str) -> "Facts":
         """Of what is said turn by turn, and of the last question and answer (empty for a text)."""
         lead, _, last = asked.strip().rpartition("\n\n")
         return cls(
@@ -78,14 +78,14 @@ class Told:
         return tuple(itertools.chain.from_iterable(self.turns))
 
 
-def differ(one: Told, other: Told, filled: bool) -> bool:
+def contradict(one: Facts, other: Facts, filled: bool) -> bool:
     """Whether two records in nearly the same words say different things.
 
     Some turn says the same but for signs, numbers or negations; or below the same instruction
     stands another paragraph; or both fill one template (`filled`), and each has a number that the
     other has not.
     """
-    if _contradict(one, other):
+    if _contradict_in_a_turn(one, other):
         return True
     if filled:
         mine, theirs = _numbers(one), _numbers(other)
@@ -97,13 +97,13 @@ def differ(one: Told, other: Told, filled: bool) -> bool:
     return 2 * len(mine & theirs) < len(mine | theirs)
 
 
-def lacks(record: Told, held_out: Told) -> bool:
+def lacks_own_content(record: Facts, held_out: Facts) -> bool:
     """Whether `record` has nothing of what is the held-out record's own, though much of the rest.
 
     That is the last paragraph of a question in several, and the answer, where both records have as
     many turns; or all is said of both but for signs, numbers or negations.
     """
-    if _contradict(record, held_out):
+    if _contradict_in_a_turn(record, held_out):
         return True
     own = [held_out.asked]
     if len(record.turns) == len(held_out.turns):
@@ -111,7 +111,7 @@ def lacks(record: Told, held_out: Told) -> bool:
     return any(2 * _held(record.words, words) < 1 for words in own if words)
 
 
-def _contradict(one: Told, other: Told) -> bool:
+def _contradict_in_a_turn(one: Facts, other: Facts) -> bool:
     """Whether some turn is in the same words, but for signs, numbers or negations."""
     return len(one.turns) == len(other.turns) and any(
         mine != theirs
@@ -126,7 +126,7 @@ def _plain(word: str) -> bool:
     return word not in _FACTS and (word.isalpha() or bool(_PLAIN.fullmatch(word)))
 
 
-def _numbers(told: Told) -> set[str]:
+def _numbers(told: Facts) -> set[str]:
     return set(_NUMBER.findall(" ".join(told.words)))
 
 

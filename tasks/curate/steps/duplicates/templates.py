@@ -44,16 +44,16 @@ _ROUNDS = 4
 _SAMPLE = 16  # records of a group that are looked at
 _LOOKS = 4  # groups that each record of a group has been in, after which it is known
 _NEXT = 3  # of these that each is paired with
-_AT_ONCE = 4_000  # records gathered at once
+_AT_ONCE = 4_000  # records whose sets are read at once
 
-Gather = Callable[[Positions], Sets]
+GetSets = Callable[[Positions], Sets]
 
 
 def frames(
     candidates: Positions,
     band: Callable[[int], Numbers],
-    shingles: Gather,
-    words: Gather,
+    get_shingles: GetSets,
+    get_words: GetSets,
     keys: Hashes,
 ) -> Numbers:
     """The word 5-grams of all templates that are found, sorted.
@@ -64,27 +64,27 @@ def frames(
         candidates: numbers of the records, ascending.
         band: gives one column of bucket hashes of all records; there are `BANDS` of them, and one
             more of the records' first 5-grams.
-        shingles: gives the shingles of these records in the order of the text.
-        words: likewise.
+        get_shingles: gives the shingles of these records in the order of the text.
+        get_words: gives their words, likewise.
         keys: (records,) hash of what each says, by which samples are drawn.
     """
     found = np.empty(0, dtype=np.uint32)
     numbers = candidates
     columns = [band(which)[numbers] for which in range(BANDS + 1)]
     for _ in range(_ROUNDS):
-        new = _round(numbers, columns, shingles, words, keys, found)
+        new = _round(numbers, columns, get_shingles, get_words, keys, found)
         if not len(new):
             break
         found = np.union1d(found, new)
-        numbers, columns = _changed(numbers, shingles, found, new)
+        numbers, columns = _changed(numbers, get_shingles, found, new)
     return found
 
 
 def _round(
     numbers: Positions,
     columns: list[Numbers],
-    shingles: Gather,
-    words: Gather,
+    get_shingles: GetSets,
+    get_words: GetSets,
     keys: Hashes,
     known: Numbers,
 ) -> Numbers:
@@ -92,10 +92,10 @@ def _round(
     found = [np.empty(0, dtype=np.uint32)]
     for groups in _batches(_groups(columns, keys[numbers])):
         members = numbers[np.unique(np.concatenate(groups))]
-        shingled, said = shingles(members).without(known), words(members)
+        shingled, single = get_shingles(members).without(known), get_words(members)
         for group in groups:
             which = np.searchsorted(members, numbers[group])
-            found.append(_shared(shingled.take(which), said.take(which)))
+            found.append(_shared(shingled.take(which), single.take(which)))
     new: Numbers = distinct(np.concatenate(found))
     return new
 
@@ -179,14 +179,14 @@ def _pairs(count: int) -> tuple[Positions, Positions]:
 
 
 def _changed(
-    numbers: Positions, shingles: Gather, known: Numbers, new: Numbers
+    numbers: Positions, get_shingles: GetSets, known: Numbers, new: Numbers
 ) -> tuple[Positions, list[Numbers]]:
     """Of `numbers` those that have any of `new`, and the columns of what is left of them."""
     kept, columns = [np.empty(0, dtype=np.int64)], [np.empty((BANDS + 1, 0), dtype=np.uint32)]
     for begin in range(0, len(numbers), _AT_ONCE):
         some = numbers[begin : begin + _AT_ONCE]
-        shingled = shingles(some)
-        hit = shingled.counts(shingled.among(new)) > 0
+        shingled = get_shingles(some)
+        hit = shingled.counts(shingled.is_member(new)) > 0
         left = shingled.take(np.flatnonzero(hit)).without(known)
         kept.append(some[hit])
         columns.append(np.vstack([bands(left), left.first()]))

@@ -28,25 +28,26 @@ _UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 micro- and nanoseconds."""
 
 
-def key(record: Record) -> str:
+def group_key(record: Record) -> str:
     """What keeps records together: the group, or the id where there is none."""
     return record.id if record.group is None else record.group
 
 
-def position(name: str) -> float:
-    """Where a group stands between 0 and 1: evenly spread, and the same for ever."""
+def split_position(name: str) -> float:
+    """The position of a group in [0, 1): evenly spread, and the same for ever."""
+    # Records stay in their splits as long as this hash stays (`core.order` has another).
     digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
-def era(record: Record, settings: Curate) -> int:
+def time_split(record: Record, settings: Curate) -> int:
     """`VALIDATION` or `TEST` for a record from that boundary in time on, else `TRAIN`."""
-    at = moment(record.timestamp)
-    if at is None:
+    seconds = parse_timestamp(record.timestamp)
+    if seconds is None:
         return TRAIN
     for split, boundary in ((TEST, settings.test_from), (VALIDATION, settings.validation_from)):
-        begins = moment(boundary)
-        if begins is not None and at >= begins:
+        begins = parse_timestamp(boundary)
+        if begins is not None and seconds >= begins:
             return split
     return TRAIN
 
@@ -55,20 +56,20 @@ def undated(record: Record, settings: Curate) -> Evidence | None:
     """Evidence for a record whose time cannot be read though a boundary in time is set."""
     if settings.validation_from is None and settings.test_from is None:
         return None
-    if record.timestamp is None or moment(record.timestamp) is not None:
+    if record.timestamp is None or parse_timestamp(record.timestamp) is not None:
         return None
     return {"timestamp": str(record.timestamp)[:100]}
 
 
-def moment(timestamp: str | float | None) -> float | None:
+def parse_timestamp(timestamp: str | float | None) -> float | None:
     """Seconds since 1970 of an ISO 8601 text (UTC unless it says otherwise) or a number of seconds,
     milli-, micro- or nanoseconds; None for what is neither."""
     if timestamp is None:
         return None
     if isinstance(timestamp, str):
         try:
-            at = datetime.fromisoformat(timestamp)
-            return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+            time = datetime.fromisoformat(timestamp)
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
         except ValueError:
             pass
         try:
@@ -81,8 +82,8 @@ def moment(timestamp: str | float | None) -> float | None:
     return timestamp / unit
 
 
-def assign(
-    homes: npt.NDArray[np.float64], eras: npt.NDArray[np.int8], settings: Curate
+def assign_splits(
+    positions: npt.NDArray[np.float64], times: npt.NDArray[np.int8], settings: Curate
 ) -> npt.NDArray[np.int8]:
     """The split of each record.
 
@@ -91,8 +92,8 @@ def assign(
     nearest moves there, until more data brings another.
 
     Args:
-        homes: (records,) position of each record's group, which stands for the group.
-        eras: (records,) `era` of each record.
+        positions: (records,) `split_position` of each record's group, which stands for the group.
+        times: (records,) `time_split` of each record.
         settings: shares and boundaries.
 
     Returns:
@@ -101,7 +102,7 @@ def assign(
     Raises:
         BadInput: there are fewer than two groups, so nothing is left to validate on.
     """
-    groups, group = np.unique(homes, return_inverse=True)
+    groups, group = np.unique(positions, return_inverse=True)
     if len(groups) < 2:
         raise BadInput(
             "curate: no validation set is possible, since all records kept belong to one group: "
@@ -112,7 +113,7 @@ def assign(
     found[groups < settings.validation_share + settings.test_share] = TEST
     found[groups < settings.validation_share] = VALIDATION
     latest = np.zeros(len(groups), dtype=np.int8)
-    np.maximum.at(latest, group, eras)
+    np.maximum.at(latest, group, times)
     found = np.where(latest > TRAIN, latest, found)
     if not (found == VALIDATION).any():
         found[0] = VALIDATION
