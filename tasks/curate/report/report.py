@@ -127,7 +127,7 @@ def _figures(
         private.update(summary["personal"])
     kept = decided.left()
     verdict = decided.verdict[kept]
-    homes, replay = parts.column("home")[kept], parts.column("replay")[kept]
+    positions, replay = parts.column("position")[kept], parts.column("replay")[kept]
     lengths, kinds = parts.column("tokens")[kept], parts.column("kind")[kept]
     identities = parts.column("identity")[kept]
     of_split = {name: verdict == number for number, name in enumerate(SPLITS)}
@@ -140,7 +140,7 @@ def _figures(
     return {
         "in": passed["in"],
         "kept": {name: int(of_it.sum()) for name, of_it in of_split.items()},
-        "groups": {name: len(np.unique(homes[of_it])) for name, of_it in of_split.items()},
+        "groups": {name: len(np.unique(positions[of_it])) for name, of_it in of_split.items()},
         "dropped": dropped,
         "details": {
             reason: {"text": text, "records": count}
