@@ -83,7 +83,7 @@ def test_question_and_answer_are_read(row: dict[str, Any], answer: str) -> None:
     assert (found.prompt, found.answer, found.answered) == (ASKED, answer, True)
 
 
-def test_every_other_text_guards_by_its_name() -> None:
+def test_every_other_text_is_searched_for_by_its_name() -> None:
     row = {
         "question": ASKED, "answer": "x", "context": f"{LONG} 1", "test": f"{LONG} 2",
         "Warum": f"{LONG} 3", "tests": [f"{LONG} 4", "more"], "subject": "botany", "id": 7,
@@ -126,7 +126,7 @@ def test_lines_without_answers_are_counted(
     with caplog.at_level(logging.WARNING):
         (found,) = read_benchmarks([str(path)], Curate())
     assert (len(found.records), found.unreadable, found.unanswered) == (2, 1, 1)
-    assert "of 1 of 2 records no answer was found" in caplog.text
+    assert "no answer was found in 1 of 2 records" in caplog.text
     # What all records have in a column says nothing of one.
     assert all(not one.more for one in found.records)
     path.write_text('{"n": 1}\n')
