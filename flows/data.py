@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.collect import data_version, ensure
+from tasks.collect import ensure_data, recorded_version
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
 from tasks.curate import curate
@@ -58,7 +58,7 @@ def curated_data(settings: Settings) -> CuratedData:
     in_dvc = Path("dvc.yaml").is_file() and Path(".dvc").is_dir()
     if in_dvc and POINTER.is_file() and not DATA.is_dir():
         # data/ is no output of the stage `collect`, which DVC therefore may not run for it.
-        ensure(settings, DATA, POINTER)
+        ensure_data(settings, DATA, POINTER)
     if in_dvc and _as_written(settings):
         dvc("repro", "curate")
         folder = CURATED
@@ -66,13 +66,13 @@ def curated_data(settings: Settings) -> CuratedData:
     else:
         if in_dvc:
             dvc("repro", "collect")
-        key = files.content_key(_stage_settings(settings), data_version(POINTER))
+        key = files.content_key(_stage_settings(settings), recorded_version(POINTER))
         folder = settings.project.state_dir / "curated" / key
         report = curate(training_sources(settings), settings.curate.against, folder, settings)
     return CuratedData(
         folder=folder,
         report=report,
-        raw_version=data_version(POINTER),
+        raw_version=recorded_version(POINTER),
         train_hash=files.md5(folder / "train.jsonl"),
         validation_hash=files.md5(folder / "validation.jsonl"),
     )

@@ -18,7 +18,7 @@ from prefect.events import emit_event
 
 from flows.data import DATA, POINTER
 from flows.retrain import retrain
-from tasks.collect import adopt_window, record
+from tasks.collect import adopt_window, write_pointer
 from tasks.core import files
 from tasks.core.errors import Refused
 from tasks.core.values import Value
@@ -107,10 +107,10 @@ def check(settings: Settings, reference: Path, window: Path, out: Path) -> Windo
 
 @task(name="answer drift", task_run_name="answer drift in {window.name}")
 def answer_drift(settings: Settings, window: Path, result: DriftResult) -> dict[str, str]:
-    """Adopt the window's labelled records into `data/`, record the version, emit the event."""
-    adopted = adopt_window(window, DATA, settings)
+    """Adopt the window's labelled records as data, record the version, emit the event."""
+    adopted = adopt_window(window, settings)
     if POINTER.is_file():
-        record(DATA, POINTER)
+        write_pointer(DATA, POINTER)
     reason = f"drift in {one_line(window.stem)} (p = {result.p_value:.4g})"
     log.info("%d labelled records of %s joined the data", adopted.labelled, window.name)
     emit_event(

@@ -41,23 +41,29 @@ def collect(
     INPUTS are files, folders, globs or hub:ID.
     """
     from flows.data import POINTER
-    from tasks import collect as room
+    from tasks.collect import (
+        collect_embedded,
+        collect_files,
+        ensure_data,
+        recorded_version,
+        write_pointer,
+    )
     from tasks.core import files
 
     if inputs:
-        room.collect_files(list(inputs), out, role, add=add, split=split)
+        collect_files(list(inputs), out, role, add=add, split=split)
         hashes = files.file_hashes(out)
     elif accept and out.is_dir():
         hashes = files.file_hashes(out)
     elif accept or not POINTER.is_file() or out != Path("data"):
-        hashes = room.collect_embedded(context.settings, out)
+        hashes = collect_embedded(context.settings, out)
     else:
-        hashes = room.ensure(context.settings, out, POINTER)
+        hashes = ensure_data(context.settings, out, POINTER)
     if accept:
-        room.record(out, POINTER)
+        write_pointer(out, POINTER)
     if manifest:
         files.write_json(manifest, hashes)
-    version = room.data_version(POINTER)
+    version = recorded_version(POINTER)
     recorded = version == files.folder_hash(hashes)
     value = {"folder": str(out), "version": version, "recorded": recorded, "files": hashes}
     return Outcome(value, show_collected)

@@ -1,13 +1,13 @@
 """Raw data from its sources: pinned packages (the embedded default), a user's files, traffic.
 
-`data/` is what later rooms read, `data.dvc` says which data it was: `record` writes that pointer,
-`verify` and `ensure` hold the data against it.
+`data/` is what later steps read; `data.dvc` says which data it was. `write_pointer` writes that
+pointer, `verify_data` and `ensure_data` compare the data with it.
 """
 
-from tasks.collect.adopt import Adopted, adopt_window
+from tasks.collect.data_version import ensure_data, recorded_version, verify_data, write_pointer
 from tasks.collect.embedded import collect_embedded
-from tasks.collect.own import Role, collect_files
-from tasks.collect.pointer import data_version, ensure, record, verify
+from tasks.collect.local_files import Role, collect_files
+from tasks.collect.traffic_labels import Adopted, adopt_window
 
 __all__ = [
     "Adopted",
@@ -15,8 +15,8 @@ __all__ = [
     "adopt_window",
     "collect_embedded",
     "collect_files",
-    "data_version",
-    "ensure",
-    "record",
-    "verify",
+    "ensure_data",
+    "recorded_version",
+    "verify_data",
+    "write_pointer",
 ]

@@ -62,12 +62,12 @@ def build(settings: Settings, folder: Path) -> None:
     train = choose(collect.train_packages)
     reserved = collect.windows * collect.window_size
     _require("window_size and windows", collect.train_packages, len(train), reserved + 1)
-    train.sort(key=lambda row: _draw("traffic", row["id"]))
+    train.sort(key=lambda row: _order("traffic", row["id"]))
     drifted = choose(collect.drift_packages)
     _require(
         "drifted_window_size", collect.drift_packages, len(drifted), collect.drifted_window_size
     )
-    drifted.sort(key=lambda row: _draw("traffic", row["id"]))
+    drifted.sort(key=lambda row: _order("traffic", row["id"]))
     heldout = choose(collect.heldout_packages)
     _require("heldout_packages", collect.heldout_packages, len(heldout), 1)
 
@@ -94,7 +94,7 @@ def names(collect: Collect) -> set[str]:
 
 
 def _window_names(collect: Collect) -> list[str]:
-    # Windows are taken in the order of their names: numbers are padded where that takes it.
+    # Windows are taken in the order of their names, so numbers are padded.
     width = len(str(collect.windows + 1))
     return [f"traffic/window-{number:0{width}}.jsonl" for number in range(1, collect.windows + 2)]
 
@@ -132,14 +132,14 @@ def _normal(package: str) -> str:
 
 
 def _choose(found: Mapping[str, list[Function]], collect: Collect) -> list[Row]:
-    """Records of these packages without repetition, at most so many of each, drawn by hash."""
+    """Records of these packages without repetition, drawn by hash, up to the limits."""
     chosen: list[Row] = []
     prompts: set[str] = set()
     completions: Counter[str] = Counter()
     for package, candidates in found.items():
         meta = {"package": package, "version": version(package)}
         taken = 0
-        for function in sorted(candidates, key=lambda function: _draw("collect", function.id)):
+        for function in sorted(candidates, key=lambda function: _order("collect", function.id)):
             prompt = f"{function.module}\n{function.signature}"
             if (
                 taken == collect.max_per_package
@@ -168,8 +168,8 @@ def _row(function: Function, prompt: str, meta: Row) -> Row:
     }
 
 
-def _draw(purpose: str, identity: str) -> str:
-    """An order as good as chance that every machine agrees on, another one for each purpose."""
+def _order(purpose: str, identity: str) -> str:
+    """An order that looks random and is equal everywhere, another one for each purpose."""
     return hashlib.sha256(f"{purpose}\0{identity}".encode()).hexdigest()
 
 

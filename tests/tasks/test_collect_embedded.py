@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks import records
-from tasks.collect import collect_embedded, data_version
+from tasks.collect import collect_embedded, recorded_version
 from tasks.collect.docstrings import functions, summarise
 from tasks.core import files
 from tasks.core.errors import BadInput
@@ -276,7 +276,7 @@ def test_the_default_is_what_the_repository_records(
 ) -> None:
     monkeypatch.chdir(PROJECT)
     hashes = collect_embedded(Settings(), tmp_path / "data")
-    assert files.folder_hash(hashes) == data_version(PROJECT / "data.dvc")
+    assert files.folder_hash(hashes) == recorded_version(PROJECT / "data.dvc")
     sizes = {name: len(ids(tmp_path / "data" / name)) for name in hashes}
     assert sizes["train/docstrings.jsonl"] > 2500
     assert 300 <= sizes["benchmarks/heldout.jsonl"] <= 1000

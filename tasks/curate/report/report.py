@@ -158,7 +158,7 @@ def _figures(
             for kind in KINDS
             if private[kind]
         },
-        "largest_group": _largest_group(parts, kept, homes),
+        "largest_group": _largest_group(parts, kept, positions),
         "shared_ids": len(kept) - len(np.unique(identities)),
         "replay": {
             "kept": general,
@@ -227,9 +227,9 @@ def _labels(answers: npt.NDArray[np.uint64]) -> dict[str, Any] | None:
 
 
 def _largest_group(
-    parts: Parts, kept: npt.NDArray[np.int64], homes: npt.NDArray[np.float64]
+    parts: Parts, kept: npt.NDArray[np.int64], positions: npt.NDArray[np.float64]
 ) -> dict[str, Any]:
-    first, counts = np.unique(homes, return_index=True, return_counts=True)[1:]
+    first, counts = np.unique(positions, return_index=True, return_counts=True)[1:]
     largest = int(np.argmax(counts))
     one = parts.record(int(kept[first[largest]]))
     return {"name": group_key(one), "records": int(counts[largest])}

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.collect import collect_embedded, data_version, ensure, record, verify
+from tasks.collect import (
+    collect_embedded,
+    ensure_data,
+    recorded_version,
+    verify_data,
+    write_pointer,
+)
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.settings import Settings
@@ -49,7 +55,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         dvc(project, "init", "--no-scm", "--quiet")
         dvc(project, "config", "core.analytics", "false")
         fill(project / "data")
-        record(project / "data", project / "data.dvc")
+        write_pointer(project / "data", project / "data.dvc")
         yield project
 
 
@@ -61,10 +67,10 @@ def project(recorded: Path, tmp_path: Path) -> Path:
 
 def test_recorded_data_verifies(project: Path) -> None:
     data = project / "data"
-    hashes = verify(data, project / "data.dvc")
+    hashes = verify_data(data, project / "data.dvc")
     assert hashes == files.file_hashes(data)
-    assert data_version(project / "data.dvc") == files.folder_hash(hashes)
-    assert data_version(project / "other.dvc") is None
+    assert recorded_version(project / "data.dvc") == files.folder_hash(hashes)
+    assert recorded_version(project / "other.dvc") is None
 
 
 def test_the_message_names_what_differs(project: Path) -> None:
@@ -73,7 +79,7 @@ def test_the_message_names_what_differs(project: Path) -> None:
     (data / "train" / "b.jsonl").unlink()
     (data / "new.jsonl").write_text("{}\n")
     with pytest.raises(PerpetuneError) as caught:
-        verify(data, project / "data.dvc")
+        verify_data(data, project / "data.dvc")
     assert caught.value.exit_code == 1
     message = str(caught.value)
     assert "changed: train/a.jsonl; missing: train/b.jsonl; extra: new.jsonl" in message
@@ -87,13 +93,13 @@ def test_the_default_is_repaired_by_the_packages(project: Path) -> None:
     default = data / "train" / "docstrings.jsonl"
     default.write_text("{}\n")
     hashes = files.file_hashes(data)
-    write_pointer(project / "data.dvc", hashes, files.folder_hash(hashes))
+    pointer_by_hand(project / "data.dvc", hashes, files.folder_hash(hashes))
     default.write_text("changed\n")
     with pytest.raises(PerpetuneError, match=r"changed: train/docstrings\.jsonl; .*make setup"):
-        verify(data, project / "data.dvc")
+        verify_data(data, project / "data.dvc")
 
 
-def write_pointer(path: Path, hashes: dict[str, str], version: str) -> None:
+def pointer_by_hand(path: Path, hashes: dict[str, str], version: str) -> None:
     lines = [f"outs:\n- md5: {version}\n  path: data\nmeta:\n  files:\n"]
     lines += [f"    {name}: {value}\n" for name, value in hashes.items()]
     path.write_text("".join(lines))
@@ -105,11 +111,11 @@ def test_stale_evidence_is_not_believed(project: Path) -> None:
     (data / "train" / "a.jsonl").write_text("recorded by hand\n")
     version = files.folder_hash(files.file_hashes(data))
     # What `dvc add`, run by hand, leaves: the new version, and the old files' hashes.
-    write_pointer(project / "data.dvc", old, version)
-    verify(data, project / "data.dvc")
+    pointer_by_hand(project / "data.dvc", old, version)
+    verify_data(data, project / "data.dvc")
     (data / "train" / "b.jsonl").write_text("changed\n")
     with pytest.raises(PerpetuneError, match=rf"recorded is {version}") as caught:
-        verify(data, project / "data.dvc")
+        verify_data(data, project / "data.dvc")
     assert "jsonl" not in str(caught.value)
 
 
@@ -118,19 +124,19 @@ def test_recording_accepts_a_change_and_keeps_the_rest(project: Path) -> None:
     path.write_text(path.read_text().replace("meta:\n", "desc: ours  # remark\nmeta:\n  by: us\n"))
     (data / "train" / "a.jsonl").write_text("changed\n")
     (data / "train" / "b.jsonl").unlink()
-    record(data, path)
-    assert sorted(verify(data, path)) == ["benchmarks/c.jsonl", "train/a.jsonl"]
+    write_pointer(data, path)
+    assert sorted(verify_data(data, path)) == ["benchmarks/c.jsonl", "train/a.jsonl"]
     text = path.read_text()
     assert "desc: ours  # remark" in text
     assert "by: us" in text
     assert "train/b.jsonl" not in text
-    assert data_version(path) == files.folder_hash(files.file_hashes(data))
+    assert recorded_version(path) == files.folder_hash(files.file_hashes(data))
 
 
 def test_missing_data_comes_back_from_the_cache(project: Path) -> None:
     hashes = files.file_hashes(project / "data")
     shutil.rmtree(project / "data")
-    assert ensure(Settings(), project / "data", project / "data.dvc") == hashes
+    assert ensure_data(Settings(), project / "data", project / "data.dvc") == hashes
     assert files.file_hashes(project / "data") == hashes
 
 
@@ -149,31 +155,31 @@ def test_own_data_without_a_cache_has_to_be_pulled(
         cached.chmod(0o444)
     shutil.rmtree(project / "data")
     with pytest.raises(PerpetuneError, match=r"missing: .*train/a\.jsonl.*dvc pull data\.dvc"):
-        ensure(SMALL, project / "data", project / "data.dvc")
+        ensure_data(SMALL, project / "data", project / "data.dvc")
     assert list(project.glob("*data")) == []
     assert list(project.glob(".data*")) == []
 
 
 def test_the_default_is_built_where_nothing_is(tmp_path: Path) -> None:
     hashes = collect_embedded(SMALL, tmp_path / "there")
-    write_pointer(tmp_path / "data.dvc", hashes, files.folder_hash(hashes))
+    pointer_by_hand(tmp_path / "data.dvc", hashes, files.folder_hash(hashes))
     data = tmp_path / "data"
     data.mkdir()
-    assert ensure(SMALL, data, tmp_path / "data.dvc") == hashes
+    assert ensure_data(SMALL, data, tmp_path / "data.dvc") == hashes
     assert files.file_hashes(data) == hashes
     # A second time the data is there and only held against the pointer.
     (data / "general_probe.jsonl").write_text("changed\n")
     with pytest.raises(PerpetuneError, match=r"changed: general_probe\.jsonl; .*make setup"):
-        ensure(SMALL, data, tmp_path / "data.dvc")
+        ensure_data(SMALL, data, tmp_path / "data.dvc")
 
 
 def test_a_default_that_differs_is_not_left_behind(tmp_path: Path) -> None:
     hashes = collect_embedded(SMALL, tmp_path / "there")
     shutil.rmtree(tmp_path / "there")
     hashes["train/docstrings.jsonl"] = "f" * 32
-    write_pointer(tmp_path / "data.dvc", hashes, files.folder_hash(hashes))
+    pointer_by_hand(tmp_path / "data.dvc", hashes, files.folder_hash(hashes))
     with pytest.raises(PerpetuneError, match=r"changed: train/docstrings\.jsonl; .*make setup"):
-        ensure(SMALL, tmp_path / "data", tmp_path / "data.dvc")
+        ensure_data(SMALL, tmp_path / "data", tmp_path / "data.dvc")
     assert [path.name for path in tmp_path.iterdir()] == ["data.dvc"]
 
 
@@ -195,24 +201,24 @@ def test_a_malformed_pointer_is_bad_input(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     fill(tmp_path / "data")
     with pytest.raises(BadInput, match=r"data\.dvc"):
-        data_version(path)
+        recorded_version(path)
     with pytest.raises(BadInput, match=r"data\.dvc"):
-        verify(tmp_path / "data", path)
+        verify_data(tmp_path / "data", path)
 
 
 def test_what_is_missing_is_named_with_the_remedy(tmp_path: Path) -> None:
     fill(tmp_path / "data")
     with pytest.raises(BadInput, match=r"data\.dvc: no such file.*--record"):
-        verify(tmp_path / "data", tmp_path / "data.dvc")
+        verify_data(tmp_path / "data", tmp_path / "data.dvc")
     with pytest.raises(BadInput, match=r"data\.dvc: no such file.*--record"):
-        ensure(Settings(), tmp_path / "data", tmp_path / "data.dvc")
+        ensure_data(Settings(), tmp_path / "data", tmp_path / "data.dvc")
     with pytest.raises(BadInput, match="no data to record"):
-        record(tmp_path / "nothing", tmp_path / "nothing.dvc")
+        write_pointer(tmp_path / "nothing", tmp_path / "nothing.dvc")
     with pytest.raises(BadInput, match=r"in data\.dvc"):
-        record(tmp_path / "data", tmp_path / "other.dvc")
+        write_pointer(tmp_path / "data", tmp_path / "other.dvc")
 
 
 def test_outside_a_dvc_repository_recording_says_so(tmp_path: Path) -> None:
     fill(tmp_path / "data")
     with pytest.raises(PerpetuneError, match="dvc init"):
-        record(tmp_path / "data", tmp_path / "data.dvc")
+        write_pointer(tmp_path / "data", tmp_path / "data.dvc")

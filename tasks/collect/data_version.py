@@ -1,4 +1,4 @@
-"""`data.dvc`, the pointer to the data: what was recorded, held against what is there."""
+"""`data.dvc`, the pointer to the data: what was recorded, compared with what is there."""
 
 import logging
 import os
@@ -17,11 +17,11 @@ from tasks.settings import Settings
 log = logging.getLogger(__name__)
 
 _NAMES_SHOWN = 5
-# Stands in every set of data that began as the embedded default.
+# In every set of data that began as the embedded default.
 _DEFAULT_FILE = "train/docstrings.jsonl"
 
 
-def data_version(pointer: Path) -> str | None:
+def recorded_version(pointer: Path) -> str | None:
     """The recorded hash of the data folder (`….dir`, as DVC computes it); None without a pointer.
 
     Raises:
@@ -30,10 +30,10 @@ def data_version(pointer: Path) -> str | None:
     return _version(_read(pointer), pointer) if pointer.is_file() else None
 
 
-def record(data: Path, pointer: Path) -> None:
+def write_pointer(data: Path, pointer: Path) -> None:
     """Take the data as it is: `dvc add`, then each file's MD5 under `meta: files:` of the pointer.
 
-    DVC keeps only the hash of the whole folder there; the files' hashes let `verify` name what
+    DVC keeps only the hash of the whole folder there; the files' hashes let `verify_data` name what
     differs in a clone that has no DVC cache.
 
     Raises:
@@ -54,7 +54,7 @@ def record(data: Path, pointer: Path) -> None:
     if _version(content, pointer) != files.folder_hash(hashes):
         raise PerpetuneError(
             f"{data}: DVC counts other files than are there: the data changed meanwhile, or a "
-            "pattern in .dvcignore leaves some out; mend that, then record it again"
+            "pattern in .dvcignore leaves files out; correct that, then record it again"
         )
     meta = content.get("meta")
     content["meta"] = {**(meta if isinstance(meta, Mapping) else {}), "files": hashes}
@@ -63,8 +63,8 @@ def record(data: Path, pointer: Path) -> None:
     log.info("recorded %s: %d files, %s", data, len(hashes), _version(content, pointer))
 
 
-def verify(data: Path, pointer: Path) -> dict[str, str]:
-    """Hold the data against its pointer and return the MD5 of each file.
+def verify_data(data: Path, pointer: Path) -> dict[str, str]:
+    """Compare the data with its pointer and return the MD5 of each file.
 
     Raises:
         BadInput: the data or the pointer is missing, or the pointer is malformed.
@@ -79,7 +79,7 @@ def verify(data: Path, pointer: Path) -> dict[str, str]:
     return hashes
 
 
-def ensure(settings: Settings, data: Path, pointer: Path) -> dict[str, str]:
+def ensure_data(settings: Settings, data: Path, pointer: Path) -> dict[str, str]:
     """See that the recorded data is in place, and return the MD5 of each file.
 
     Data that is there is verified. Where there is none, it comes from DVC's cache, or else the
@@ -87,11 +87,12 @@ def ensure(settings: Settings, data: Path, pointer: Path) -> dict[str, str]:
     left alone, for DVC holds its lock.
 
     Raises:
-        BadInput, PerpetuneError: as `verify` and `collect_embedded`; nothing is left at `data`.
+        BadInput, PerpetuneError: as `verify_data` and `collect_embedded`; nothing is left at
+            `data`.
     """
     content = _recorded(pointer)
     if any(data.rglob("*")) or _check_out(data, pointer, _version(content, pointer)):
-        return verify(data, pointer)
+        return verify_data(data, pointer)
     with files.atomic_folder(data) as building:
         embedded.build(settings, building)
         hashes = files.file_hashes(building)

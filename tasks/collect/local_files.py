@@ -1,4 +1,4 @@
-"""A user's own data: files and hub data sets, checked, then laid down in the data folder."""
+"""A user's own data: files and hub data sets, checked, then copied into the data folder."""
 
 import logging
 import re
@@ -25,7 +25,7 @@ _BAD_LINES_SHOWN = 3
 def collect_files(
     inputs: list[str], out: Path, role: Role, *, add: bool = False, split: str = "train"
 ) -> Path:
-    """Lay a user's own data down in `out`/`role` and return that folder.
+    """Copy a user's own data into `out`/`role` and return that folder.
 
     Every file is read first and copied byte for byte: lines that are no records are reported here
     and dropped, with their reasons, by the curation. The folder is replaced as a whole.
@@ -41,7 +41,7 @@ def collect_files(
 
     Raises:
         BadInput: an input does not exist, cannot be read, holds no good record, or has the name
-            of another one. What stood in the folder then stays.
+            of another one. The folder then stays as it was.
     """
     if not inputs:
         raise BadInput("collect: name at least one file, folder, glob or hub:OWNER/NAME")

@@ -1,0 +1,134 @@
+"""The labelled part of a drifted window becomes data: one share trains, the rest is a benchmark."""
+
+import glob
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tasks import records
+from tasks.core import files
+from tasks.core.errors import BadInput, Refused
+from tasks.records import Record, RemotePath
+from tasks.records.places import locate
+from tasks.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Groups differ in size: if filling up with whole groups misses the wanted share of the benchmark
+# by more than this part of it, the split is by record.
+_TOLERANCE = 0.25
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What came of a window: data to train on, a benchmark, and how many records were labelled."""
+
+    feedback: Path
+    benchmark: Path
+    labelled: int
+
+
+def adopt_window(window: Path, settings: Settings) -> Adopted:
+    """Split a window's labelled records into a file of feedback and a benchmark, `NAME.jsonl` each.
+
+    They go where later steps look for them: into the folder `curate.feedback`, and into the first
+    folder of `judge.benchmarks`. Whole groups go to one side (records where there are too few
+    groups for the wanted share, or none), in the order of a hash, so that the same window gives the
+    same files however often it is adopted. Lines that are no records or have no answer are left
+    out.
+
+    Args:
+        window: a file of traffic.
+        settings: the folders, `watch.heldout_share` and `watch.min_labelled`.
+
+    Raises:
+        BadInput: the window cannot be read or holds no record, or the settings name no folder.
+        Refused: it holds too few labelled records.
+    """
+    name = f"{_stem(window)}.jsonl"
+    feedback, benchmark = _feedback_folder(settings) / name, _benchmark_folder(settings) / name
+    items = list(records.read(window, labelled=False))
+    labelled = [
+        replace(item, source=window.name)
+        for item in items
+        if isinstance(item, Record) and item.target
+    ]
+    needed = settings.watch.min_labelled
+    if len(labelled) < needed:
+        raise Refused(
+            f"{window}: {len(labelled)} of {len(items)} records are labelled, {needed} are needed "
+            "(watch.min_labelled); add answers to the window, or wait for more traffic"
+        )
+    heldout = _draw_heldout(labelled, settings.watch.heldout_share)
+    for path, is_heldout in ((benchmark, True), (feedback, False)):
+        rows = [record for record in labelled if (record.line in heldout) is is_heldout]
+        rows.sort(key=lambda record: (record.id, record.line))
+        files.write_jsonl(path, (_raw_row(record) for record in rows))
+    log.info("%s: %d labelled records, %d held out", window, len(labelled), len(heldout))
+    return Adopted(feedback, benchmark, len(labelled))
+
+
+def _feedback_folder(settings: Settings) -> Path:
+    if settings.curate.feedback is None:
+        raise BadInput(
+            "curate.feedback is null, so there is no folder for labelled traffic: name one, such "
+            "as data/feedback"
+        )
+    return Path(settings.curate.feedback)
+
+
+def _benchmark_folder(settings: Settings) -> Path:
+    """The first of the benchmarks that is a folder, or may become one."""
+    for name in settings.judge.benchmarks:
+        path = locate(name)
+        remote = isinstance(path, RemotePath)
+        if path.is_dir() or not (remote or path.suffix or glob.has_magic(name)):
+            return path
+    raise BadInput(
+        "judge.benchmarks names no folder, where a benchmark of labelled traffic can be put: add "
+        "one, such as data/benchmarks"
+    )
+
+
+def _raw_row(record: Record) -> dict[str, Any]:
+    """The record as a line of raw data: its place of origin is now the file that it is put in."""
+    row = record.row()
+    origin = {"window": row.pop("source"), "window_line": row.pop("line")}
+    return row | {"meta": {**record.meta, **origin}}
+
+
+def _stem(window: Path) -> str:
+    name = window.name
+    while name.lower().endswith((*records.FORMATS, ".gz", ".zst")):
+        name = name.rpartition(".")[0]
+    return name
+
+
+def _draw_heldout(labelled: Sequence[Record], share: float) -> set[int]:
+    """Lines of the records that are held out: near `share` of them, at least one, never all."""
+    wanted = min(max(1, round(share * len(labelled))), len(labelled) - 1)
+    heldout: set[int] = set()
+    # What belongs together: a group, else what has one id; at last, each record by itself.
+    for keys in (
+        [f"id {row.id}" if row.group is None else f"group {row.group}" for row in labelled],
+        [f"id {row.id}" for row in labelled],
+        [f"line {row.line}" for row in labelled],
+    ):
+        together: dict[str, list[int]] = {}
+        for key, record in zip(keys, labelled, strict=True):
+            together.setdefault(key, []).append(record.line)
+        heldout = set()
+        for key in sorted(together, key=_order):
+            if len(heldout) + len(together[key]) <= wanted:
+                heldout.update(together[key])
+        if len(heldout) >= (1 - _TOLERANCE) * wanted:
+            break
+    return heldout
+
+
+def _order(key: str) -> str:
+    # A window that is adopted again is split as before as long as this hash stays.
+    return hashlib.sha256(f"adopt\0{key}".encode()).hexdigest()
