@@ -12,7 +12,7 @@ from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput, Refused
 from tasks.records import Record, RemotePath
-from tasks.records.places import locate
+from tasks.records.sources import locate
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def _raw_row(record: Record) -> dict[str, Any]:
 
 def _stem(window: Path) -> str:
     name = window.name
-    while name.lower().endswith((*records.FORMATS, ".gz", ".zst")):
+    while name.lower().endswith((*records.SUFFIXES, ".gz", ".zst")):
         name = name.rpartition(".")[0]
     return name
 

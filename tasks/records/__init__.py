@@ -1,10 +1,11 @@
-"""Records: what every step passes on, and the files, folders and addresses they are read from."""
+"""Records: what every step passes on, and the formats, files and addresses it is read from."""
 
-from tasks.records.forms import REASONS, parse
-from tasks.records.places import FORMATS, RemotePath, expand
+from tasks.records.chunk import Chunk
+from tasks.records.formats import FORMATS, Format
+from tasks.records.line import Content, Line
+from tasks.records.parsing import REASONS, parse
 from tasks.records.reading import (
     MAX_LINE_BYTES,
-    Chunk,
     chunks,
     load,
     original,
@@ -27,6 +28,8 @@ from tasks.records.record import (
     Turn,
     content_id,
 )
+from tasks.records.sources import SUFFIXES, RemotePath, expand
+from tasks.records.turns import Rejected
 
 __all__ = [
     "FORMATS",
@@ -34,14 +37,19 @@ __all__ = [
     "KINDS",
     "MAX_LINE_BYTES",
     "REASONS",
+    "SUFFIXES",
     "TEXT_ROLE",
     "BadLine",
     "Chat",
     "Chunk",
+    "Content",
+    "Format",
     "Kind",
     "Labelled",
+    "Line",
     "Preference",
     "Record",
+    "Rejected",
     "RemotePath",
     "Text",
     "ToolCall",

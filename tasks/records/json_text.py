@@ -5,15 +5,16 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
 from tasks.core.errors import BadInput
-from tasks.records.places import BLOCK, Damaged, opened
+from tasks.records.chunk import Chunk
 from tasks.records.record import BadLine
+from tasks.records.sources import BLOCK, Damaged, RemotePath, is_plain, opened
 
 Rows = Iterator[tuple[int, Any]]
 Layout = Literal["lines", "array", "objects"]
@@ -24,7 +25,7 @@ MOST_AT_ONCE = 2**29
 _BLANK = b" \t\r\n"
 # orjson reads 1024 levels and writes 254; a line with fewer brackets needs no second look.
 _SURELY_SHALLOW = 200
-# What stands before the next bracket (or comma) outside of whole strings.
+# What is before the next bracket (or comma) outside of whole strings.
 _BEFORE_COMMA = re.compile(rb'[^",\[\]{}]*(?:"[^"]*"[^",\[\]{}]*)*')
 _BEFORE_BRACKET = re.compile(rb'[^"\[\]{}]*(?:"[^"]*"[^"\[\]{}]*)*')
 _LISTS = ("data", "rows", "records", "examples", "instances", "items", "samples")
@@ -32,9 +33,10 @@ _LISTS = ("data", "rows", "records", "examples", "instances", "items", "samples"
 
 
 def layout(path: Path) -> Layout:
-    """How the values of a file of JSON follow one another; told by its beginning, not its name.
+    """How the values of a file of JSON follow one another, by its beginning.
 
-    `objects` are values on several lines each, or one object that holds them all.
+    `lines` is one value a line, `array` an array of values; `objects` are values on several lines
+    each, or one object that holds them all.
 
     Raises:
         BadInput: a `.json` file begins neither an array nor an object.
@@ -43,12 +45,12 @@ def layout(path: Path) -> Layout:
         begun = file.peek(BLOCK)
         more = len(begun) >= BLOCK // 2
         head = begun.lstrip(_BLANK)
-    one = ".json" in [suffix.lower() for suffix in path.suffixes]
+    is_json = ".json" in [suffix.lower() for suffix in path.suffixes]
     if head[:1] == b"[":
-        return "array" if one or _begins_array(head, more) else "lines"
+        return "array" if is_json or _begins_array(head, more) else "lines"
     if head[:1] == b"{":
-        return _of_objects(head, one, more)
-    if head and one:
+        return _layout_of_objects(head, is_json, more)
+    if head and is_json:
         raise BadInput(f"{path}: expected a JSON array in UTF-8, found {head[:20]!r}")
     return "lines"
 
@@ -62,11 +64,11 @@ def _begins_array(head: bytes, more: bool) -> bool:
     return element.startswith(b"{") and (more or _value_end(element) > 0)
 
 
-def _of_objects(head: bytes, one: bool, more: bool) -> Layout:
+def _layout_of_objects(head: bytes, is_json: bool, more: bool) -> Layout:
     first, _, rest = head.partition(b"\n")
     if _loaded(first) is not None:
-        return "objects" if one and not rest.strip(_BLANK) and not more else "lines"
-    if one or (more and first.rstrip(_BLANK)[-1:] in (b"{", b"[", b",")):
+        return "objects" if is_json and not rest.strip(_BLANK) and not more else "lines"
+    if is_json or (more and first.rstrip(_BLANK)[-1:] in (b"{", b"[", b",")):
         return "objects"
     return "objects" if _value_end(head) > len(first) else "lines"
 
@@ -139,10 +141,56 @@ def too_long(source: str, number: int, size: int, limit: int, start: bytes) -> B
     return BadLine(source, number, "too_long_line", detail, shown)
 
 
-def json_lines(path: Path, first_line: int, start: int, size: int, limit: int) -> Rows:
-    """Values of one line each; `start` and `size` are bytes, -1 for all."""
+def json_rows(path: Path, chunk: Chunk, limit: int) -> Rows:
+    """The values of a file of JSON, in whichever layout."""
+    # A part of a file is a part of its lines.
+    laid_out = "lines" if chunk.size >= 0 else layout(path)
+    if laid_out == "array":
+        return json_array(path, limit)
+    if laid_out == "objects":
+        return json_objects(path, limit)
+    return json_lines(path, chunk, limit)
+
+
+def json_chunks(path: Path, target: int) -> Iterable[Chunk]:
+    """Chunks of lines; a file that is not plain JSON Lines on this machine is one.
+
+    A chunk ends with the first line that makes it `target` bytes long. The file is read once, in
+    blocks; an empty one has no chunk.
+    """
+    if isinstance(path, RemotePath) or not is_plain(path) or layout(path) != "lines":
+        return [Chunk.whole(path)]
+    return _line_chunks(path, max(target, 1))
+
+
+def _line_chunks(path: Path, target: int) -> Iterator[Chunk]:
+    block = bytearray(BLOCK)
+    name = str(path)
+    start, first_line, newlines = 0, 1, 0
+    offset = 0  # of the block in the file
+    with path.open("rb", buffering=0) as file:
+        while filled := file.readinto(block):
+            begin = 0
+            while True:
+                # The first line end that makes the chunk long enough.
+                enough = max(start + target - 1 - offset, begin)
+                end = block.find(b"\n", enough, filled) + 1 if enough < filled else 0
+                if not end:
+                    break
+                newlines += block.count(b"\n", begin, end)
+                yield Chunk(name, first_line, start, offset + end - start)
+                start, first_line, newlines, begin = offset + end, first_line + newlines, 0, end
+            newlines += block.count(b"\n", begin, filled)
+            offset += filled
+    if offset > start:
+        yield Chunk(name, first_line, start, offset - start)
+
+
+def json_lines(path: Path, chunk: Chunk, limit: int) -> Rows:
+    """Values of one line each."""
     source = str(path)
-    number = first_line - 1
+    start, size = chunk.start, chunk.size
+    number = chunk.first_line - 1
     end = start + size if size >= 0 else sys.maxsize
     with opened(path) as file:
         if start:
@@ -265,26 +313,37 @@ def _rows_of(value: Any) -> list[Any] | None:
 
 
 def _elements(file: io.BufferedReader, head: bytes, limit: int) -> Iterator[tuple[bytes, int]]:
-    """Bytes and size of each element of the array whose `[` stands before `head`.
+    """Bytes and size of each element of the array whose `[` is before `head`.
 
     Only strings and brackets are followed, and orjson judges each element: so a bad one spoils no
     other, and all are what a line of JSON would be (ijson turns lone surrogates into other
     characters and stops at large integers). Of an overlong element the beginning is given.
+
+    Example: the file is read in blocks of eight bytes, here after its `[`. Escapes are replaced in
+    a copy, the marks, so that every quote there begins or ends a string::
+
+        block       {"a":"\\",    ends within the string
+        held        {"a":"\\",    of the element that has begun
+        marks       {"a":"__,    the quote belongs to the escape
+        depth       1 → 2 at {   the array is at depth 1
+        block       "},5]        the string ends, then } back to depth 1, then a comma there
+        held        {"a":"\\","}  → the first element, 10 bytes
+        held        5            up to the ], → the second element, and the array's end
     """
     held = bytearray()  # from the element's start, or from where it was cut off
-    marks = bytearray()  # the same with escapes blotted out, so that every quote is a string's
-    block, odd = head, b""
+    marks = bytearray()  # the same with escapes replaced, so that every quote is a string's
+    block, split_escape = head, b""
     start, cut, first = b"", 0, True
-    at, depth, in_string = 0, 1, False
+    position, depth, in_string = 0, 1, False
     while True:
-        block = odd + block
+        block = split_escape + block
         # The escape that the block's end splits waits for the next block.
-        odd = b"\\" * ((len(block) - len(block.rstrip(b"\\"))) % 2)
-        block = block.removesuffix(odd)
+        split_escape = b"\\" * ((len(block) - len(block.rstrip(b"\\"))) % 2)
+        block = block.removesuffix(split_escape)
         held += block
         marks += block.replace(b"\\\\", b"__").replace(b'\\"', b"__")
-        while (mark := _next_mark(marks, at, depth, in_string)) >= 0:
-            at = mark + 1
+        while (mark := _next_mark(marks, position, depth, in_string)) >= 0:
+            position = mark + 1
             sign = marks[mark]
             if sign in b'"':
                 in_string = not in_string
@@ -295,16 +354,16 @@ def _elements(file: io.BufferedReader, head: bytes, limit: int) -> Iterator[tupl
             elif sign in b",]":
                 if sign in b"," or not first or cut or held[:mark].strip(_BLANK):
                     yield start or bytes(held[:mark]), cut + mark
-                del held[:at], marks[:at]
+                del held[:position], marks[:position]
                 if sign in b"]":
-                    return _nothing_else(file, held + odd)
-                start, cut, at, first = b"", 0, 0, False
-        at = len(held)
-        if at > limit:
+                    return _nothing_else(file, held + split_escape)
+                start, cut, position, first = b"", 0, 0, False
+        position = len(held)
+        if position > limit:
             start = start or bytes(held[:200])
-            cut += at
+            cut += position
             del held[:], marks[:]
-            at = 0
+            position = 0
         block = file.read1(BLOCK)
         if not block:
             if not cut and _is_json(held):
@@ -312,12 +371,12 @@ def _elements(file: io.BufferedReader, head: bytes, limit: int) -> Iterator[tupl
             raise Damaged("invalid_json", "the file ends before the array does")
 
 
-def _next_mark(marks: bytearray, at: int, depth: int, in_string: bool) -> int:
-    """Where the next byte stands that matters to the structure, or -1."""
+def _next_mark(marks: bytearray, position: int, depth: int, in_string: bool) -> int:
+    """Position of the next byte that matters to the structure, or -1."""
     if in_string:
-        return marks.find(b'"', at)
-    skipped = (_BEFORE_COMMA if depth == 1 else _BEFORE_BRACKET).match(marks, at)
-    end = skipped.end() if skipped else at
+        return marks.find(b'"', position)
+    skipped = (_BEFORE_COMMA if depth == 1 else _BEFORE_BRACKET).match(marks, position)
+    end = skipped.end() if skipped else position
     return end if end < len(marks) else -1
 
 

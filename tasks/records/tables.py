@@ -13,30 +13,58 @@ from typing import Any
 import orjson
 
 from tasks.core.errors import BadInput
-from tasks.records.forms import KEYS
+from tasks.records.chunk import Chunk
+from tasks.records.formats import content_keys
 from tasks.records.json_text import Rows, too_long
-from tasks.records.places import BLOCK, RemotePath, compression, opened, reachable
+from tasks.records.line import CARRIED_KEYS
 from tasks.records.record import BadLine, excerpt
+from tasks.records.sources import BLOCK, RemotePath, compression, opened, reachable
 
 _LONE_CR = re.compile(rb"(?<=\r)(?!\n|\Z)")
 _SEPARATORS = (",", ";", "\t", "|")
 
 
-def parquet(path: Path, first_line: int, start: int, size: int) -> Rows:
-    """Rows of Parquet; `start` and `size` are row groups, -1 for all."""
+def parquet_rows(path: Path, chunk: Chunk, _: int) -> Rows:
+    """Rows of Parquet."""
     import pyarrow as pa
 
     source = str(path)
     try:
         with parquet_file(path) as file:
-            end = file.num_row_groups if size < 0 else start + size
-            number = first_line - 1
-            for batch in file.iter_batches(batch_size=4096, row_groups=list(range(start, end))):
+            end = file.num_row_groups if chunk.size < 0 else chunk.start + chunk.size
+            groups = list(range(chunk.start, end))
+            number = chunk.first_line - 1
+            for batch in file.iter_batches(batch_size=4096, row_groups=groups):
                 for row in _rows(batch):
                     number += 1
                     yield number, _as_json(row, source, number)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not a readable Parquet file: {error}") from None
+
+
+def parquet_chunks(path: Path, target: int) -> list[Chunk]:
+    """Chunks of row groups: of together at most `target` unpacked bytes, or one."""
+    import pyarrow as pa
+
+    found: list[Chunk] = []
+    first_line, start, rows_held, held = 1, 0, 0, 0
+    try:
+        with parquet_file(path) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+            sizes = [(group.num_rows, group.total_byte_size) for group in groups]
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{path}: not a readable Parquet file: {error}") from None
+    for number, (group_rows, group_bytes) in enumerate(sizes):
+        if number > start and held + group_bytes > target:
+            found.append(Chunk(str(path), first_line, start, number - start))
+            first_line, start, rows_held, held = first_line + rows_held, number, 0, 0
+        rows_held += group_rows
+        held += group_bytes
+    if sizes:
+        found.append(Chunk(str(path), first_line, start, len(sizes) - start))
+    return found
 
 
 @contextmanager
@@ -59,7 +87,7 @@ def parquet_file(path: Path) -> Iterator[Any]:
         yield file
 
 
-def arrow(path: Path) -> Rows:
+def arrow_rows(path: Path, _: Chunk, __: int) -> Rows:
     """Rows of an Arrow file or stream, as `datasets` saves them to disk."""
     import pyarrow as pa
 
@@ -109,7 +137,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def csv_rows(path: Path, limit: int) -> Rows:
+def csv_rows(path: Path, _: Chunk, limit: int) -> Rows:
     """Rows of text with separators, by the names in the first row; empty fields are left out."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     source = str(path)
@@ -138,7 +166,7 @@ def csv_rows(path: Path, limit: int) -> Rows:
 
 
 def _separator(file: io.BufferedReader) -> str:
-    """What parts the fields: as a first line `sep=;` says (which is read over), or the sign by
+    """What separates the fields: as a first line `sep=;` says (which is read over), or the sign by
     which the header has most keys that are known, and most fields."""
     head = file.peek(BLOCK)[:BLOCK].lstrip(b"\r\n")
     first = head.split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
@@ -146,21 +174,24 @@ def _separator(file: io.BufferedReader) -> str:
         file.readline()
         return first[4]
 
+    known_keys = content_keys() | CARRIED_KEYS
+
     def known(separator: str) -> tuple[int, int]:
         try:
             names = next(csv.reader([first], delimiter=separator), [])
         except csv.Error:
             return 0, 0
-        return sum(name.strip().lower() in KEYS for name in names), len(names)
+        return sum(name.strip().lower() in known_keys for name in names), len(names)
 
     return max(_SEPARATORS, key=known)
 
 
 def _header(row: list[str], path: Path) -> list[str]:
     """Names of the columns; those that differ from a known key by case and spaces only are that."""
+    known = content_keys() | CARRIED_KEYS
     plain = [name.strip().lower() for name in row]
     names = [
-        key if key in KEYS and name not in KEYS else name
+        key if key in known and name not in known else name
         for name, key in zip(row, plain, strict=True)
     ]
     twice = next((name for i, name in enumerate(names) if name and name in names[:i]), None)

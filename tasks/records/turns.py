@@ -15,8 +15,13 @@ import orjson
 from tasks.records.record import ToolCall, Turn
 
 
-class NoRecord(Exception):
-    """A line is no record; `reason` and `detail` as a `BadLine` has them."""
+class Rejected(Exception):
+    """A line is of a known format, and no record.
+
+    Attributes:
+        reason: one of `tasks.records.REASONS`.
+        detail: what was found and what is expected; the key first.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -70,12 +75,12 @@ def read_turns(value: Any, key: str) -> tuple[Turn, ...]:
         key: where it stands, for the detail.
 
     Raises:
-        NoRecord: it is no such list, or holds what cannot be honoured.
+        Rejected: it is no such list, or holds what cannot be honoured.
     """
     if isinstance(value, str):
         value = decoded(value, key)
     if not isinstance(value, list) or not value:
-        raise NoRecord("wrong_type", f"{key}: expected a list with at least one turn")
+        raise Rejected("wrong_type", f"{key}: expected a list with at least one turn")
     return tuple(read_turn(turn, f"{key}[{i}]") for i, turn in enumerate(value))
 
 
@@ -83,7 +88,7 @@ def read_turn(message: Any, key: str) -> Turn:
     """One turn.
 
     Raises:
-        NoRecord: as `read_turns`.
+        Rejected: as `read_turns`.
     """
     # The common case, and an exact dict is told from other mappings much faster.
     if type(message) is dict and message.keys() == _TURN:
@@ -91,23 +96,23 @@ def read_turn(message: Any, key: str) -> Turn:
         if type(content) is str and type(role) is str and role in _EXACT:
             return Turn(role, content)
     if not isinstance(message, Mapping):
-        raise NoRecord("missing_field", f"{key}: expected role and content")
+        raise Rejected("missing_field", f"{key}: expected role and content")
     said_as = message.get("role", message.get("from"))
     if said_as is None:
-        raise NoRecord("missing_field", f"{key}: expected role and content")
+        raise Rejected("missing_field", f"{key}: expected role and content")
     role = _ROLES.get(said_as.strip().lower()) if isinstance(said_as, str) else None
     if role is None:
         name = "role" if "role" in message else "from"
-        raise NoRecord("wrong_type", f"{key}.{name}: unknown role {said_as!r}")
+        raise Rejected("wrong_type", f"{key}.{name}: unknown role {said_as!r}")
     if "content" not in message and "value" not in message and not _calls_something(message):
-        raise NoRecord("missing_field", f"{key}: expected role and content")
+        raise Rejected("missing_field", f"{key}: expected role and content")
     _refuse_unsupported(message, key)
     content, reasoning = _content(message, key)
     calls = _tool_calls(message, key)
     if said_as.strip().lower() in _CALLING:
         calls, content = _calls_in_text(content, key), ""
     if calls and role != "assistant":
-        raise NoRecord("wrong_type", f"{key}.tool_calls: a turn of the {role} calls no tool")
+        raise Rejected("wrong_type", f"{key}.tool_calls: a turn of the {role} calls no tool")
     speaker, answers = message.get("name"), message.get("tool_call_id")
     extra = {key: part for key, part in message.items() if key not in _READ and part is not None}
     return Turn(
@@ -130,25 +135,25 @@ def read_tools(value: Any, key: str) -> tuple[Mapping[str, Any], ...]:
         key: where it stands, for the detail.
 
     Raises:
-        NoRecord: it is nothing of the kind.
+        Rejected: it is nothing of the kind.
     """
     if isinstance(value, str):
         value = decoded(value, key)
     if isinstance(value, Mapping):
         value = [value]
     if not isinstance(value, list):
-        raise NoRecord("wrong_type", f"{key}: expected a list of tools")
+        raise Rejected("wrong_type", f"{key}: expected a list of tools")
     found = []
     for i, tool in enumerate(value):
         if isinstance(tool, str):
             tool = decoded(tool, f"{key}[{i}]")
         if not isinstance(tool, Mapping):
-            raise NoRecord("wrong_type", f"{key}[{i}]: expected a tool's definition")
+            raise Rejected("wrong_type", f"{key}[{i}]: expected a tool's definition")
         bare = "function" not in tool and "name" in tool
         tool = {"type": "function", "function": tool} if bare else tool
         function = tool.get("function")
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-            raise NoRecord("missing_field", f"{key}[{i}]: expected a function with a name")
+            raise Rejected("missing_field", f"{key}[{i}]: expected a function with a name")
         found.append(tool)
     return tuple(found)
 
@@ -159,7 +164,7 @@ def decoded(text: str, key: str) -> Any:
     JSON, or what Python prints of it (pandas writes columns of lists so).
 
     Raises:
-        NoRecord: it is neither.
+        Rejected: it is neither.
     """
     import ast
 
@@ -172,7 +177,7 @@ def decoded(text: str, key: str) -> Any:
         orjson.dumps(value)
         return value
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise NoRecord(
+        raise Rejected(
             "wrong_type", f"{key}: expected a list, found text that is no JSON: {text[:60]!r}"
         ) from None
 
@@ -189,7 +194,7 @@ def _calls_something(message: Mapping[str, Any]) -> bool:
 def _refuse_unsupported(message: Mapping[str, Any], key: str) -> None:
     for name in _UNSUPPORTED:
         if not is_empty(message.get(name)):
-            raise NoRecord("unsupported_content", f"{key}.{name}: only text can be learned")
+            raise Rejected("unsupported_content", f"{key}.{name}: only text can be learned")
 
 
 def _content(message: Mapping[str, Any], key: str) -> tuple[str, str]:
@@ -200,7 +205,7 @@ def _content(message: Mapping[str, Any], key: str) -> tuple[str, str]:
     if isinstance(content, str):
         refusal = message.get("refusal")
         if content and not is_empty(refusal):
-            raise NoRecord("ambiguous", f"{key}: both {name} and refusal: leave one of them")
+            raise Rejected("ambiguous", f"{key}: both {name} and refusal: leave one of them")
         return (refusal if not content and isinstance(refusal, str) else content), ""
     if content is None:
         refusal = message.get("refusal")
@@ -208,10 +213,10 @@ def _content(message: Mapping[str, Any], key: str) -> tuple[str, str]:
             return refusal, ""
         if _calls_something(message):
             return "", ""
-        raise NoRecord("wrong_type", f"{key}.{name}: expected text, found nothing")
+        raise Rejected("wrong_type", f"{key}.{name}: expected text, found nothing")
     if not isinstance(content, list):
         found = type(content).__name__
-        raise NoRecord("wrong_type", f"{key}.{name}: expected text, found {found}")
+        raise Rejected("wrong_type", f"{key}.{name}: expected text, found {found}")
     said: list[str] = []
     thought: list[str] = []
     for i, part in enumerate(content):
@@ -224,7 +229,7 @@ def _part(part: Any, key: str) -> tuple[str, str]:
     if isinstance(part, str):
         return "text", part
     if not isinstance(part, Mapping):
-        raise NoRecord("wrong_type", f"{key}: expected a part of text")
+        raise Rejected("wrong_type", f"{key}: expected a part of text")
     kind = str(part.get("type") or "text")
     other = next(
         (
@@ -240,7 +245,7 @@ def _part(part: Any, key: str) -> tuple[str, str]:
             if other is not None:
                 break
             return ("thinking" if name == "thinking" else "text"), part[name]
-    raise NoRecord("unsupported_content", f"{key}: only text can be learned, found {other or kind}")
+    raise Rejected("unsupported_content", f"{key}: only text can be learned, found {other or kind}")
 
 
 def _reasoning(message: Mapping[str, Any], key: str) -> str:
@@ -249,9 +254,9 @@ def _reasoning(message: Mapping[str, Any], key: str) -> str:
         return ""
     name, value = found[0]
     if not isinstance(value, str):
-        raise NoRecord("wrong_type", f"{key}.{name}: expected text, found {type(value).__name__}")
+        raise Rejected("wrong_type", f"{key}.{name}: expected text, found {type(value).__name__}")
     if any(other != value for _, other in found):
-        raise NoRecord("ambiguous", f"{key}: {' and '.join(n for n, _ in found)} differ")
+        raise Rejected("ambiguous", f"{key}: {' and '.join(n for n, _ in found)} differ")
     return value
 
 
@@ -265,11 +270,11 @@ def _learn(message: Mapping[str, Any], role: str, key: str) -> bool | None:
         known = {"0": False, "1": True, "0.0": False, "1.0": True, "true": True, "false": False}
         learn = known.get(str(value).strip().lower())
         if learn is None:
-            raise NoRecord("unsupported_weight", f"{key}.{name}: expected 0 or 1, found {value!r}")
+            raise Rejected("unsupported_weight", f"{key}.{name}: expected 0 or 1, found {value!r}")
         if found is not None and learn != found:
-            raise NoRecord("ambiguous", f"{key}.{name}: contradicts another weight of the turn")
+            raise Rejected("ambiguous", f"{key}.{name}: contradicts another weight of the turn")
         if role != "assistant" and learn and name in ("train", "training", "loss"):
-            raise NoRecord(
+            raise Rejected(
                 "unsupported_weight", f"{key}.{name}: only the assistant's turns can be learned"
             )
         found = learn
@@ -282,7 +287,7 @@ def _tool_calls(message: Mapping[str, Any], key: str) -> tuple[ToolCall, ...]:
         value = decoded(value, f"{key}.tool_calls")
     if not is_empty(value):
         if not isinstance(value, list):
-            raise NoRecord("wrong_type", f"{key}.tool_calls: expected a list")
+            raise Rejected("wrong_type", f"{key}.tool_calls: expected a list")
         return tuple(_call(call, f"{key}.tool_calls[{i}]") for i, call in enumerate(value))
     legacy = message.get("function_call")
     if isinstance(legacy, str) and legacy:
@@ -295,22 +300,22 @@ def _calls_in_text(text: str, key: str) -> tuple[ToolCall, ...]:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise NoRecord(
+        raise Rejected(
             "wrong_type", f"{key}: expected a call as JSON, found {text[:60]!r}"
         ) from None
     calls: Sequence[Any] = value if isinstance(value, list) else [value]
     if not calls:
-        raise NoRecord("wrong_type", f"{key}: holds no call")
+        raise Rejected("wrong_type", f"{key}: holds no call")
     return tuple(_call(call, key) for call in calls)
 
 
 def _call(call: Any, key: str) -> ToolCall:
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise NoRecord("missing_field", f"{key}: expected a function with a name")
+        raise Rejected("missing_field", f"{key}: expected a function with a name")
     arguments = function.get("arguments", function.get("parameters"))
     if _has_lost_digits(arguments):
-        raise NoRecord("wrong_type", f"{key}: a number beyond 2**53 is not exact: write it as text")
+        raise Rejected("wrong_type", f"{key}: a number beyond 2**53 is not exact: write it as text")
     if isinstance(arguments, str):
         arguments = _decoded_arguments(arguments)
     identity = call.get("id")

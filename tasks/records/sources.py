@@ -1,4 +1,4 @@
-"""Where records lie: local files, folders and globs, and addresses that fsspec opens."""
+"""Where records come from: local files, folders and globs, and addresses that fsspec opens."""
 
 import codecs
 import glob
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from tasks.core.errors import BadInput
 
-FORMATS = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv", ".arrow")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv", ".arrow")
 OTHER_DATA = (".xlsx", ".xls", ".ods", ".txt", ".feather", ".orc", ".avro", ".pkl", ".pickle")
 """Suffixes of files that may hold data, which are not read."""
 COMPRESSED = (".gz", ".zst")
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class RemotePath(PosixPath):
-    """An address (`s3://bucket/a.jsonl`, `hf://datasets/…`) where a local path could stand.
+    """An address (`s3://bucket/a.jsonl`, `hf://datasets/…`) in place of a local path.
 
     Its text is the address as it was given: a `Path` would fold the slashes. It is no local file
     (`is_file()` is false), it opens through fsspec, for reading bytes.
@@ -110,14 +110,14 @@ def locate(spec: str | Path) -> Path:
     return RemotePath(spec) if _ADDRESS.match(spec) else Path(spec)
 
 
-def kind(path: Path) -> str | None:
-    """The format's suffix below a compression's, or None for a file of no known format."""
+def suffix(path: Path) -> str | None:
+    """The suffix of a file's kind, below a compression's; None for a file of no known kind."""
     if isinstance(path, RemotePath) and urlsplit(path.url).scheme in _WEB:
         path = Path(urlsplit(path.url).path)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
-    return suffixes[-1] if suffixes and suffixes[-1] in FORMATS else None
+    return suffixes[-1] if suffixes and suffixes[-1] in SUFFIXES else None
 
 
 def compression(path: Path) -> str | None:
@@ -135,8 +135,8 @@ def _compression(path: Path, file: io.BufferedReader) -> str | None:
     found = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
     if isinstance(path, RemotePath) and urlsplit(path.url).scheme in _WEB:
         path = Path(urlsplit(path.url).path)
-    suffix = path.suffix.lower()
-    return found or (suffix if suffix in COMPRESSED else None)
+    ending = path.suffix.lower()
+    return found or (ending if ending in COMPRESSED else None)
 
 
 def expand(specs: Iterable[str | Path]) -> list[Path]:
@@ -163,12 +163,12 @@ def expand(specs: Iterable[str | Path]) -> list[Path]:
             files = _below(path)
         else:
             files = [Path(name) for name in glob.glob(str(spec), recursive=True)]  # noqa: PTH207
-            files = [file for file in files if file.is_file() and kind(file)]
+            files = [file for file in files if file.is_file() and suffix(file)]
             files = [file for file in files if not _is_beside(file)]
             if not files and not glob.has_magic(str(spec)):
                 raise BadInput(f"{spec}: no such file or folder")
         if not files:
-            raise BadInput(f"{spec}: holds no file of a known format ({', '.join(FORMATS)})")
+            raise BadInput(f"{spec}: holds no file of a known format ({', '.join(SUFFIXES)})")
         found.update(dict.fromkeys(sorted(files)))
     return list(found)
 
@@ -185,7 +185,7 @@ def _below(folder: Path) -> list[Path]:
                 log.warning("%s: is left out: a curation wrote it", path)
             else:
                 found += _below(path)
-        elif path.is_file() and kind(path) and not _is_beside(path):
+        elif path.is_file() and suffix(path) and not _is_beside(path):
             found.append(path)
         elif path.suffix.lower() in OTHER_DATA:
             log.warning("%s: is not read: save it as CSV (UTF-8) or as JSON Lines", path)
@@ -219,7 +219,7 @@ def _listed(path: RemotePath) -> Iterator[RemotePath]:
     url = path.url
     # On the web a question mark starts the query.
     is_glob = "*" in url if urlsplit(url).scheme in _WEB else glob.has_magic(url)
-    if kind(path) and not is_glob:
+    if suffix(path) and not is_glob:
         yield path
         return
     with reachable(url):
@@ -233,7 +233,7 @@ def _listed(path: RemotePath) -> Iterator[RemotePath]:
             and parts[-1] not in _DATASETS
             and not parts[-1].startswith("cache-")
         ]
-    yield from (file for file in files if kind(file))
+    yield from (file for file in files if suffix(file))
 
 
 @contextmanager

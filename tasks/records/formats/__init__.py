@@ -1,0 +1,107 @@
+"""The formats of records: one registry, one contract, one file for each format.
+
+A decoded line is offered to the formats in the order of their `precedence`, to those whose
+`required` keys it has; the first that does not answer None says what the line means. What every
+format may have beside its own keys (a system prompt, tools, an id) is read for all of them in
+`tasks.records.parsing`.
+
+A format of your own is a file that `project.plugins` names:
+
+    from tasks.records import FORMATS, Content, Format, Line, Turn
+
+    @FORMATS.register
+    class Tickets(Format):
+        name = "tickets"
+        kind = "chat"
+        precedence = 0
+        required = (("ticket",), ("reply",))
+        keys = {"ticket": "what the customer writes", "reply": "what is answered"}
+        source = "our help desk"
+        examples = ({"ticket": "It is broken.", "reply": "Turn it off and on."},)
+
+        def parse(self, line: Line) -> Content | None:
+            asked, said = line.text("ticket"), line.text("reply")
+            return Content((Turn("user", asked), Turn("assistant", said)))
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from tasks.core.plugins import PluginRegistry
+from tasks.records.line import CARRIED_KEYS, CONTENT_KEYS, Content, Line
+from tasks.records.record import Kind
+
+
+class Format:
+    """A format of records.
+
+    Attributes:
+        name: by which documentation and tests know it.
+        kind: what its records are.
+        precedence: lower is asked first. Perpetune's own have 10 to 60, so that a format with 0
+            decides before them, and one with 100 takes what none of them reads.
+        required: groups of keys; a line without any key of a group is not of this format.
+        keys: the keys that carry its content, with their meaning. In a record of another format
+            such a key is never ignored: the record is dropped with the reason `unread_key`.
+        source: whose documentation has it.
+        examples: lines of this format.
+    """
+
+    name: str
+    kind: Kind
+    precedence: int
+    required: tuple[tuple[str, ...], ...]
+    keys: ClassVar[Mapping[str, str]]
+    source: str
+    examples: tuple[Mapping[str, Any], ...]
+
+    def parse(self, line: Line) -> Content | None:
+        """What the line says; None where it is of another format after all.
+
+        Each key that is read is taken from `line`, which notes it; others go into `meta`.
+
+        Raises:
+            Rejected: it is of this format, and no record.
+        """
+        raise NotImplementedError
+
+
+FORMATS: PluginRegistry[Format] = PluginRegistry("format", __name__)
+
+_MOST_CACHED = 4096
+_candidates: dict[tuple[str, ...], tuple[Format, ...]] = {}
+_content_keys: set[str] = set()
+_known_formats = 0
+
+
+def candidates(line: Mapping[str, Any]) -> tuple[Format, ...]:
+    """The formats whose required keys the line has, in the order in which they are asked."""
+    if len(FORMATS) != _known_formats:
+        _update()
+    names = tuple(line)
+    found = _candidates.get(names)
+    if found is None:
+        if len(_candidates) >= _MOST_CACHED:
+            _candidates.clear()
+        ordered = sorted(FORMATS, key=lambda format: (format.precedence, format.name))
+        found = _candidates[names] = tuple(
+            format
+            for format in ordered
+            if all(any(key in line for key in keys) for keys in format.required)
+        )
+    return found
+
+
+def content_keys() -> set[str]:
+    """The keys with content of all formats, which no record may leave unread."""
+    if len(FORMATS) != _known_formats:
+        _update()
+    return _content_keys
+
+
+def _update() -> None:
+    """Forget what was known of the formats before another one was registered."""
+    global _known_formats, _content_keys
+    _candidates.clear()
+    _content_keys = set(CONTENT_KEYS).union(*(format.keys for format in FORMATS)) - CARRIED_KEYS
+    _known_formats = len(FORMATS)
