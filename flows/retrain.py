@@ -28,7 +28,7 @@ from flows.server import has_server
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
 from tasks.decisions import Version
-from tasks.evaluate import check_benchmarks, judge, model_card
+from tasks.evaluate import Verdict, check_benchmarks, compare, model_card
 from tasks.model import base_model
 from tasks.registry import Candidate, DatasetRef, Registry
 from tasks.settings import Settings, load_settings
@@ -134,7 +134,7 @@ def sweep_step(settings: Settings, data: CuratedData, out: Path, run_id: str) ->
 
 
 @task(name="judge", task_run_name="judge")
-def judge_step(settings: Settings, trials: dict[str, Any], out: Path) -> dict[str, Any]:
+def judge_step(settings: Settings, trials: dict[str, Any], out: Path) -> Verdict:
     """The winner against the champion, or against the base where there is no champion yet."""
     registry = Registry(settings)
     champion = registry.versions.champion()
@@ -143,7 +143,7 @@ def judge_step(settings: Settings, trials: dict[str, Any], out: Path) -> dict[st
         if champion
         else None
     )
-    return judge(Path(trials["best"]["adapter"]), adapter, out, settings)
+    return compare(Path(trials["best"]["adapter"]), adapter, out, settings)
 
 
 @task(name="register", task_run_name="register")
@@ -154,7 +154,7 @@ def register_step(
     data: CuratedData,
     folder: Path,
     trials: dict[str, Any],
-    verdict: dict[str, Any],
+    verdict: Verdict,
 ) -> Version:
     """The winner as a version of the registered model, with its evidence."""
     from tasks.drift import write_reference
@@ -165,8 +165,8 @@ def register_step(
     card = model_card(verdict, settings, facts | _winner(trials))
     candidate = Candidate(
         adapter=Path(trials["best"]["adapter"]),
-        passed=verdict["passed"],
-        verdict=verdict,
+        passed=verdict.passed,
+        verdict=verdict.to_json(),
         card=card,
         artifacts=(reference,),
         tags=facts,
@@ -176,7 +176,7 @@ def register_step(
     evidence += [data.folder / name for name in ("report.html", "data_card.md", "dropped.jsonl")]
     registry.tracking.close_round(
         run_id,
-        metrics={"validation_loss": trials["best"]["validation_loss"]} | _losses(verdict),
+        metrics={"validation_loss": trials["best"]["validation_loss"]} | verdict.candidate.figures(),
         artifacts=[path for path in evidence if path.exists()],
     )
     create_markdown_artifact(card, key=f"candidate-{version.number}", description="Model card")
@@ -285,12 +285,3 @@ def _winner(trials: dict[str, Any]) -> dict[str, str]:
 
         facts["how sure that choice is"] = selection_sentence(selection, best["validation_loss"])
     return facts
-
-
-def _losses(verdict: dict[str, Any]) -> dict[str, float]:
-    return {
-        f"{benchmark}.{metric}": values[metric]["value"]
-        for benchmark, values in verdict["models"]["candidate"]["benchmarks"].items()
-        for metric in ("loss", "rouge_l", "exact_match")
-        if values.get(metric)
-    }

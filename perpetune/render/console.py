@@ -4,13 +4,16 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import markup
 from rich.console import Console
 from rich.table import Table
 
 from tasks.rendering.markdown import one_line, visible
+
+if TYPE_CHECKING:
+    from tasks.evaluate import Score
 
 
 class _Terminal(Console):
@@ -50,13 +53,11 @@ def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     return table
 
 
-def interval(value: dict[str, float] | None) -> str:
+def interval(score: "Score") -> str:
     """A figure with its confidence interval."""
-    if not value:
-        return "-"
-    form = ".3f" if max(value.values()) < 1e6 else ".3g"
-    low, middle, high = (format(value[name], form) for name in ("low", "value", "high"))
-    return f"{middle} [{low}, {high}]"
+    form = ".3f" if score.high < 1e6 else ".3g"
+    low, value, high = (format(end, form) for end in (score.low, score.value, score.high))
+    return f"{value} [{low}, {high}]"
 
 
 def number(value: Any) -> str:

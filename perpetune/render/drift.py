@@ -1,10 +1,14 @@
 """Drift in a terminal."""
 
+from typing import TYPE_CHECKING
+
 from perpetune.render.console import console, number, print_table
-from tasks.drift import DriftResult
+
+if TYPE_CHECKING:
+    from tasks.drift import DriftResult
 
 
-def show_drift(result: DriftResult) -> None:
+def show_drift(result: "DriftResult") -> None:
     """Whether there is drift, and the tests behind it."""
     color, word = ("red", "drift") if result.drift else ("green", "no drift")
     console.print(f"[{color}]{word}[/]  p = {result.p_value:.4g}, alpha = {result.alpha}")

@@ -1,16 +1,19 @@
 """Evaluations in a terminal."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from perpetune.render.console import interval, print_table
 
+if TYPE_CHECKING:
+    from tasks.evaluate import Evaluation
 
-def show_evaluation(result: dict[str, Any]) -> None:
-    """Metrics with their intervals, a row a benchmark and metric."""
+
+def show_evaluation(evaluation: "Evaluation") -> None:
+    """Scores with their intervals, a row a benchmark and metric."""
     rows = [
-        (benchmark, metric, interval(values[metric]))
-        for benchmark, values in result["benchmarks"].items()
-        for metric in ("loss", "perplexity", "rouge_l", "exact_match")
-        if values.get(metric)
+        (benchmark, metric, interval(score))
+        for benchmark, result in evaluation.benchmarks.items()
+        for metric, score in result.scores.items()
+        if score is not None
     ]
-    print_table(f"Evaluation of {result['model']}", ["benchmark", "metric", "value"], rows)
+    print_table(f"Evaluation of {evaluation.model}", ["benchmark", "metric", "value"], rows)

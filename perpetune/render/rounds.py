@@ -9,35 +9,40 @@ from perpetune.render.tune import show_sweep
 
 if TYPE_CHECKING:
     from flows.watch import Watched
+    from tasks.evaluate import Verdict
 
 
 def show_round(value: dict[str, Any]) -> None:
     """The whole round, and the commands that come next."""
-    from tasks.evaluate import comparison
-
     show_curated(value["data"])
     if value["sweep"]:
         show_sweep(value["sweep"])
-    verdict = value["verdict"]
-    if verdict:
-        rows = comparison(verdict)
-        models = [m for m in ("base", "champion", "candidate") if verdict["models"].get(m)]
-        print_table(
-            "Champion against candidate" if "champion" in models else "Base against candidate",
-            ["benchmark", "metric", *models],
-            [
-                (row["benchmark"], row["metric"], *(interval(row[m]) for m in models))
-                for row in rows
-            ],
-        )
-        for gate in verdict["gates"]:
-            mark = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
-            console.print(f"{mark}  {escape(gate['name'])}: {escape(gate['reason'])}")
+    if value["verdict"]:
+        from tasks.evaluate import Verdict
+
+        _show_verdict(Verdict.from_json(value["verdict"]))
     if not value["new"]:
         console.print(
             f"\nNothing has changed since version {value['version']}: nothing registered."
         )
     _next_commands(value)
+
+
+def _show_verdict(verdict: "Verdict") -> None:
+    from tasks.evaluate import comparison_table
+
+    systems = list(verdict.models)
+    print_table(
+        f"{verdict.reference.capitalize()} against candidate",
+        ["benchmark", "metric", *systems],
+        [
+            (row.benchmark, row.metric, *(interval(row.scores[name]) for name in systems))
+            for row in comparison_table(verdict)
+        ],
+    )
+    for gate in verdict.gates:
+        color = "green" if gate.passed else "red"
+        console.print(f"[{color}]{gate.outcome}[/]  {escape(gate.name)}: {escape(gate.reason)}")
 
 
 def show_watch(watched: "Watched") -> None:

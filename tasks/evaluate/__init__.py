@@ -1,12 +1,43 @@
-"""Candidate against champion: losses and answers on held-out data, gates, and the review sheet.
+"""A candidate beside base and champion: losses, answers, metrics, gates and the review sheet.
 
-`evaluate` measures one model; `judge` holds a candidate against the base model and the champion
-and says whether it passes. `comparison` and `model_card` show a verdict to people.
+`evaluate` measures one system on held-out data; `compare` measures base, champion and candidate and
+decides on every gate. `comparison_table` and `model_card` show a verdict to people. A metric is a
+member of `METRICS`, a gate one of `GATES`.
 """
 
-from tasks.evaluate.card import model_card
-from tasks.evaluate.comparison import comparison
+from tasks.evaluate.benchmarks import check_benchmarks
+from tasks.evaluate.comparison import compare
 from tasks.evaluate.evaluation import evaluate
-from tasks.evaluate.verdict import check_benchmarks, judge
+from tasks.evaluate.gates import GATES, Gate, Measured
+from tasks.evaluate.metrics import METRICS, Item, Metric
+from tasks.evaluate.pages.card import model_card
+from tasks.evaluate.pages.table import ComparisonRow, comparison_table
+from tasks.evaluate.results import (
+    BenchmarkResult,
+    Evaluation,
+    GateResult,
+    Outcome,
+    Score,
+    Verdict,
+)
 
-__all__ = ["check_benchmarks", "comparison", "evaluate", "judge", "model_card"]
+__all__ = [
+    "GATES",
+    "METRICS",
+    "BenchmarkResult",
+    "ComparisonRow",
+    "Evaluation",
+    "Gate",
+    "GateResult",
+    "Item",
+    "Measured",
+    "Metric",
+    "Outcome",
+    "Score",
+    "Verdict",
+    "check_benchmarks",
+    "compare",
+    "comparison_table",
+    "evaluate",
+    "model_card",
+]

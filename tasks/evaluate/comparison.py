@@ -1,33 +1,70 @@
-"""A verdict's figures side by side, for tables."""
+"""A candidate beside base and champion: all on the same data, the gates, and the review sheet."""
 
-from collections.abc import Mapping
-from typing import Any
+import logging
+import time
+from pathlib import Path
 
-MODELS = ("base", "champion", "candidate")
-METRICS = {
-    "loss": "nats a token, lower is better",
-    "perplexity": "lower is better",
-    "rouge_l": "higher is better",
-    "exact_match": "higher is better",
-}
+from tasks.core import files
+from tasks.evaluate import aggregation, gates, pages
+from tasks.evaluate.benchmarks import load_benchmarks
+from tasks.evaluate.items import by_benchmark
+from tasks.evaluate.measuring import System, measure, virtual_tokens
+from tasks.evaluate.metrics import selected
+from tasks.evaluate.results import SYSTEMS, Evaluation, Verdict
+from tasks.model import base_model
+from tasks.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
-def comparison(verdict: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row for each benchmark and metric that was measured.
+def compare(candidate: Path, champion: Path | None, out: Path, settings: Settings) -> Verdict:
+    """Measure base, champion and candidate, decide on every gate and write the review sheet.
 
-    Returns:
-        Rows with `benchmark`, `metric`, and under `base`, `champion` and `candidate` the metric's
-        `value`, `low` and `high`, or None where there is no champion.
+    Losses and answers are cached (`tasks.evaluate.measuring`): base and champion are not measured
+    again in the next round.
+
+    Writes into `out`: `base/`, `champion/`, `candidate/` (as `evaluate` does), `metrics.png`,
+    `review.html`, `review.md` and, last, `verdict.json`.
+
+    Args:
+        candidate: adapter folder, or a whole model's.
+        champion: the same of the model in use; None: the base model is in use.
+        out: folder for the results; made where missing.
+        settings: `evaluate` names data, metrics and thresholds.
+
+    Raises:
+        BadInput: as `evaluate`; or the general probe is named but missing.
     """
-    measured = {name: verdict["models"].get(name) for name in MODELS}
-    rows = []
-    for benchmark in verdict["models"]["candidate"]["benchmarks"]:
-        for metric in METRICS:
-            found = {
-                name: metrics and metrics["benchmarks"][benchmark][metric]
-                for name, metrics in measured.items()
-            }
-            # A figure that one of them lacks, as a perplexity beyond all numbers, is left out.
-            if all(found[name] is not None for name, metrics in measured.items() if metrics):
-                rows.append({"benchmark": benchmark, "metric": metric, **found})
-    return rows
+    started = time.perf_counter()
+    (out / "verdict.json").unlink(missing_ok=True)
+    selected(settings.judge.metrics)
+    tokenizer = base_model.load_tokenizer(settings)
+    # All are measured on the same tokens: the context has room for the virtual tokens of each.
+    virtual = max(map(virtual_tokens, (candidate, champion)))
+    benchmarks = load_benchmarks(settings, tokenizer, virtual)
+    # The candidate comes first: if its folder is broken, nothing else was computed in vain.
+    adapters: dict[str, Path | None] = {"candidate": candidate, "base": None}
+    if champion is not None:
+        adapters["champion"] = champion
+    items = {}
+    models: dict[str, Evaluation] = {}
+    for name, adapter in adapters.items():
+        begun = time.perf_counter()
+        system = System(adapter, tokenizer, settings)
+        measured = measure(system, benchmarks)
+        seconds = time.perf_counter() - begun
+        models[name] = aggregation.write(
+            measured, out / name, settings, model=system.label, seconds=seconds
+        )
+        items[name] = by_benchmark(measured)
+    compared = gates.Measured(items, settings)
+    verdict = Verdict(
+        reference=compared.reference,
+        gates=gates.decide(compared),
+        models={name: models[name] for name in SYSTEMS if name in models},
+        review="review.html",
+        seconds=round(time.perf_counter() - started, 1),
+    )
+    pages.write(compared, verdict, out)
+    files.write_json(out / "verdict.json", verdict.to_json())
+    return verdict

@@ -1,10 +1,12 @@
 """How sure a figure is: bootstrap intervals over examples that are not independent."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
 
 # Below this many clusters their resampling says little about the spread (Cameron, Gelbach &
 # Miller 2008, "Bootstrap-Based Improvements for Inference with Clustered Errors").
@@ -24,63 +26,85 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was measured on one benchmark; the three have one entry an example.
+    """What was measured on one benchmark, a row for each example.
 
-    The figure of interest is Σ numerators / Σ denominators; examples of one cluster stay together.
+    A figure is a function of the sums of `totals` over the examples.
     """
 
-    numerators: NDArray[np.float64]
-    denominators: NDArray[np.float64]
+    totals: Floats
+    """Shape (examples, sums); for a ratio a numerator and a denominator."""
     clusters: NDArray[np.int64]
+    """Number of each example's cluster, from 0; examples of one cluster are drawn together."""
 
 
-def sample(numerators: ArrayLike, denominators: ArrayLike, groups: Sequence[str | None]) -> Sample:
+def sample(totals: ArrayLike, groups: Sequence[str | None]) -> Sample:
     """Measurements of one benchmark, clustered by group where there are enough groups.
 
     An example without a group is a cluster of its own; with fewer than `FEWEST_CLUSTERS` clusters
     every example is.
+
+    Args:
+        totals: shape (examples, sums).
+        groups: the group of each example.
     """
-    names = [(group, None if group is not None else at) for at, group in enumerate(groups)]
-    number = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    names = [(group, None if group is not None else i) for i, group in enumerate(groups)]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     clusters = [number[name] for name in names]
     if len(number) < FEWEST_CLUSTERS:
         clusters = list(range(len(names)))
-    return Sample(
-        np.asarray(numerators, dtype=np.float64),
-        np.asarray(denominators, dtype=np.float64),
-        np.asarray(clusters, dtype=np.int64),
-    )
+    return Sample(np.asarray(totals, dtype=np.float64), np.asarray(clusters, dtype=np.int64))
 
 
-def ratio(samples: Sequence[Sample], resamples: int, confidence: float, seed: int) -> Interval:
-    """Σ numerators / Σ denominators over all samples, with its percentile bootstrap interval.
-
-    Clusters are drawn with replacement, within each sample apart, since the benchmarks are given
-    and only their examples are drawn (Efron & Tibshirani 1993, ch. 8 and 13). Differences of two
-    models on the same examples as numerators make it the paired bootstrap (Koehn 2004).
+def ratio(totals: Floats) -> Floats:
+    """Numerators by denominators, shape (…, 2) → (…).
 
     Raises:
-        ValueError: the denominators of a resample add up to nothing.
+        ValueError: a denominator is not positive.
+    """
+    if (totals[..., 1] <= 0).any():
+        raise ValueError("nothing to divide by: every example needs a positive denominator")
+    quotient: Floats = totals[..., 0] / totals[..., 1]
+    return quotient
+
+
+def bootstrap(
+    samples: Sequence[Sample],
+    resamples: int,
+    confidence: float,
+    seed: int,
+    figure: Callable[[Floats], Floats] = ratio,
+) -> Interval:
+    """`figure` of the sums over all samples, with its percentile bootstrap interval.
+
+    Clusters are drawn with replacement, within each sample separately, since the benchmarks are
+    given and only their examples are drawn (Efron & Tibshirani 1993, ch. 8 and 13). Differences of
+    two systems on the same examples as numerators make it the paired bootstrap (Koehn 2004).
+
+    Args:
+        samples: one for each benchmark.
+        resamples: number of draws.
+        confidence: of the interval, such as 0.95.
+        seed: of the draws.
+        figure: from sums, shape (…, sums) → (…).
+
+    Raises:
+        ValueError: `figure` has none for the sums of a draw.
     """
     draw = np.random.default_rng(seed)
-    drawn = np.zeros((resamples, 2))
-    total = np.zeros(2)
+    columns = samples[0].totals.shape[1]
+    drawn = np.zeros((resamples, columns))
+    total = np.zeros(columns)
     for part in samples:
-        values = np.stack([part.numerators, part.denominators], axis=1)
-        sums = np.zeros((int(part.clusters.max()) + 1, 2))
-        np.add.at(sums, part.clusters, values)
+        sums = np.zeros((int(part.clusters.max()) + 1, columns))
+        np.add.at(sums, part.clusters, part.totals)
         total += sums.sum(axis=0)
         drawn += _resampled(sums, resamples, draw)
-    if total[1] <= 0 or (drawn[:, 1] <= 0).any():
-        raise ValueError("nothing to divide by: every example needs a positive denominator")
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [tail, 1 - tail])
-    return Interval(float(total[0] / total[1]), float(low), float(high))
+    low, high = np.quantile(figure(drawn), [tail, 1 - tail])
+    return Interval(float(figure(total)), float(low), float(high))
 
 
-def _resampled(
-    sums: NDArray[np.float64], resamples: int, draw: np.random.Generator
-) -> NDArray[np.float64]:
+def _resampled(sums: Floats, resamples: int, draw: np.random.Generator) -> Floats:
     """Sums over `resamples` draws with replacement of the rows of `sums`: [resamples, columns]."""
     size = len(sums)
     parts = []

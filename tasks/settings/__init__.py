@@ -411,6 +411,8 @@ class Judge(Section):
     """Held-out data; each file is one benchmark."""
     general_probe: str | None = "data/general_probe.jsonl"
     """Data on abilities that tuning must not cost; null: no such gate."""
+    metrics: list[str] = ["loss", "perplexity", "rouge_l", "exact_match"]
+    """What is computed, in the order shown; metrics of your own are computed too."""
     max_examples: Annotated[int, Field(ge=10)] = 128
     """Examples of a benchmark for the loss (the first by hash of their id)."""
     max_generations: Annotated[int, Field(ge=0)] = 48

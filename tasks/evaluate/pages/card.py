@@ -1,10 +1,10 @@
 """The description of a version on its page in the registry."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from tasks.evaluate.comparison import MODELS
-from tasks.evaluate.review import figures
+from tasks.evaluate.metrics import selected
+from tasks.evaluate.pages.table import shown_rows
+from tasks.evaluate.results import Verdict
 from tasks.rendering.templates import render
 from tasks.settings import Settings
 
@@ -12,11 +12,11 @@ from tasks.settings import Settings
 _WHOLE = ("full", "feature_extraction")
 
 
-def model_card(verdict: Mapping[str, Any], settings: Settings, facts: Mapping[str, str]) -> str:
+def model_card(verdict: Verdict, settings: Settings, facts: Mapping[str, str]) -> str:
     """Describe a candidate in Markdown, in the spirit of Mitchell et al. 2019, "Model Cards".
 
     Args:
-        verdict: see `judge`.
+        verdict: from `compare`.
         settings: the run's.
         facts: what else to tell, by its name: data version, commit and so on. A fact named like a
             setting of `tune` (rank, learning_rate, …) replaces it: a sweep chose another value.
@@ -24,11 +24,11 @@ def model_card(verdict: Mapping[str, Any], settings: Settings, facts: Mapping[st
     Returns:
         Markdown in which no value can become markup.
     """
-    models = [name for name in MODELS if name in verdict["models"]]
     tune = settings.tune.model_dump(mode="json", exclude={"mix"})
     training = {name: facts.get(name, value) for name, value in tune.items()}
+    metrics = selected(settings.judge.metrics)
     return render(
-        "tasks.evaluate",
+        "tasks.evaluate.pages",
         "card.md.j2",
         name=settings.project.name,
         base=settings.base.model,
@@ -40,11 +40,12 @@ def model_card(verdict: Mapping[str, Any], settings: Settings, facts: Mapping[st
         whole=training["method"] in _WHOLE,
         verdict=verdict,
         confidence=f"{100 * settings.judge.confidence:g}%",
-        models=models,
-        table=figures(verdict, models),
+        models=list(verdict.models),
+        table=shown_rows(verdict),
+        caveats=[metric.caveat for metric in metrics if metric.caveat],
         training=training,
         facts={name: value for name, value in facts.items() if name not in tune},
-        judge=settings.judge,
+        options=settings.judge,
     )
 
 

@@ -1,0 +1,116 @@
+"""Scores with intervals from items, and the files of one evaluation."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.core import files
+from tasks.evaluate import statistics
+from tasks.evaluate.items import Item, by_benchmark
+from tasks.evaluate.metrics import METRICS, Metric, selected
+from tasks.evaluate.results import BenchmarkResult, Evaluation, Score
+from tasks.settings import Settings
+
+_DIGITS = 6
+
+
+def write(
+    items: Sequence[Item], out: Path, settings: Settings, *, model: str, seconds: float
+) -> Evaluation:
+    """Write `examples.jsonl` and `metrics.json` of one system into `out`.
+
+    Args:
+        items: of one system, on every benchmark.
+        out: the folder.
+        settings: `evaluate` names the metrics and, with the project's seed, says how intervals are
+            drawn.
+        model: what was measured, as `metrics.json` names it.
+        seconds: what it took.
+    """
+    metrics = selected(settings.judge.metrics)
+    evaluation = Evaluation(
+        model=model,
+        benchmarks={
+            name: summarise(part, metrics, settings) for name, part in by_benchmark(items).items()
+        },
+        seconds=round(seconds, 1),
+    )
+    files.write_jsonl(out / "examples.jsonl", [_row(item, metrics) for item in items])
+    files.write_json(out / "metrics.json", evaluation.to_json())
+    return evaluation
+
+
+def summarise(
+    items: Sequence[Item], metrics: Sequence[Metric], settings: Settings
+) -> BenchmarkResult:
+    """The scores of one system on one benchmark."""
+    return BenchmarkResult(
+        examples=len(items),
+        generated=sum(item.answered for item in items),
+        scores={metric.name: _figure(items, metric, settings) for metric in metrics},
+    )
+
+
+def item_score(item: Item, metric: Metric) -> float | None:
+    """The score of one item; None: the metric has none for it."""
+    if metric.needs == "answers" and not item.answered:
+        return None
+    score = metric.score(item)
+    return None if score is None else round(score, _DIGITS)
+
+
+def derive(metric: Metric, source: Score) -> Score | None:
+    """The figure of a derived metric; None where an end of the interval has none."""
+    value, low, high = map(metric.transform, (source.value, source.low, source.high))
+    if value is None or low is None or high is None:
+        return None
+    return Score(value=value, low=low, high=high, n=source.n)
+
+
+def interval(
+    samples: Sequence[statistics.Sample],
+    settings: Settings,
+    figure: Callable[[statistics.Floats], statistics.Floats] = statistics.ratio,
+) -> Score:
+    """`statistics.bootstrap` as `evaluate` and `project.seed` say, rounded for reading."""
+    options = settings.judge
+    found = statistics.bootstrap(
+        samples, options.resamples, options.confidence, settings.project.seed, figure
+    )
+    return Score(
+        value=round(found.value, _DIGITS),
+        low=round(found.low, _DIGITS),
+        high=round(found.high, _DIGITS),
+        n=sum(len(sample.clusters) for sample in samples),
+    )
+
+
+def _figure(items: Sequence[Item], metric: Metric, settings: Settings) -> Score | None:
+    if metric.derived_from is not None:
+        source = _figure(items, METRICS.get(metric.derived_from), settings)
+        return source and derive(metric, source)
+    scored = [(item, score) for item in items if (score := item_score(item, metric)) is not None]
+    # Of a few answers an interval would say nothing; a loss comes from many tokens.
+    fewest = statistics.FEWEST_CLUSTERS if metric.needs == "answers" else 1
+    if len(scored) < fewest:
+        return None
+    totals = [metric.totals(item, score) for item, score in scored]
+    sample = statistics.sample(totals, [item.group for item, _ in scored])
+    return interval([sample], settings, metric.figure)
+
+
+def _row(item: Item, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """A line of `examples.jsonl`: the item, and its score by each metric that has one."""
+    row: dict[str, Any] = {
+        "benchmark": item.benchmark,
+        "id": item.id,
+        "group": item.group,
+        "nll": item.nll,
+        "tokens": item.tokens,
+    }
+    if item.not_finite:
+        row["not_finite"] = item.not_finite
+    if item.answered:
+        row |= {"prompt": item.prompt, "reference": item.reference, "answer": item.answer}
+    scores = {metric.name: item_score(item, metric) for metric in metrics}
+    return row | {name: score for name, score in scores.items() if score is not None}

@@ -1,0 +1,38 @@
+"""One example as one system did on it: what metrics are computed from."""
+
+from collections.abc import Iterable
+
+from tasks.core.values import Value
+
+
+class Item(Value):
+    """The loss of one example and, where it was answered, the answer.
+
+    A metric that needs answers sees answered items only.
+    """
+
+    benchmark: str
+    id: str
+    group: str | None = None
+    """Items of one group are not independent."""
+    nll: float
+    """−log p(target | prompt): the sum over the target tokens, in nats."""
+    tokens: int
+    """Number of target tokens, at least 1."""
+    not_finite: int = 0
+    """Target tokens without a finite loss; each counts as `scoring.WORST_LOSS` in `nll`."""
+    prompt: str = ""
+    """All turns before the answer, as a person reads them."""
+    reference: str = ""
+    """The answer that the example has, without reasoning before it."""
+    answered: bool = False
+    answer: str = ""
+    """The system's answer, without reasoning before it."""
+
+
+def by_benchmark(items: Iterable[Item]) -> dict[str, list[Item]]:
+    """The items of each benchmark, in their order."""
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(item.benchmark, []).append(item)
+    return found

@@ -1,0 +1,44 @@
+"""What is measured: a file for each metric, which nobody else knows by name.
+
+A metric sees the losses and answers of one system (`tasks.evaluate.items.Item`), which are cached:
+a new metric computes, and generates nothing anew. It then appears in `metrics.json`, the gates'
+table, the review sheet, the model card, the plot, MLflow, DVC and the terminal.
+
+    @METRICS.register
+    class WordCount(Metric):
+        \"\"\"Mean number of words of an answer.\"\"\"
+
+        name = "word_count"
+        label = "words"
+        unit = "words"
+        better = "lower"
+        needs = "answers"
+
+        def score(self, item: Item) -> float:
+            return len(item.answer.split())
+
+In a file of your own it takes a line in params.yaml: `project.plugins: [word_count.py]`.
+"""
+
+from collections.abc import Sequence
+
+from tasks.core.plugins import PluginRegistry
+from tasks.evaluate.items import Item
+from tasks.evaluate.metrics.contract import Metric
+
+__all__ = ["METRICS", "Item", "Metric", "selected"]
+
+METRICS: PluginRegistry[Metric] = PluginRegistry("metric", "tasks.evaluate.metrics")
+
+
+def selected(names: Sequence[str]) -> list[Metric]:
+    """The metrics to compute: those named (`evaluate.metrics`), then all from outside Perpetune.
+
+    Raises:
+        BadInput: there is no metric of that name.
+    """
+    chosen = {name: METRICS.get(name) for name in names}
+    for metric in METRICS:
+        if not type(metric).__module__.startswith(f"{__name__}."):
+            chosen.setdefault(metric.name, metric)
+    return list(chosen.values())

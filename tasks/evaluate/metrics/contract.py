@@ -1,0 +1,60 @@
+"""What every metric is; `tests/contract/test_metrics.py` holds for each member."""
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.evaluate import statistics
+from tasks.evaluate.items import Item
+
+
+class Metric(Protocol):
+    """A figure of one system on one benchmark.
+
+    A class with this as its base defines the attributes without a default, `score`, and a docstring
+    that says what is measured and where that is from. Whatever it computes depends on the item
+    alone.
+    """
+
+    name: str
+    """Key in files and settings, in snake_case."""
+    label: str
+    """Name as people read it."""
+    unit: str
+    """What the figure counts, such as `nats a token`; empty: a number without unit."""
+    better: Literal["lower", "higher"]
+    needs: Literal["losses", "answers"]
+    """`answers`: only answered items have a score."""
+    derived_from: str | None = None
+    """Metric whose figures are transformed; such a metric has no score of single items."""
+    paired: bool = True
+    """Whether two systems can be compared item by item: `totals` are a numerator and a denominator,
+    and the denominator is the same for both systems."""
+    caveat: str = ""
+    """A sentence on what the figure does not show, for the model card."""
+
+    def score(self, item: Item) -> float | None:
+        """The figure of one item; None: it has none."""
+        ...
+
+    def totals(self, item: Item, score: float) -> tuple[float, ...]:  # noqa: ARG002
+        """What the item adds to the sums that the figure is computed from."""
+        return score, 1.0
+
+    def figure(self, totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The figure from sums over items, shape (…, sums) → (…); by default their ratio."""
+        return statistics.ratio(totals)
+
+    def transform(self, value: float) -> float | None:
+        """A figure of `derived_from` as a figure of this metric, increasing; None: beyond floats.
+
+        Only called where `derived_from` is set.
+        """
+        return value
+
+    @property
+    def about(self) -> str:
+        """Unit and direction, such as `nats a token, lower is better`."""
+        direction = f"{self.better} is better"
+        return f"{self.unit}, {direction}" if self.unit else direction

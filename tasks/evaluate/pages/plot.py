@@ -1,0 +1,92 @@
+"""Base, champion and candidate in one plot, with the intervals of every figure."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.core import files
+from tasks.evaluate.metrics import METRICS
+from tasks.evaluate.pages.table import ComparisonRow, comparison_table
+from tasks.evaluate.results import Verdict
+from tasks.settings import Settings
+
+# Distinguished by colour (Okabe & Ito 2008) and by shape.
+_STYLES = {"base": ("#6b6b6b", "o"), "champion": ("#0072b2", "s"), "candidate": ("#d55e00", "D")}
+
+
+def write(verdict: Verdict, path: Path, settings: Settings) -> None:
+    """Draw a panel for each metric of `verdict`, and in it a row for each benchmark, as PNG.
+
+    Derived metrics are left out: they show what the metric that they are derived from shows.
+    """
+    from matplotlib.figure import Figure
+
+    rows = [
+        row for row in comparison_table(verdict) if METRICS.get(row.metric).derived_from is None
+    ]
+    shown = list(dict.fromkeys(row.metric for row in rows))
+    systems = list(verdict.models)
+    benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
+    height = 1.3 + 0.28 * (len(systems) + 1) * len(benchmarks)
+    figure = Figure(figsize=(0.8 + 4 * len(shown), height), dpi=150, layout="constrained")
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for panel, metric in zip(panels, shown, strict=True):
+        _panel(panel, metric, [row for row in rows if row.metric == metric], systems, benchmarks)
+        if panel is not panels[0]:
+            panel.tick_params(labelleft=False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(systems), frameon=False, fontsize=9
+    )
+    figure.suptitle(
+        f"{settings.project.name}: {100 * settings.judge.confidence:g}% intervals", fontsize=10
+    )
+    data = io.BytesIO()
+    figure.savefig(data, format="png", metadata={"Software": None})
+    with files.atomic_write(path) as file:
+        file.write(data.getvalue())
+
+
+def _panel(
+    panel: Any,
+    metric: str,
+    rows: Sequence[ComparisonRow],
+    systems: Sequence[str],
+    benchmarks: Sequence[str],
+) -> None:
+    step = 1 / (len(systems) + 1)
+    for order, system in enumerate(systems):
+        colour, shape = _STYLES[system]
+        found = [row.scores[system] for row in rows]
+        values = [score.value for score in found]
+        heights = [benchmarks.index(row.benchmark) + (order + 1) * step - 0.5 for row in rows]
+        whiskers = [
+            # Rounding may put an estimate slightly outside its interval.
+            [max(0.0, score.value - score.low) for score in found],
+            [max(0.0, score.high - score.value) for score in found],
+        ]
+        panel.errorbar(
+            values, heights, xerr=whiskers, fmt=shape, color=colour, label=system, capsize=3,
+            markersize=5, linewidth=1.5,
+        )  # fmt: skip
+        for value, height in zip(values, heights, strict=True):
+            panel.annotate(
+                f"{value:.3g}", (value, height), xytext=(0, 5), textcoords="offset points",
+                ha="center", fontsize=7, color=colour,
+            )  # fmt: skip
+    for place in range(1, len(benchmarks)):
+        panel.axhline(place - 0.5, color="#dddddd", linewidth=0.8)
+    panel.set_yticks(range(len(benchmarks)), [name.replace("$", r"\$") for name in benchmarks])
+    panel.set_ylim(len(benchmarks) - 0.5, -0.5)
+    described = METRICS.get(metric)
+    panel.set_title(f"{described.label} ({described.about})", fontsize=9, loc="left")
+    panel.tick_params(labelsize=8)
+    panel.tick_params(axis="y", length=0)
+    panel.grid(axis="x", color="#eeeeee")
+    panel.set_axisbelow(True)
+    panel.margins(x=0.1)
+    if not any(score.high for row in rows for score in row.scores.values()):
+        panel.set_xlim(-0.02, 1)  # all zero: no scale comes from the data
+    for side in ("top", "right", "left"):
+        panel.spines[side].set_visible(False)

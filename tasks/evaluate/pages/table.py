@@ -1,0 +1,60 @@
+"""The scores of a verdict side by side."""
+
+from typing import Any
+
+from tasks.core.values import Value
+from tasks.evaluate.metrics import METRICS
+from tasks.evaluate.results import Score, Verdict
+
+
+class ComparisonRow(Value):
+    """One metric on one benchmark, by system."""
+
+    benchmark: str
+    metric: str
+    scores: dict[str, Score]
+    """Of every system in the verdict, in the order of `SYSTEMS`."""
+
+
+def comparison_table(verdict: Verdict) -> list[ComparisonRow]:
+    """One row for each benchmark and metric; a metric that a system has no score in is left out."""
+    rows = []
+    for benchmark, candidate in verdict.candidate.benchmarks.items():
+        for metric in candidate.scores:
+            found = {
+                name: evaluation.benchmarks[benchmark].scores.get(metric)
+                for name, evaluation in verdict.models.items()
+            }
+            scores = {name: score for name, score in found.items() if score is not None}
+            if len(scores) == len(found):
+                rows.append(ComparisonRow(benchmark=benchmark, metric=metric, scores=scores))
+    return rows
+
+
+def shown_rows(verdict: Verdict) -> list[dict[str, Any]]:
+    """The table as text; `at` is the place of a figure in percent of its row's range."""
+    rows = []
+    for row in comparison_table(verdict):
+        metric = METRICS.get(row.metric)
+        low = min(score.low for score in row.scores.values())
+        width = max(score.high for score in row.scores.values()) - low or 1.0
+        cells = []
+        for system, score in row.scores.items():
+            ends = {"value": score.value, "low": score.low, "high": score.high}
+            cells.append(
+                {
+                    "model": system,
+                    "at": {name: round(100 * (end - low) / width, 1) for name, end in ends.items()},
+                    **{name: f"{end:.3g}" for name, end in ends.items()},
+                }
+            )
+        rows.append(
+            {
+                "benchmark": row.benchmark,
+                "metric": metric.label,
+                "about": metric.about,
+                "examples": row.scores["candidate"].n,
+                "cells": cells,
+            }
+        )
+    return rows

@@ -1,0 +1,142 @@
+"""What an evaluation found, as values; `to_json` is what the files and `--json` hold."""
+
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import model_serializer, model_validator
+
+from tasks.core.values import Value
+
+SYSTEMS = ("base", "champion", "candidate")
+"""Names of the systems that are compared, in the order in which they are shown."""
+
+
+class Score(Value):
+    """A figure between the ends of its confidence interval, from `n` items."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class BenchmarkResult(Value):
+    """What one system reached on one benchmark.
+
+    In JSON the scores are beside the counts: `{"examples", "generated", "loss": {…}, …}`.
+    """
+
+    examples: int
+    generated: int
+    """Examples that were also answered."""
+    scores: dict[str, Score | None]
+    """By metric; None: too few items, or no finite number."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "scores" in value:
+            return value
+        counts = {"examples", "generated"}
+        scores = {name: item for name, item in value.items() if name not in counts}
+        return {name: value[name] for name in counts & value.keys()} | {"scores": scores}
+
+    @model_serializer
+    def _flatten(self) -> dict[str, Any]:
+        return {"examples": self.examples, "generated": self.generated} | {
+            name: score and score.to_json() for name, score in self.scores.items()
+        }
+
+
+class Evaluation(Value):
+    """What one system reached: the content of `metrics.json`."""
+
+    model: str
+    """`base`, or the path of what training wrote."""
+    benchmarks: dict[str, BenchmarkResult]
+    seconds: float
+
+    def figures(self) -> dict[str, float]:
+        """The values of all scores, by `BENCHMARK.METRIC`."""
+        return {
+            f"{benchmark}.{metric}": score.value
+            for benchmark, result in self.benchmarks.items()
+            for metric, score in result.scores.items()
+            if score is not None
+        }
+
+
+class Outcome(StrEnum):
+    """How a gate ended. Only `PASSED` lets a candidate through."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNDECIDED = "cannot decide"
+
+
+class GateResult(Value):
+    """What a gate found. In JSON `passed` is beside `outcome`."""
+
+    name: str
+    outcome: Outcome
+    value: float | None = None
+    """The figure that the gate looks at."""
+    interval: tuple[float, float] | None = None
+    threshold: float | None = None
+    reason: str
+    """A sentence with the figures."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate has what the gate demands."""
+        return self.outcome is Outcome.PASSED
+
+    def to_json(self) -> dict[str, Any]:
+        """The value as JSON-able types; `from_json` is the inverse."""
+        return super().to_json() | {"passed": self.passed}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "passed" in value:
+            return {name: item for name, item in value.items() if name != "passed"}
+        return value
+
+
+class Verdict(Value):
+    """A candidate beside base and champion, and what the gates say: `verdict.json`."""
+
+    reference: Literal["base", "champion"]
+    """What the candidate was compared with: the champion, or the base where there is none."""
+    gates: tuple[GateResult, ...]
+    models: dict[str, Evaluation]
+    """By name, in the order of `SYSTEMS`."""
+    review: str
+    """Name of the review sheet, beside `verdict.json`."""
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed; without a gate nothing passes."""
+        return bool(self.gates) and all(gate.passed for gate in self.gates)
+
+    @property
+    def candidate(self) -> Evaluation:
+        """What the candidate reached."""
+        return self.models["candidate"]
+
+    def to_json(self) -> dict[str, Any]:
+        """The value as JSON-able types; `from_json` is the inverse."""
+        gates = [gate.to_json() for gate in self.gates]
+        return {"passed": self.passed} | super().to_json() | {"gates": gates}
+
+    @classmethod
+    def from_json(cls, value: Any, place: str = "") -> Self:
+        """Read what `to_json` gave.
+
+        Raises:
+            PerpetuneError: it is something else, such as a file of another version.
+        """
+        if isinstance(value, dict):
+            value = {name: item for name, item in value.items() if name != "passed"}
+        return super().from_json(value, place)
