@@ -176,7 +176,8 @@ def register_step(
     evidence += [data.folder / name for name in ("report.html", "data_card.md", "dropped.jsonl")]
     registry.tracking.close_round(
         run_id,
-        metrics={"validation_loss": trials["best"]["validation_loss"]} | verdict.candidate.figures(),
+        metrics={"validation_loss": trials["best"]["validation_loss"]}
+        | verdict.candidate.figures(),
         artifacts=[path for path in evidence if path.exists()],
     )
     create_markdown_artifact(card, key=f"candidate-{version.number}", description="Model card")

@@ -16,15 +16,24 @@ from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.evaluate import (
+    GATES,
+    Evaluation,
+    GateResult,
+    Item,
+    Measured,
+    Outcome,
+    Verdict,
     check_benchmarks,
-    comparison,
+    compare,
+    comparison_table,
     evaluate,
     gates,
     generation,
-    judge,
     model_card,
     scoring,
 )
+from tasks.evaluate.benchmarks import GENERAL
+from tasks.evaluate.items import by_benchmark
 from tasks.model import encoding
 from tasks.rendering import markdown
 from tasks.settings import Settings
@@ -40,15 +49,15 @@ def pair(prompt: str, completion: str, **more: Any) -> dict[str, Any]:
 
 def task_rows(count: int, start: int = 0) -> list[dict[str, Any]]:
     rows = []
-    for at in range(start, start + count):
-        verb, noun = VERBS[at % 10], NOUNS[at * 3 % 8]
-        prompt = f"def {verb.lower()}_{noun}(x{', y' * (at % 4)}): # {at}"
-        rows.append(pair(prompt, f"{verb} the {noun}.", group=f"module{at % 12}"))
+    for i in range(start, start + count):
+        verb, noun = VERBS[i % 10], NOUNS[i * 3 % 8]
+        prompt = f"def {verb.lower()}_{noun}(x{', y' * (i % 4)}): # {i}"
+        rows.append(pair(prompt, f"{verb} the {noun}.", group=f"module{i % 12}"))
     return rows
 
 
 def probe_rows(count: int) -> list[dict[str, Any]]:
-    return [pair(f"How many bees is {at}?", f"It is {at} bees, honey!") for at in range(count)]
+    return [pair(f"How many bees is {i}?", f"It is {i} bees, honey!") for i in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +101,7 @@ def tuned(make_adapter: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def judged(
+def compared(
     make_settings: Callable[..., Settings], write_lines: Callable[..., Path]
 ) -> Callable[..., Settings]:
     """Settings with a benchmark of 30 examples of the task and the given probe."""
@@ -133,12 +142,12 @@ def padded_loss(model: Any, examples: list[encoding.Example]) -> torch.Tensor:
     width = max(len(example.input_ids) for example in examples)
     ids = torch.zeros((len(examples), width), dtype=torch.long)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-    for at, example in enumerate(examples):
+    for i, example in enumerate(examples):
         length = len(example.input_ids)
-        ids[at, :length] = torch.tensor(example.input_ids)
-        mask[at, :length] = 1
+        ids[i, :length] = torch.tensor(example.input_ids)
+        mask[i, :length] = 1
         learned = torch.tensor(example.learned)
-        labels[at, :length] = ids[at, :length].where(learned, -100)
+        labels[i, :length] = ids[i, :length].where(learned, -100)
     return model(input_ids=ids, attention_mask=mask, labels=labels).loss
 
 
@@ -182,7 +191,7 @@ def test_loss_is_that_of_transformers(
     with torch.no_grad():
         expected = float(padded_loss(model, [encode(row, tokenizer) for row in rows]))
     found = evaluate(None, [path], tmp_path / "out", settings)
-    assert found["benchmarks"]["mixed"]["loss"]["value"] == pytest.approx(expected, abs=2e-6)
+    assert found.benchmarks["mixed"].scores["loss"].value == pytest.approx(expected, abs=2e-6)
 
 
 def test_loss_does_not_depend_on_the_batch(
@@ -215,7 +224,7 @@ def test_answers_in_batches_equal_answers_one_by_one(
     tokenizer = AutoTokenizer.from_pretrained(tiny_base)
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
     model = PeftModel.from_pretrained(model, make_adapter(noise=0.5)).eval()
-    texts = [row["prompt"] * (1 + at % 3) for at, row in enumerate(task_rows(6))]
+    texts = [row["prompt"] * (1 + i % 3) for i, row in enumerate(task_rows(6))]
     prompts = [tokenizer(text)["input_ids"] for text in texts]
     expected = []
     for prompt in prompts:
@@ -250,28 +259,32 @@ def test_answers_are_greedy_whatever_the_model_ships(
 
 
 def test_evaluate_writes_examples_and_metrics(
-    judged: Callable[..., Settings], write_lines: Callable[..., Path], tmp_path: Path
+    compared: Callable[..., Settings], write_lines: Callable[..., Path], tmp_path: Path
 ) -> None:
-    settings = judged(max_examples=20)
-    write_lines("bench/sub/texts.v2.jsonl", *({"text": f"text number {at}"} for at in range(12)))
+    settings = compared(max_examples=20)
+    write_lines("bench/sub/texts.v2.jsonl", *({"text": f"text number {i}"} for i in range(12)))
     out = tmp_path / "out"
     found = evaluate(None, [tmp_path / "bench"], out, settings)
-    assert found == files.read_json(out / "metrics.json")
+    plain = files.read_json(out / "metrics.json")
+    assert found.to_json() == plain
+    assert Evaluation.from_json(plain) == found
     assert sorted(path.name for path in out.iterdir()) == ["examples.jsonl", "metrics.json"]
-    assert found["model"] == "base"
-    heldout = found["benchmarks"]["heldout"]
+    assert found.model == "base"
+    heldout = plain["benchmarks"]["heldout"]
     assert (heldout["examples"], heldout["generated"]) == (20, 12)
-    for metric in ("loss", "perplexity", "rouge_l", "exact_match"):
+    for metric, count in (("loss", 20), ("perplexity", 20), ("rouge_l", 12), ("exact_match", 12)):
         assert heldout[metric]["low"] <= heldout[metric]["value"] <= heldout[metric]["high"]
+        assert heldout[metric]["n"] == count
     # A plain text asks for no answer.
-    texts = found["benchmarks"]["texts.v2"]
+    texts = plain["benchmarks"]["texts.v2"]
     assert (texts["examples"], texts["generated"], texts["rouge_l"]) == (12, 0, None)
     rows = files.read_jsonl(out / "examples.jsonl")
     assert [set(row) for row in rows[:12]] == [
-        {"benchmark", "id", "group", "nll", "tokens", "prompt", "reference", "answer", "rouge_l",
-         "exact"}
+        {"benchmark", "id", "group", "nll", "tokens", "prompt", "reference", "answer", "loss",
+         "rouge_l", "exact_match"}
     ] * 12  # fmt: skip
-    assert all(set(row) == {"benchmark", "id", "group", "nll", "tokens"} for row in rows[12:])
+    unanswered = {"benchmark", "id", "group", "nll", "tokens", "loss"}
+    assert all(set(row) == unanswered for row in rows[12:])
     mean = sum(row["nll"] for row in rows[:20]) / sum(row["tokens"] for row in rows[:20])
     assert heldout["loss"]["value"] == pytest.approx(mean, abs=1e-6)
 
@@ -294,7 +307,7 @@ def test_evaluate_repeats_byte_for_byte_in_any_order_of_lines(
     ]
     a, b, c = ((tmp_path / name / "examples.jsonl").read_bytes() for name in "abc")
     assert a == b == c
-    assert found[0]["benchmarks"] == found[1]["benchmarks"] == found[2]["benchmarks"]
+    assert found[0].benchmarks == found[1].benchmarks == found[2].benchmarks
 
 
 def test_evaluate_refuses_what_it_cannot_measure(
@@ -322,7 +335,7 @@ def test_evaluate_refuses_what_it_cannot_measure(
 def test_virtual_tokens_have_room_in_the_context(
     kind: str,
     tiny_base: Path,
-    judged: Callable[..., Settings],
+    compared: Callable[..., Settings],
     write_lines: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
@@ -343,34 +356,32 @@ def test_virtual_tokens_have_room_in_the_context(
     model = peft.get_peft_model(GPT2LMHeadModel.from_pretrained(base), virtual)
     model.save_pretrained(adapter)
     long = [pair("word " * 100, "word " * 5), pair("say", "word " * 100), *task_rows(12)]
-    settings = judged(long, max_generations=12)
+    settings = compared(long, max_generations=12)
     settings = settings.model_copy(
         update={"base": settings.base.model_copy(update={"model": str(base)})}
     )
     write_lines("bench/heldout.jsonl", *long)
-    verdict = judge(adapter, None, tmp_path / "out", settings)
+    verdict = compare(adapter, None, tmp_path / "out", settings)
     # Both on the same tokens.
     rows = [
-        files.read_jsonl(tmp_path / "out" / each / "examples.jsonl")
-        for each in ("base", "candidate")
+        files.read_jsonl(tmp_path / "out" / system / "examples.jsonl")
+        for system in ("base", "candidate")
     ]
-    tokens = [[row["tokens"] for row in each] for each in rows]
+    tokens = [[row["tokens"] for row in found] for found in rows]
     assert tokens[0] == tokens[1]
     assert max(tokens[0]) <= 44
     alone = evaluate(adapter, [tmp_path / "bench"], tmp_path / "alone", settings)
-    measured = verdict["models"]["candidate"]["benchmarks"]
-    assert alone["benchmarks"]["heldout"] == measured["heldout"]
+    assert alone.benchmarks["heldout"] == verdict.candidate.benchmarks["heldout"]
 
 
 # Gates
 
 
-def measured(losses: list[float], benchmark: str = "heldout", tokens: int = 10) -> list[dict]:
+def measured(losses: list[float], benchmark: str = "heldout", tokens: int = 10) -> list[Item]:
     return [
-        {"benchmark": benchmark, "id": str(at), "group": None, "nll": loss * tokens,
-         "tokens": tokens}
-        for at, loss in enumerate(losses)
-    ]  # fmt: skip
+        Item(benchmark=benchmark, id=str(i), nll=loss * tokens, tokens=tokens)
+        for i, loss in enumerate(losses)
+    ]
 
 
 def noisy(mean: float, spread: float, count: int = 60, seed: int = 0) -> list[float]:
@@ -378,8 +389,9 @@ def noisy(mean: float, spread: float, count: int = 60, seed: int = 0) -> list[fl
     return (mean + spread * torch.randn(count, generator=generator)).tolist()
 
 
-def decided(settings: Settings, **rows: list[dict]) -> dict[str, dict]:
-    return {gate["name"]: gate for gate in gates.decide(rows, settings)}
+def decided(settings: Settings, **items: list[Item]) -> dict[str, GateResult]:
+    systems = {name: by_benchmark(found) for name, found in items.items()}
+    return {gate.name: gate for gate in gates.decide(Measured(systems, settings))}
 
 
 def test_the_paired_test_sees_through_the_spread_of_examples(settings: Settings) -> None:
@@ -388,82 +400,117 @@ def test_the_paired_test_sees_through_the_spread_of_examples(settings: Settings)
     better = [loss - gain for loss, gain in zip(base, noisy(0.1, 0.1, seed=1), strict=True)]
     found = decided(settings, base=measured(base), candidate=measured(better))
     assert list(found) == ["better"]
-    assert found["better"]["passed"]
-    assert found["better"]["interval"][1] < 0
-    assert "0.1" in found["better"]["reason"]
-    assert "lower than the base model's" in found["better"]["reason"]
+    assert found["better"].passed
+    assert found["better"].interval[1] < 0
+    assert "0.1" in found["better"].reason
+    assert "lower than the base model's" in found["better"].reason
     same = decided(settings, base=measured(base), candidate=measured(base))["better"]
-    assert not same["passed"]
-    assert same["interval"] == [0, 0]
+    assert not same.passed
+    assert same.interval == (0, 0)
     # A mean that fell by chance: half the changes are gains, half are losses.
-    shaken = [loss + 0.5 * (-1) ** at - 0.01 for at, loss in enumerate(base)]
+    shaken = [loss + 0.5 * (-1) ** i - 0.01 for i, loss in enumerate(base)]
     luck = decided(settings, base=measured(base), candidate=measured(shaken))["better"]
-    assert luck["value"] < 0
-    assert not luck["passed"]
-    assert "cannot be told from the base model" in luck["reason"]
+    assert luck.value < 0
+    assert not luck.passed
+    assert "cannot be told from the base model" in luck.reason
 
 
 def test_a_champion_is_the_reference_and_no_benchmark_may_get_worse(settings: Settings) -> None:
-    def rows(a: float, b: float, general: float) -> list[dict]:
+    def rows(a: float, b: float, general: float) -> list[Item]:
         return [
             *measured(noisy(a, 0.01), "a", tokens=90),
             *measured(noisy(b, 0.01), "b"),
-            *measured(noisy(general, 0.01), gates.GENERAL),
+            *measured(noisy(general, 0.01), GENERAL),
         ]
 
     found = decided(
         settings, base=rows(3, 3, 2), champion=rows(2, 2, 2.2), candidate=rows(1.5, 2.5, 2.25)
     )
-    assert {name: gate["passed"] for name, gate in found.items()} == {
+    assert {name: gate.passed for name, gate in found.items()} == {
         "better": True,
         "no_regression:a": True,
         "no_regression:b": False,
         "general": True,
     }
-    assert found["no_regression:b"]["threshold"] == settings.judge.max_regression
-    assert "0.500 nats a token higher than the champion's" in found["no_regression:b"]["reason"]
-    # The general probe is held against the base model, or it would creep up round by round.
-    assert found["general"]["value"] == pytest.approx(0.25)
+    assert found["no_regression:b"].threshold == settings.judge.max_regression
+    assert "0.500 nats a token higher than the champion's" in found["no_regression:b"].reason
+    # The general probe is compared with the base model, or it would creep up round by round.
+    assert found["general"].value == pytest.approx(0.25)
     worse = decided(
         settings, base=rows(3, 3, 2), champion=rows(2, 2, 2.2), candidate=rows(1.5, 1.5, 2.4)
     )
-    assert not worse["general"]["passed"]
+    assert not worse["general"].passed
     # Better than the base model is not enough.
     behind = decided(
         settings, base=rows(3, 3, 2), champion=rows(2, 2, 2), candidate=rows(2.01, 2.01, 2)
     )
-    assert not behind["better"]["passed"]
+    assert not behind["better"].passed
     # A clear loss within what is allowed does not count as a regression.
-    assert behind["no_regression:b"]["interval"][0] > 0
-    assert behind["no_regression:b"]["passed"]
+    assert behind["no_regression:b"].interval[0] > 0
+    assert behind["no_regression:b"].passed
 
 
 def test_a_handful_of_examples_proves_nothing(settings: Settings) -> None:
     found = decided(settings, base=measured([3.0] * 9), candidate=measured([1.0] * 9))
-    assert not found["better"]["passed"]
-    assert "too few" in found["better"]["reason"]
+    assert not found["better"].passed
+    assert found["better"].outcome is Outcome.UNDECIDED
+    assert "too few" in found["better"].reason
+    plain = found["better"].to_json()
+    assert (plain["passed"], plain["outcome"]) == (False, "cannot decide")
+    assert GateResult.from_json(plain) == found["better"]
 
 
-# judge
+def test_a_gate_is_one_class_and_nothing_passes_without_gates(settings: Settings) -> None:
+    class Short:
+        name = "short"
+        sentence = "Answers are short."
+        needs: frozenset[str] = frozenset()
+
+        def decide(self, measured: Measured) -> list[GateResult]:
+            outcome = Outcome.PASSED if measured.benchmarks == ["heldout"] else Outcome.FAILED
+            return [GateResult(name=self.name, outcome=outcome, reason="All are short.")]
+
+    GATES.register(Short)
+    try:
+        found = decided(settings, base=measured([3.0] * 20), candidate=measured([1.0] * 20))
+    finally:
+        del GATES._members["short"]
+    assert found["short"].passed
+    assert found["short"].to_json()["interval"] is None
+    empty = Verdict(reference="base", gates=(), models={}, review="review.html", seconds=0)
+    assert not empty.passed
+    assert not empty.to_json()["passed"]
+
+
+def test_systems_measured_on_other_items_are_not_compared(settings: Settings) -> None:
+    items = measured([3.0] * 20)
+    with pytest.raises(ValueError, match="same items"):
+        decided(settings, base=items, candidate=items[::-1])
+
+
+# compare
 
 
 def test_a_good_candidate_passes_and_everything_is_written(
-    judged: Callable[..., Settings], tuned: Path, tmp_path: Path
+    compared: Callable[..., Settings], tuned: Path, tmp_path: Path
 ) -> None:
-    settings = judged(probe=task_rows(15, start=90))
+    settings = compared(probe=task_rows(15, start=90))
     out = tmp_path / "verdict"
-    verdict = judge(tuned, None, out, settings)
-    assert verdict == files.read_json(out / "verdict.json")
-    assert verdict["passed"] is True
-    assert verdict["reference"] == "base"
-    assert [gate["name"] for gate in verdict["gates"]] == ["better", "general"]
-    assert set(verdict["models"]) == {"base", "candidate"}
+    verdict = compare(tuned, None, out, settings)
+    plain = files.read_json(out / "verdict.json")
+    assert verdict.to_json() == plain
+    assert Verdict.from_json(plain) == verdict
+    assert set(plain) == {"passed", "reference", "gates", "models", "review", "seconds"}
+    assert plain["passed"] is True
+    assert plain["reference"] == "base"
+    assert [gate["name"] for gate in plain["gates"]] == ["better", "general"]
+    assert set(plain["models"]) == {"base", "candidate"}
     assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*.*")) == [
         "base/examples.jsonl", "base/metrics.json", "candidate/examples.jsonl",
         "candidate/metrics.json", "metrics.png", "review.html", "review.md", "verdict.json",
     ]  # fmt: skip
     assert (out / "metrics.png").read_bytes().startswith(b"\x89PNG")
-    assert verdict["models"]["candidate"] == files.read_json(out / "candidate" / "metrics.json")
+    assert plain["models"]["candidate"] == files.read_json(out / "candidate" / "metrics.json")
     text, tags = visible_text((out / "review.html").read_text())
     assert "passed all gates" in text
     assert "script" not in tags
@@ -473,65 +520,106 @@ def test_a_good_candidate_passes_and_everything_is_written(
 
 
 def test_a_damaged_candidate_is_refused(
-    judged: Callable[..., Settings], make_adapter: Callable[..., Path], tmp_path: Path
+    compared: Callable[..., Settings], make_adapter: Callable[..., Path], tmp_path: Path
 ) -> None:
-    verdict = judge(make_adapter(noise=3.0), None, tmp_path / "out", judged())
-    assert verdict["passed"] is False
-    assert verdict["gates"][0]["value"] > 0
+    verdict = compare(make_adapter(noise=3.0), None, tmp_path / "out", compared())
+    assert verdict.passed is False
+    assert verdict.gates[0].value > 0
     assert "refused" in (tmp_path / "out" / "review.html").read_text()
 
 
 def test_lost_abilities_are_noticed(
-    judged: Callable[..., Settings], make_adapter: Callable[..., Path], tmp_path: Path
+    compared: Callable[..., Settings], make_adapter: Callable[..., Path], tmp_path: Path
 ) -> None:
     forgetful = make_adapter(learn=task_rows(5, start=500), unlearn=probe_rows(4), steps=15)
-    settings = judged(probe=probe_rows(20), max_general_loss_increase=0.02)
-    verdict = judge(forgetful, None, tmp_path / "out", settings)
-    passed = {gate["name"]: gate["passed"] for gate in verdict["gates"]}
+    settings = compared(probe=probe_rows(20), max_general_loss_increase=0.02)
+    verdict = compare(forgetful, None, tmp_path / "out", settings)
+    passed = {gate.name: gate.passed for gate in verdict.gates}
     assert passed == {"better": True, "general": False}
-    assert verdict["passed"] is False
+    assert verdict.passed is False
 
 
 def test_a_candidate_equal_to_the_champion_is_refused(
-    judged: Callable[..., Settings], tuned: Path, tmp_path: Path
+    compared: Callable[..., Settings], tuned: Path, tmp_path: Path
 ) -> None:
-    verdict = judge(tuned, tuned, tmp_path / "out", judged())
-    passed = {gate["name"]: gate["passed"] for gate in verdict["gates"]}
+    verdict = compare(tuned, tuned, tmp_path / "out", compared())
+    passed = {gate.name: gate.passed for gate in verdict.gates}
     assert passed == {"better": False, "no_regression:heldout": True}
-    assert verdict["reference"] == "champion"
+    assert verdict.reference == "champion"
 
 
 def test_what_was_measured_is_not_measured_again(
-    judged: Callable[..., Settings],
+    compared: Callable[..., Settings],
     make_adapter: Callable[..., Path],
     tuned: Path,
     write_lines: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    settings = judged()
+    settings = compared()
     kept = settings.project.state_dir / "evaluations"
-    first = judge(tuned, None, tmp_path / "first", settings)
+    first = compare(tuned, None, tmp_path / "first", settings)
     before = {path: path.stat().st_mtime_ns for path in kept.rglob("*.jsonl")}
-    assert len(before) == 2
-    second = judge(make_adapter(noise=0.01), tuned, tmp_path / "second", settings)
+    assert len(before) == 4  # losses and answers of two systems
+    second = compare(make_adapter(noise=0.01), tuned, tmp_path / "second", settings)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert len(list(kept.rglob("*.jsonl"))) == 3
+    assert len(list(kept.rglob("*.jsonl"))) == 6
     for old, new in (("base", "base"), ("candidate", "champion")):
-        assert second["models"][new]["benchmarks"] == first["models"][old]["benchmarks"]
+        assert second.models[new].benchmarks == first.models[old].benchmarks
     # Other data under the same name count as other data.
     write_lines("bench/heldout.jsonl", *task_rows(30, start=30))
-    third = judge(tuned, None, tmp_path / "third", settings)
-    assert third["models"]["base"]["benchmarks"] != first["models"]["base"]["benchmarks"]
+    third = compare(tuned, None, tmp_path / "third", settings)
+    assert third.models["base"].benchmarks != first.models["base"].benchmarks
+
+
+def test_another_metric_generates_nothing_anew(
+    compared: Callable[..., Settings],
+    tuned: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+
+    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            calls.append(original.__name__)
+            return original(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(generation, "answer", counted(generation.answer))
+    monkeypatch.setattr(scoring, "token_losses", counted(scoring.token_losses))
+    bench = [tmp_path / "bench"]
+    first = evaluate(tuned, bench, tmp_path / "first", compared(metrics=["loss"]))
+    assert sorted(calls) == ["answer", "token_losses"]
+    settings = compared(metrics=["rouge_l", "perplexity", "loss"], resamples=500)
+    second = evaluate(tuned, bench, tmp_path / "second", settings)
+    assert list(first.benchmarks["heldout"].scores) == ["loss"]
+    assert list(second.benchmarks["heldout"].scores) == ["rouge_l", "perplexity", "loss"]
+    assert len(calls) == 2
+    # What `evaluate` has measured, `compare` does not measure again.
+    compare(tuned, None, tmp_path / "verdict", settings)
+    assert len(calls) == 4
+    # More answers than before: losses stay.
+    evaluate(tuned, bench, tmp_path / "third", compared(max_new_tokens=4))
+    assert calls[4:] == ["answer"]
+
+
+def test_an_unknown_metric_is_bad_input(compared: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = compared(metrics=["loss", "rouge"])
+    with pytest.raises(BadInput, match=r"rouge: no such metric; did you mean rouge_l\?"):
+        evaluate(None, [tmp_path / "bench"], tmp_path / "out", settings)
+    with pytest.raises(BadInput, match="rouge: no such metric"):
+        check_benchmarks(settings)
 
 
 def test_the_same_input_gives_the_same_verdict_and_pages(
-    judged: Callable[..., Settings], tuned: Path, tmp_path: Path
+    compared: Callable[..., Settings], tuned: Path, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
-        settings = judged(probe=probe_rows(12))
+        settings = compared(probe=probe_rows(12))
         project = settings.project.model_copy(update={"state_dir": tmp_path / f"state-{name}"})
         settings = settings.model_copy(update={"project": project})
-        judge(tuned, None, tmp_path / name, settings)
+        compare(tuned, None, tmp_path / name, settings)
     for file in ("review.html", "review.md", "metrics.png", "candidate/examples.jsonl"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     verdicts = [files.read_json(tmp_path / name / "verdict.json") for name in ("a", "b")]
@@ -539,14 +627,14 @@ def test_the_same_input_gives_the_same_verdict_and_pages(
 
 
 def test_a_probe_that_is_named_but_missing_is_bad_input(
-    judged: Callable[..., Settings], tuned: Path, tmp_path: Path
+    compared: Callable[..., Settings], tuned: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "verdict.json").write_text("{}")
-    missing = judged(general_probe=str(tmp_path / "gone.jsonl"))
+    missing = compared(general_probe=str(tmp_path / "gone.jsonl"))
     with pytest.raises(BadInput, match=r"judge\.general_probe: .*gone\.jsonl: no such file"):
-        judge(tuned, None, out, missing)
+        compare(tuned, None, out, missing)
     assert not (out / "verdict.json").exists(), "an old verdict would be taken for this one"
 
 
@@ -554,14 +642,14 @@ def test_a_probe_that_is_named_but_missing_is_bad_input(
 
 
 def test_hostile_text_is_shown_and_not_obeyed(
-    judged: Callable[..., Settings],
+    compared: Callable[..., Settings],
     write_lines: Callable[..., Path],
     tuned: Path,
     tmp_path: Path,
 ) -> None:
-    rows = [pair(f"{at} {HOSTILE}\n\n# head", HOSTILE, id=f"<b>{at}") for at in range(12)]
-    settings = judged(benchmarks=[str(write_lines("evil/<i>.jsonl", *rows))])
-    verdict = judge(tuned, None, tmp_path / "out", settings)
+    rows = [pair(f"{i} {HOSTILE}\n\n# head", HOSTILE, id=f"<b>{i}") for i in range(12)]
+    settings = compared(benchmarks=[str(write_lines("evil/<i>.jsonl", *rows))])
+    verdict = compare(tuned, None, tmp_path / "out", settings)
     text, tags = visible_text((tmp_path / "out" / "review.html").read_text())
     assert not tags & {"script", "b", "i", "a", "img"}
     assert "<script>alert(1)</script> | `x` **b**" in text
@@ -593,20 +681,20 @@ def test_markdown_is_escaped(text: object, expected: str) -> None:
 
 
 def test_comparison_and_card_tell_the_verdict(
-    judged: Callable[..., Settings], tuned: Path, tmp_path: Path
+    compared: Callable[..., Settings], tuned: Path, tmp_path: Path
 ) -> None:
-    settings = judged(probe=probe_rows(12), max_generations=0)
-    verdict = judge(tuned, None, tmp_path / "out", settings)
-    rows = comparison(verdict)
-    assert [(row["benchmark"], row["metric"]) for row in rows] == [
+    settings = compared(probe=probe_rows(12), max_generations=0)
+    verdict = compare(tuned, None, tmp_path / "out", settings)
+    rows = comparison_table(verdict)
+    assert [(row.benchmark, row.metric) for row in rows] == [
         ("heldout", "loss"),
         ("heldout", "perplexity"),
         ("general", "loss"),
         ("general", "perplexity"),
     ]
-    assert rows[0]["champion"] is None
-    loss = verdict["models"]["candidate"]["benchmarks"]["heldout"]["loss"]
-    assert rows[0]["candidate"] == loss
+    assert list(rows[0].scores) == ["base", "candidate"]
+    loss = verdict.candidate.benchmarks["heldout"].scores["loss"]
+    assert rows[0].scores["candidate"] == loss
     assert "None were generated" in (tmp_path / "out" / "review.html").read_text()
     card = model_card(
         verdict, settings, {"rank": "99", "data_version": "abc.dir", "learning_rate": "0.5"}
@@ -614,7 +702,7 @@ def test_comparison_and_card_tell_the_verdict(
     assert "| rank | 99 |" in card
     assert "| learning rate | 0.5 |" in card
     assert "| data version | abc.dir |" in card
-    assert f"{loss['value']:.3g} ({loss['low']:.3g} to {loss['high']:.3g})" in card
+    assert f"{loss.value:.3g} ({loss.low:.3g} to {loss.high:.3g})" in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert code
     assert json.dumps(settings.base.model).strip('"') in code[1]
@@ -622,9 +710,9 @@ def test_comparison_and_card_tell_the_verdict(
 
 
 def test_benchmarks_can_be_checked_before_anything_is_trained(
-    judged: Callable[..., Settings], write_lines: Callable[..., Path]
+    compared: Callable[..., Settings], write_lines: Callable[..., Path]
 ) -> None:
-    settings = judged(probe=task_rows(3))
+    settings = compared(probe=task_rows(3))
     check_benchmarks(settings)
     raw = write_lines("raw.jsonl", {"question": "Which?", "choices": ["a", "b"], "answer": 1})
     settings.judge.benchmarks.append(str(raw))

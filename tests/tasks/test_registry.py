@@ -680,7 +680,8 @@ def test_a_whole_model_is_registered_and_served_without_its_base(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from tasks.evaluate.evaluation import load_benchmark, measure_once
+    from tasks.evaluate.benchmarks import load_benchmark
+    from tasks.evaluate.measuring import System, measure
 
     base, whole = tmp_path / "base", tmp_path / "whole"
     shutil.copytree(tiny_base, base)
@@ -710,7 +711,8 @@ def test_a_whole_model_is_registered_and_served_without_its_base(
     files.write_jsonl(tmp_path / "asked.jsonl", [question] * 12)
     benchmark = load_benchmark(tmp_path / "asked.jsonl", "asked", tokenizer, settings)
     before, after = (
-        measure_once(each, [benchmark], tokenizer, settings)[0]["nll"] for each in (base, champion)
+        measure(System(folder, tokenizer, settings), [benchmark])[0].nll
+        for folder in (base, champion)
     )
     assert before != after
 

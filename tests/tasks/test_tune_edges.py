@@ -19,7 +19,7 @@ from perpetune.render.evaluate import show_evaluation
 from perpetune.render.tune import show_sweep, show_training
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.evaluate import comparison, evaluation
+from tasks.evaluate import BenchmarkResult, Evaluation, Score, Verdict, comparison_table, evaluation
 from tasks.model import base_model
 from tasks.settings import Settings, Tune, load_settings
 from tasks.tune.data import examples as tuning_data
@@ -617,15 +617,24 @@ def test_an_adapter_that_names_another_base_is_measured_with_a_word(
         assert ("was made for owner/other" in caplog.text) == (base == "owner/other")
 
 
-def test_a_perplexity_beyond_all_numbers_is_none(capsys):
-    assert evaluation._perplexities({"value": 2.0, "low": 1.0, "high": 701.0}) is None
-    figure = {"value": 7.4, "low": 2.7, "high": 20.1}
-    benchmark = {"loss": figure, "perplexity": None, "rouge_l": None, "exact_match": None}
-    models = {
-        "base": {"benchmarks": {"b": benchmark}},
-        "candidate": {"benchmarks": {"b": benchmark | {"perplexity": figure}}},
-    }
-    assert [row["metric"] for row in comparison({"models": models})] == ["loss"]
-    wide = benchmark | {"perplexity": {"value": 1e200, "low": 1e199, "high": 1e201}}
-    show_evaluation({"model": "base", "benchmarks": {"b": wide}})
+def test_a_metric_that_one_system_has_no_score_in_is_not_compared(capsys):
+    def result(perplexity):
+        figure = Score(value=7.4, low=2.7, high=20.1, n=20)
+        scores = {"loss": figure, "perplexity": perplexity, "rouge_l": None}
+        return Evaluation(
+            model="base",
+            benchmarks={"b": BenchmarkResult(examples=20, generated=0, scores=scores)},
+            seconds=1,
+        )
+
+    wide = result(Score(value=1e200, low=1e199, high=1e201, n=20))
+    verdict = Verdict(
+        reference="base",
+        gates=(),
+        models={"base": result(None), "candidate": wide},
+        review="review.html",
+        seconds=1,
+    )
+    assert [row.metric for row in comparison_table(verdict)] == ["loss"]
+    show_evaluation(wide)
     assert "1e+200 [1e+199, 1e+201]" in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""One suite for each registry, run over all of its members."""
