@@ -111,9 +111,6 @@ class PluginRegistry(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(self.members().values())
 
-    def __len__(self) -> int:
-        return len(self._members if self._complete else self.members())
-
 
 def _origin(member: object) -> str:
     return getattr(member, "__module__", None) or type(member).__module__

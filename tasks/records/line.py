@@ -87,12 +87,13 @@ class Line:
         Raises:
             Rejected: two of them say something.
         """
-        found = [name for name in names if self.has(name)]
+        value = self.value
+        found = [name for name in names if name in value and not is_empty(value[name])]
         if len(found) > 1:
             raise Rejected("ambiguous", f"both {found[0]} and {found[1]}: leave one of them")
         if found or not empty:
             return found[0] if found else None
-        return next((name for name in names if self.value.get(name) is not None), None)
+        return next((name for name in names if value.get(name) is not None), None)
 
     def text(self, name: str, *, numbers: bool = False) -> str:
         """Text under a key.

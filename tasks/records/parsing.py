@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tasks.records.formats import candidates, content_keys
+from tasks.records.formats import FORMATS
 from tasks.records.line import CHAT_KEYS, SYSTEM_KEYS, TOOLS_KEYS, Content, Line
 from tasks.records.record import (
     INSTRUCTING,
@@ -93,7 +93,7 @@ def parse_json(value: Any, source: str, line: int, labelled: bool) -> Record | B
 
 def _content(line: Line) -> Content:
     """What the first format says that the line is of."""
-    for format in candidates(line.value):
+    for format in FORMATS.candidates(line.value):
         if (content := format.parse(line)) is not None:
             return content
     for key in CHAT_KEYS:
@@ -154,7 +154,7 @@ def _record(
     source: str,
     number: int,
 ) -> Record:
-    known = content_keys()
+    known = FORMATS.content_keys()
     rest = {
         key: part
         for key, part in line.value.items()
@@ -211,7 +211,7 @@ def _of_kind(
     return Chat(id=identity, turns=turns, tools=tools, **place)
 
 
-def _refuse_unread(rest: Mapping[str, Any], record: Record, known: set[str]) -> None:
+def _refuse_unread(rest: Mapping[str, Any], record: Record, known: frozenset[str]) -> None:
     """Refuse a record of which a key with content was not read, unless it repeats a whole turn."""
     if record.kind == "chat":
         options = [key for key in rest if _OPTION.fullmatch(key) and not key.isdigit()]

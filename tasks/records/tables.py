@@ -14,7 +14,7 @@ import orjson
 
 from tasks.core.errors import BadInput
 from tasks.records.chunk import Chunk
-from tasks.records.formats import content_keys
+from tasks.records.formats import FORMATS
 from tasks.records.json_text import Rows, too_long
 from tasks.records.line import CARRIED_KEYS
 from tasks.records.record import BadLine, excerpt
@@ -174,7 +174,7 @@ def _separator(file: io.BufferedReader) -> str:
         file.readline()
         return first[4]
 
-    known_keys = content_keys() | CARRIED_KEYS
+    known_keys = FORMATS.content_keys() | CARRIED_KEYS
 
     def known(separator: str) -> tuple[int, int]:
         try:
@@ -188,7 +188,7 @@ def _separator(file: io.BufferedReader) -> str:
 
 def _header(row: list[str], path: Path) -> list[str]:
     """Names of the columns; those that differ from a known key by case and spaces only are that."""
-    known = content_keys() | CARRIED_KEYS
+    known = FORMATS.content_keys() | CARRIED_KEYS
     plain = [name.strip().lower() for name in row]
     names = [
         key if key in known and name not in known else name

@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput
-from tasks.records import BadLine, Chunk, Record, formats, json_text, reading
+from tasks.records import BadLine, Chunk, Record, json_text
+from tasks.records.file_kinds import file_kind
 
 ASKED = [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Answer"}]
 ROWS = [{"prompt": f"Ask {n}", "completion": f"Answer {n}", "topic": "é"} for n in range(5)]
@@ -455,9 +456,9 @@ def test_load_takes_no_bad_line(write_lines: Callable[..., Path]) -> None:
 def _decoded(path: Path) -> list[object]:
     """What the file's rows are decoded to, with `BadLine`s by their reason."""
     if path.suffix == ".jsonl":
-        found = json_text.json_lines(path, 1, 0, -1, 2**20)
+        found = json_text.json_lines(path, Chunk.whole(path), 2**20)
     else:
-        found = formats.rows(path, 1, 0, -1, 2**20)
+        found = file_kind(path).rows(path, Chunk.whole(path), 2**20)
     return [value.reason if isinstance(value, BadLine) else value for _, value in found]
 
 
@@ -597,7 +598,7 @@ def test_a_line_as_long_as_the_limit_is_read(
     line = b'"xxxx"'
     path.write_bytes(head + line + (b"]" if head == b"[" else end))
     for limit, reason in ((6, None), (5, "too_long_line")):
-        items = [value for _, value in formats.rows(path, 1, 0, -1, limit)]
+        items = [value for _, value in file_kind(path).rows(path, Chunk.whole(path), limit)]
         assert [getattr(item, "reason", None) for item in items] == [reason]
 
 
@@ -664,7 +665,7 @@ def test_chunks_in_order_are_the_file(data: bytes, target: int, block: int, limi
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.jsonl"
         path.write_bytes(data)
-        with mock.patch.object(reading, "BLOCK", block):
+        with mock.patch.object(json_text, "BLOCK", block):
             chunks = records.chunks(path, target)
         parts = [records.read_chunk(chunk, max_line_bytes=limit) for chunk in chunks]
         assert list(chain(*parts)) == outcome(records.read(path, max_line_bytes=limit))

@@ -66,42 +66,44 @@ class Format:
         raise NotImplementedError
 
 
-FORMATS: PluginRegistry[Format] = PluginRegistry("format", __name__)
+class Formats(PluginRegistry[Format]):
+    """The registry, and which formats a line may be of, by its keys."""
 
-_MOST_CACHED = 4096
-_candidates: dict[tuple[str, ...], tuple[Format, ...]] = {}
-_content_keys: set[str] = set()
-_known_formats = 0
+    _MOST_CACHED = 4096
+
+    def __init__(self) -> None:
+        super().__init__("format", __name__)
+        self._by_keys: dict[tuple[str, ...], tuple[Format, ...]] = {}
+        self._content_keys: frozenset[str] = frozenset()
+
+    def add(self, member: Format) -> Format:
+        """As `PluginRegistry.add`."""
+        self._by_keys = {}
+        self._content_keys = frozenset()
+        return super().add(member)
+
+    def candidates(self, line: Mapping[str, Any]) -> tuple[Format, ...]:
+        """The formats whose required keys the line has, in the order in which they are asked."""
+        keys = tuple(line)
+        found = self._by_keys.get(keys)
+        if found is None:
+            ordered = sorted(self, key=lambda format: (format.precedence, format.name))
+            found = tuple(
+                format
+                for format in ordered
+                if all(any(key in line for key in group) for group in format.required)
+            )
+            if len(self._by_keys) >= self._MOST_CACHED:
+                self._by_keys.clear()
+            self._by_keys[keys] = found
+        return found
+
+    def content_keys(self) -> frozenset[str]:
+        """The keys with content of all formats, which no record may leave unread."""
+        if not self._content_keys:
+            of_formats = CONTENT_KEYS.union(*(format.keys for format in self))
+            self._content_keys = of_formats - CARRIED_KEYS
+        return self._content_keys
 
 
-def candidates(line: Mapping[str, Any]) -> tuple[Format, ...]:
-    """The formats whose required keys the line has, in the order in which they are asked."""
-    if len(FORMATS) != _known_formats:
-        _update()
-    names = tuple(line)
-    found = _candidates.get(names)
-    if found is None:
-        if len(_candidates) >= _MOST_CACHED:
-            _candidates.clear()
-        ordered = sorted(FORMATS, key=lambda format: (format.precedence, format.name))
-        found = _candidates[names] = tuple(
-            format
-            for format in ordered
-            if all(any(key in line for key in keys) for keys in format.required)
-        )
-    return found
-
-
-def content_keys() -> set[str]:
-    """The keys with content of all formats, which no record may leave unread."""
-    if len(FORMATS) != _known_formats:
-        _update()
-    return _content_keys
-
-
-def _update() -> None:
-    """Forget what was known of the formats before another one was registered."""
-    global _known_formats, _content_keys
-    _candidates.clear()
-    _content_keys = set(CONTENT_KEYS).union(*(format.keys for format in FORMATS)) - CARRIED_KEYS
-    _known_formats = len(FORMATS)
+FORMATS = Formats()
