@@ -68,7 +68,7 @@ def curated_data(settings: Settings) -> CuratedData:
             dvc("repro", "collect")
         key = files.content_key(_stage_settings(settings), recorded_version(POINTER))
         folder = settings.project.state_dir / "curated" / key
-        report = curate(training_sources(settings), settings.curate.against, folder, settings)
+        report = curate(training_sources(settings), settings.curate.benchmarks, folder, settings)
     return CuratedData(
         folder=folder,
         report=report,

@@ -206,9 +206,9 @@ def round_key(settings: Settings, data: CuratedData) -> str:
     from tasks.records import expand
 
     plain = settings.plain()
-    judged_on = [*settings.judge.benchmarks]
-    if settings.judge.general_probe:
-        judged_on.append(settings.judge.general_probe)
+    judged_on = [*settings.evaluate.benchmarks]
+    if settings.evaluate.general_probe:
+        judged_on.append(settings.evaluate.general_probe)
     return files.content_key(
         settings.project.name,
         settings.project.seed,
@@ -228,7 +228,7 @@ def lineage(settings: Settings, data: CuratedData) -> dict[str, str]:
         "train_hash": data.train_hash,
         "params_hash": files.content_key(settings.plain()),
         "base": base_model.identity(settings),
-        "method": settings.tune.method,
+        "method": settings.tune.method.name,
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from tasks.model import base_model
 from tasks.settings import Settings
 from tests.project import ProjectFolder, make_project
+from tests.sections import settings_from
 
 # Test processes run side by side: threads of one would only wait for those of another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -46,7 +47,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_settings(tiny_base: Path, tmp_path: Path) -> Callable[..., Settings]:
-    """Build settings for the tiny base: `make_settings(tune={"rank": 4}, ...)`."""
+    """`tests.sections.settings_from` for the tiny base: `make_settings(tune={"rank": 4}, ...)`."""
 
     def make(**sections: dict) -> Settings:
         plain = {
@@ -55,7 +56,7 @@ def make_settings(tiny_base: Path, tmp_path: Path) -> Callable[..., Settings]:
         }
         for name, values in sections.items():
             plain[name] = plain.get(name, {}) | values
-        return Settings.model_validate(plain)
+        return settings_from(**plain)
 
     return make
 

@@ -20,7 +20,7 @@ def curate_command(
         settings: `section.key=value`, as after `--set`.
     """
     against = ["--against", *map(str, benchmarks)] if benchmarks else []
-    overrides = [f"curate.max_tokens={LONGEST}", *settings]
+    overrides = [f"curate.quality.max_tokens={LONGEST}", *settings]
     return [
         sys.executable,
         "-m",

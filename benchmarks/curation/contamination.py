@@ -33,11 +33,11 @@ from typing import Any
 
 from benchmarks.curation.sources import collect
 from tasks import records
+from tasks.curate.settings import Decontamination
 from tasks.curate.steps.contamination.benchmarks import Benchmark, Item, read_item
 from tasks.curate.steps.contamination.contamination import ContaminationIndex
 from tasks.curate.text.turn_texts import TurnWords
 from tasks.records import BadLine, Record
-from tasks.settings import Curate
 
 SIZES = (1, 2, 3, 4, 5, 8, 10, 11, 12, 20, 40, 100, 200, 500)
 INSTRUCTION_WORDS = (5, 12, 25, 40, 60)
@@ -81,7 +81,7 @@ class Tally:
 
 def drops(train: Sequence[dict[str, Any]], benchmark: Sequence[dict[str, Any]]) -> dict[int, Any]:
     """Evidence of each training record that is dropped, by its number."""
-    settings = Curate()
+    settings = Decontamination()
     kept = [_record(row, i) for i, row in enumerate(train, 1)]
     items = [read_item(row, "bench", i) for i, row in enumerate(benchmark, 1)]
     bad = next((item for item in items if isinstance(item, BadLine)), None)

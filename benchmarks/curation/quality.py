@@ -26,12 +26,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.curation import junk_texts
+from tasks.curate.settings import Curate
 from tasks.curate.steps.quality.filtering import active_filters, apply_filters
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.text.ngrams import repeated_share
 from tasks.curate.text.turn_texts import TurnWords
 from tasks.records import Record, parse
-from tasks.settings import Curate
 
 WRONG, FOUND = 0.001, 0.95
 _ROOTS = ("/usr", "/etc", "/var/lib", "/var/log", "/opt", "/root", "/home")
@@ -133,7 +133,7 @@ def _dropped(texts: Sequence[str], as_texts: bool) -> dict[int, str | None]:
     forms += [{"text": text} for text in texts] if as_texts else []
     records = [parse(form, "a.jsonl", line) for line, form in enumerate(forms, 1)]
     reasons: dict[int, str | None] = {}
-    settings = Curate()
+    settings = Curate().quality
     filters = active_filters(settings)
     for begin in range(0, len(records), 256):
         batch = [record for record in records[begin : begin + 256] if isinstance(record, Record)]

@@ -1,12 +1,13 @@
 """Recall and precision of `perpetune curate` on a corpus with planted truth.
 
     python -m benchmarks.curation.recall --records 50000 --kind prose --seed 1
-    python -m benchmarks.curation.recall --kind pairs --size 220 --set curate.near_duplicates=0.8
+    python -m benchmarks.curation.recall --kind pairs --size 220 \\
+        --set curate.duplicates.similarity=0.8
 
 Plants a corpus (`planted`), runs the command on it as a user would, and prints what was found of
-each plant, what was dropped wrongly, and the similarities behind it. Only `curate.max_tokens` is
-raised above its default, so that long and disguised texts reach the steps that they test. Exits
-with 1 where a record is unaccounted for.
+each plant, what was dropped wrongly, and the similarities behind it. Only
+`curate.quality.max_tokens` is raised above its default, so that long and disguised texts reach the
+steps that they test. Exits with 1 where a record is unaccounted for.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=900, help="mean characters of a record")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    parser.add_argument("--threshold", type=float, default=0.7, help="curate.near_duplicates")
+    parser.add_argument("--threshold", type=float, default=0.7, help="curate.duplicates.similarity")
     parser.add_argument("--keep", type=Path, help="folder for the corpus and the outputs")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -41,7 +42,7 @@ def main() -> int:
         planted = plant(
             folder, records=given.records, kind=given.kind, seed=given.seed, size=given.size
         )
-        settings = [f"curate.near_duplicates={given.threshold}", *given.set]
+        settings = [f"curate.duplicates.similarity={given.threshold}", *given.set]
         out = folder / "curated"
         command = curate_command(planted.corpus, planted.benchmarks, out, settings)
         began = time.perf_counter()

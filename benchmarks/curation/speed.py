@@ -60,10 +60,10 @@ def ours_near(texts: Sequence[str]) -> Flags:
     """Flags of the texts that our near-duplicate detection drops."""
     import numpy as np
 
+    from tasks.curate.settings import Curate
     from tasks.curate.steps.duplicates import duplicates, facts, templates
     from tasks.curate.steps.duplicates.facts import Facts
     from tasks.curate.text.ngrams import hash_words, mix
-    from tasks.settings import Curate
 
     found, said, bands = [], [], []
     for begin in range(0, len(texts), _BATCH):
@@ -101,7 +101,7 @@ def ours_near(texts: Sequence[str]) -> Flags:
         sort_key=lambda numbers: numbers.tolist(),
         contradict=contradict,
         frames=frames,
-        similarity=Curate().near_duplicates or 1.0,
+        similarity=Curate().duplicates.similarity or 1.0,
     )
     clusters = duplicates.near_duplicates(comparison, candidates)
     flags: list[bool] = (clusters.kept != np.arange(len(texts))).tolist()
@@ -119,14 +119,15 @@ def _joined(batches: Sequence[Any]) -> Any:
 
 def ours_decontaminate(texts: Sequence[str], benchmarks: Sequence[Path]) -> Flags:
     """Flags of the texts that our decontamination drops, with reading the benchmarks' files."""
+    from tasks.curate.settings import Curate, Decontamination
     from tasks.curate.steps.contamination.benchmarks import read_benchmarks
     from tasks.curate.steps.contamination.contamination import ContaminationIndex
     from tasks.curate.steps.contamination.overlaps import Overlap
     from tasks.curate.text.turn_texts import TurnWords
     from tasks.records import Text
-    from tasks.settings import Curate
 
-    index = ContaminationIndex(read_benchmarks(list(map(str, benchmarks)), Curate()), Curate())
+    known = read_benchmarks(list(map(str, benchmarks)), Curate())
+    index = ContaminationIndex(known, Decontamination())
     overlaps: dict[int, list[Overlap]] = {}
     for begin in range(0, len(texts), _BATCH):
         batch = [

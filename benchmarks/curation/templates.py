@@ -37,8 +37,8 @@ import orjson
 from benchmarks.curation import variants
 from benchmarks.curation.command import curate_command
 from benchmarks.curation.sources import collect
+from tasks.curate.settings import Splits
 from tasks.curate.steps.splits.splits import split_position
-from tasks.settings import Curate
 
 Row: TypeAlias = dict[str, Any]
 BARS = {"dropped wrongly": "<= 0.005", "near": ">= 0.95", "precision": ">= 0.99", "leaks": "-"}
@@ -269,7 +269,7 @@ def _spoken(planted: Planted) -> str:
 
 
 def _held_out(name: str) -> bool:
-    return split_position(name) < Curate().validation_share + Curate().test_share
+    return split_position(name) < Splits().validation_share + Splits().test_share
 
 
 def _edited(planted: Planted, text: Text, rng: random.Random) -> Planted:

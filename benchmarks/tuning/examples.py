@@ -58,7 +58,7 @@ def prepare(data: Path, folder: Path, settings: Settings) -> Material:
     count = tune.max_steps * tune.batch_size
     if len(fitting) < count:
         raise BadInput(f"{data}: {count} examples are needed, {len(fitting)} are there")
-    drawn = draw(fitting, count, tune.mix, settings.project.seed)
+    drawn = draw(fitting, count, tune.source_weights, settings.project.seed)
     validating = {each.id: each for each in records.load([data / "validation.jsonl"])}
     whole = [encode(record, tokenizer, tune.max_length) for record in validating.values()]
     judged = first_by_hash(whole, tune.validation_examples)

@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--prompts", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--batch-size", type=int, nargs="+", help="default: judge.batch_size")
+    parser.add_argument("--batch-size", type=int, nargs="+", help="default: evaluate.batch_size")
     parser.add_argument("--adapter", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--json", action="store_true")
@@ -54,8 +54,8 @@ def main() -> int:
     read = sorted(records.load([given.data]), key=lambda record: record.id)
     spread = read[:: max(len(read) // given.prompts, 1)][: given.prompts]
     prompts = [encode_prompt(record, tokenizer) for record in spread]
-    longest = settings.judge.max_new_tokens
-    sizes = given.batch_size or [settings.judge.batch_size]
+    longest = settings.evaluate.max_new_tokens
+    sizes = given.batch_size or [settings.evaluate.batch_size]
     ways: dict[str, Callable[[], list[str]]] = {
         "one by one": partial(one_by_one, model, tokenizer, prompts, longest)
     }

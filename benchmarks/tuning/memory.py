@@ -51,7 +51,7 @@ def measure(method: str) -> dict[str, float]:
     from tasks.tune.train import TrialRun, trainer
 
     torch.set_num_threads(2)
-    settings = load_settings(overrides=[f"tune.method={method}", *RUN])
+    settings = load_settings(overrides=[f"tune.method.name={method}", *RUN])
     prepared = trainer.prepare(DATA, settings)
     predicted = predict_run(prepared.base, prepared.train, settings)
     with tempfile.TemporaryDirectory() as out, measured_peak(prepared.base.device) as peak:
@@ -72,7 +72,7 @@ def main() -> None:
 
     plan = _alone("--plan")
     rows = []
-    for method in sys.argv[1:] or METHODS:
+    for method in sys.argv[1:] or METHODS.members():
         try:
             found = _alone("--one", method)
         except subprocess.CalledProcessError:

@@ -66,17 +66,13 @@ DEFAULTS = next(iter(PEERS))
 def settings_for(steps: int, overrides: Sequence[str] = ()) -> Settings:
     """Those of `params.yaml`, with the run that every contender makes; `overrides` come last."""
     fixed = {
-        "method": "lora",
-        "rank": 16,
-        "alpha": 32,
-        "target_modules": "all-linear",
-        "dropout": 0,
+        "method": "{name: lora, rank: 16, alpha: 32, dropout: 0, target_modules: all-linear}",
         "learning_rate": 1e-3,
         "schedule": "linear",
         "batch_size": 8,
         "epochs": 1,
         "max_steps": steps,
-        "mix": "{}",
+        "source_weights": "{}",
         "evaluations": 1,
         "validation_examples": 1,
     }
@@ -109,9 +105,9 @@ def train_peer(
         whole = {
             "scratch": scratch,
             "arguments": arguments,
-            "rank": tune.rank,
-            "alpha": {"r": tune.rank, "2r": 2 * tune.rank}.get(str(tune.alpha), tune.alpha),
-            "target_modules": tune.target_modules,
+            "rank": tune.method.rank,
+            "alpha": tune.method.scaling_alpha,
+            "target_modules": tune.method.target_modules,
             "batch_size": tune.batch_size,
             "learning_rate": rate,
             "warmup_share": tune.warmup_share,
@@ -127,7 +123,7 @@ def train_peer(
 def limit(material: Material, settings: Settings, threads: int, with_lora: bool) -> Result:
     """The matrix products of such a run alone."""
     dtype = str(base_model.compute_dtype(settings.base)).removeprefix("torch.")
-    rank = settings.tune.rank if with_lora else 0
+    rank = settings.tune.method.rank if with_lora else 0
     return call("gemm", material.plain() | {"rank": rank, "threads": threads, "dtype": dtype})
 
 

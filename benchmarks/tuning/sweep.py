@@ -32,6 +32,7 @@ from benchmarks.tuning import speed
 from benchmarks.tuning.examples import Material, prepare
 from benchmarks.tuning.process import Result, call, cores, timed
 from tasks.settings import Settings, load_settings
+from tasks.tune.settings import axis_name, configured
 
 RANKS = [8, 32]
 RATES = [3e-4, 1e-3, 3e-3, 1e-2]
@@ -41,17 +42,17 @@ BEST = "TRL, bf16, padding_free"
 def overrides_for(steps: int, validation: int, given: Sequence[str] = ()) -> list[str]:
     """What the sweep sets in `params.yaml`; `given` comes last."""
     fixed = {
-        "tune.method": "lora",
-        "tune.alpha": "2r",
-        "tune.target_modules": "all-linear",
+        "tune.method.name": "lora",
+        "tune.method.alpha": "2r",
+        "tune.method.target_modules": "all-linear",
         "tune.schedule": "linear",
         "tune.batch_size": 8,
         "tune.epochs": 1,
         "tune.max_steps": steps,
-        "tune.mix": "{}",
+        "tune.source_weights": "{}",
         "tune.validation_examples": validation,
-        "sweep.rank": RANKS,
-        "sweep.learning_rate": RATES,
+        "sweep.space.tune.method.rank": RANKS,
+        "sweep.space.tune.learning_rate": RATES,
         "sweep.sampler": "grid",
         "sweep.trials": len(RANKS) * len(RATES),
     }
@@ -183,14 +184,16 @@ def sweep_peer(
 ) -> Result:
     """`count` runs of TRL one after another, `first` before the others; seconds for all eight."""
     every = [
-        {"rank": rank, "learning_rate": rate}
-        for rank, rate in itertools.product(settings.sweep.rank, settings.sweep.learning_rate)
+        {"tune.method.rank": rank, "tune.learning_rate": rate}
+        for rank, rate in itertools.product(RANKS, RATES)
     ]
-    chosen = sorted(every, key=lambda each: each != first)[:count]
+    chosen = sorted(
+        every, key=lambda each: [*each.values()] != [first["rank"], first["learning_rate"]]
+    )[:count]
     runs = []
     for number, each in enumerate(chosen):
         print(f"{out.name}, {number + 1} of {count}: {each}", file=sys.stderr, flush=True)
-        tune = settings.tune.replace(**each)
+        tune = configured(settings.tune, each)
         run = speed.train_peer(
             material,
             settings.replace(tune=tune),
@@ -200,7 +203,8 @@ def sweep_peer(
             out=str(out / str(number)),
             device=device,
         )
-        runs.append(run | {"winner": each, "adapter": str(out / str(number))})
+        winner = {axis_name(key): value for key, value in each.items()}
+        runs.append(run | {"winner": winner, "adapter": str(out / str(number))})
     best = min(runs, key=lambda run: float(run["validation_loss"]))
     spent = sum(run["wall_seconds"] for run in runs)
     return {

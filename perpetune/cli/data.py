@@ -108,7 +108,7 @@ def curate(
 
     settings = context.settings
     # Inputs of one's own are held against benchmarks of one's own, not against the default's.
-    benchmarks = list(against) if inputs or against else settings.curate.against
+    benchmarks = list(against) if inputs or against else settings.curate.benchmarks
     sources = list(inputs) or training_sources(settings)
     report = run(sources, benchmarks, out, settings, on=engine, workers=workers)
     if metrics:

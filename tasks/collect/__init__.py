@@ -4,10 +4,15 @@
 pointer, `verify_data` and `ensure_data` compare the data with it.
 """
 
-from tasks.collect.data_version import ensure_data, recorded_version, verify_data, write_pointer
-from tasks.collect.embedded import collect_embedded
-from tasks.collect.local_files import Role, collect_files
-from tasks.collect.traffic_labels import Adopted, adopt_window
+from typing import TYPE_CHECKING
+
+from tasks.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from tasks.collect.data_version import ensure_data, recorded_version, verify_data, write_pointer
+    from tasks.collect.embedded import collect_embedded
+    from tasks.collect.local_files import Role, collect_files
+    from tasks.collect.traffic_labels import Adopted, adopt_window
 
 __all__ = [
     "Adopted",
@@ -20,3 +25,18 @@ __all__ = [
     "verify_data",
     "write_pointer",
 ]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "Adopted": "traffic_labels",
+        "Role": "local_files",
+        "adopt_window": "traffic_labels",
+        "collect_embedded": "embedded",
+        "collect_files": "local_files",
+        "ensure_data": "data_version",
+        "recorded_version": "data_version",
+        "verify_data": "data_version",
+        "write_pointer": "data_version",
+    },
+)

@@ -13,9 +13,10 @@ from typing import Any
 from tqdm import tqdm
 
 from tasks.collect.docstrings import Function, functions, version
+from tasks.collect.settings import Collect
 from tasks.core import files
 from tasks.core.errors import BadInput
-from tasks.settings import Collect, Settings
+from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
 

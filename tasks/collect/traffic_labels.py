@@ -35,7 +35,7 @@ def adopt_window(window: Path, settings: Settings) -> Adopted:
     """Split a window's labelled records into a file of feedback and a benchmark, `NAME.jsonl` each.
 
     They go where later steps look for them: into the folder `curate.feedback`, and into the first
-    folder of `judge.benchmarks`. Whole groups go to one side (records where there are too few
+    folder of `evaluate.benchmarks`. Whole groups go to one side (records where there are too few
     groups for the wanted share, or none), in the order of a hash, so that the same window gives the
     same files however often it is adopted. Lines that are no records or have no answer are left
     out.
@@ -82,13 +82,13 @@ def _feedback_folder(settings: Settings) -> Path:
 
 def _benchmark_folder(settings: Settings) -> Path:
     """The first of the benchmarks that is a folder, or may become one."""
-    for name in settings.judge.benchmarks:
+    for name in settings.evaluate.benchmarks:
         path = locate(name)
         remote = isinstance(path, RemotePath)
         if path.is_dir() or not (remote or path.suffix or glob.has_magic(name)):
             return path
     raise BadInput(
-        "judge.benchmarks names no folder, where a benchmark of labelled traffic can be put: add "
+        "evaluate.benchmarks names no folder, where a benchmark of labelled traffic can be put: add "
         "one, such as data/benchmarks"
     )
 

@@ -134,8 +134,19 @@ def load_plugins(plugins: Iterable[str]) -> None:
     for plugin in plugins:
         if plugin.endswith(".py"):
             _load_file(Path(plugin))
+            _loaded[str(Path(plugin).resolve())] = None
         else:
             _import(plugin, lambda name=plugin: importlib.import_module(name))  # type: ignore[misc]
+            _loaded[plugin] = None
+
+
+_loaded: dict[str, None] = {}
+
+
+def loaded_plugins() -> list[str]:
+    """What this process has loaded, in that order, with absolute paths: what a process that gets
+    members or settings from this one gives to `load_plugins` first."""
+    return list(_loaded)
 
 
 def plugin_hashes(plugins: Iterable[str]) -> dict[str, str]:

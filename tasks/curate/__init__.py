@@ -10,8 +10,9 @@ read (`report`). What is compared is normalised text; what is written is the use
 The names of this package are imported when they are first used: its settings need nothing of it.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tasks.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tasks.curate.run.pipeline import curate
@@ -19,14 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FILTERS", "Filter", "curate"]
 
-_MODULES = {
-    "FILTERS": "tasks.curate.steps.quality.filters",
-    "Filter": "tasks.curate.steps.quality.filters",
-    "curate": "tasks.curate.run.pipeline",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "FILTERS": "steps.quality.filters",
+        "Filter": "steps.quality.filters",
+        "curate": "run.pipeline",
+    },
+)

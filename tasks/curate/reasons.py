@@ -33,47 +33,55 @@ REASONS = {
     ),
     "equal_answers": Reason("The chosen and the rejected answer are the same."),
     "unreadable_timestamp": Reason(
-        "The time cannot be read, though curate.validation_from or test_from asks for it.",
+        "The time cannot be read, though curate.splits.validation_from or test_from asks for it.",
         remedy="Write it as ISO 8601, or as a number of seconds since 1970.",
     ),
     "too_long_line": Reason("The line is too long to be read.", "curate.max_line_bytes"),
     "truncated": Reason("The file breaks off here: what followed is lost."),
     "empty_completion": Reason(
-        "There is no answer to learn from.", "curate.min_completion_characters"
+        "There is no answer to learn from.", "curate.quality.min_completion_characters"
     ),
     "short_completion": Reason(
-        "The answer has too few characters.", "curate.min_completion_characters"
+        "The answer has too few characters.", "curate.quality.min_completion_characters"
     ),
-    "repeats_prompt": Reason("The answer is the prompt once more.", "curate.drop_repeated_prompts"),
-    "turns_out_of_order": Reason("The chat's turns are out of order.", "curate.check_turns"),
-    "refusal": Reason("The answer only refuses to answer.", "curate.drop_refusals"),
+    "repeats_prompt": Reason(
+        "The answer is the prompt once more.", "curate.quality.drop_repeated_prompts"
+    ),
+    "turns_out_of_order": Reason(
+        "The chat's turns are out of order.", "curate.quality.check_turns"
+    ),
+    "refusal": Reason("The answer only refuses to answer.", "curate.quality.drop_refusals"),
     "symbol_ratio": Reason(
-        "The answer is mostly punctuation that says nothing.", "curate.max_symbol_ratio"
+        "The answer is mostly punctuation that says nothing.", "curate.quality.max_symbol_ratio"
     ),
     "repetition_ratio": Reason(
-        "The answer says the same again and again.", "curate.max_repetition"
+        "The answer says the same again and again.", "curate.quality.max_repetition"
     ),
-    "mojibake": Reason("The text was decoded by a wrong character set.", "curate.drop_mojibake"),
+    "mojibake": Reason(
+        "The text was decoded by a wrong character set.", "curate.quality.drop_mojibake"
+    ),
     "duplicate_lines": Reason(
-        "Too many of the text's lines repeat an earlier one.", "curate.max_duplicate_lines"
+        "Too many of the text's lines repeat an earlier one.", "curate.quality.max_duplicate_lines"
     ),
     "mean_word_length": Reason(
-        "The text's words are too short or too long on average.", "curate.mean_word_length"
+        "The text's words are too short or too long on average.", "curate.quality.mean_word_length"
     ),
     "few_words_with_letters": Reason(
-        "Too few of the text's words have a letter.", "curate.min_alphabetic_words"
+        "Too few of the text's words have a letter.", "curate.quality.min_alphabetic_words"
     ),
     "bullet_lines": Reason(
-        "Nearly all of the text's lines begin with a bullet.", "curate.max_bullet_lines"
+        "Nearly all of the text's lines begin with a bullet.", "curate.quality.max_bullet_lines"
     ),
     "ellipsis_lines": Reason(
-        "Too many of the text's lines end with an ellipsis.", "curate.max_ellipsis_lines"
+        "Too many of the text's lines end with an ellipsis.", "curate.quality.max_ellipsis_lines"
     ),
     "placeholder_text": Reason(
         'Words stand in for an answer ("lorem ipsum", "TODO", "[your answer here]").',
-        "curate.drop_placeholder_text",
+        "curate.quality.drop_placeholder_text",
     ),
-    "language": Reason("The record is in a language that is not asked for.", "curate.languages"),
+    "language": Reason(
+        "The record is in a language that is not asked for.", "curate.quality.languages"
+    ),
     "unrenderable": Reason(
         "The base model's chat template refuses this chat; another base may take it, or a "
         "template of your own.",
@@ -89,20 +97,22 @@ REASONS = {
         "The text holds what the base model's tokenizer reads as a control token."
     ),
     "nothing_to_learn": Reason("No answer of the chat is to be learned: its weights are 0."),
-    "too_short": Reason("The record has too few tokens.", "curate.min_tokens"),
-    "too_long": Reason("The record has too many tokens.", "curate.max_tokens"),
-    "personal_data": Reason("The record holds personal data or a secret.", "curate.personal_data"),
+    "too_short": Reason("The record has too few tokens.", "curate.quality.min_tokens"),
+    "too_long": Reason("The record has too many tokens.", "curate.quality.max_tokens"),
+    "personal_data": Reason("The record holds personal data or a secret.", "curate.privacy"),
     "duplicate": Reason("Another record says the same; the one with the smallest id stays."),
     "near_duplicate": Reason(
         "Another record says nearly the same; the one with the smallest id stays.",
-        "curate.near_duplicates",
+        "curate.duplicates.similarity",
     ),
-    "contaminated": Reason("The record gives away a benchmark record.", "curate.max_contamination"),
+    "contaminated": Reason(
+        "The record gives away a benchmark record.", "curate.contamination.max_overlap"
+    ),
     "leaks_split": Reason(
-        "The record gives away a validation or test record.", "curate.protect_splits"
+        "The record gives away a validation or test record.", "curate.splits.max_overlap"
     ),
     "replay_surplus": Reason(
-        "General data beyond the share that is mixed in.", "curate.replay_share"
+        "General data beyond the share that is mixed in.", "curate.replay.share"
     ),
 }
 

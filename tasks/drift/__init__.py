@@ -5,8 +5,23 @@ result in plain figures, with an HTML report on request. `write_reference` write
 traffic of a registered version is compared with. Traffic needs no labels.
 """
 
-from tasks.drift.detection import detect
-from tasks.drift.reference import write_reference
-from tasks.drift.results import DriftResult, DriftTest
+from typing import TYPE_CHECKING
+
+from tasks.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from tasks.drift.detection import detect
+    from tasks.drift.reference import write_reference
+    from tasks.drift.results import DriftResult, DriftTest
 
 __all__ = ["DriftResult", "DriftTest", "detect", "write_reference"]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "DriftResult": "results",
+        "DriftTest": "results",
+        "detect": "detection",
+        "write_reference": "reference",
+    },
+)

@@ -5,21 +5,26 @@ decides on every gate. `comparison_table` and `model_card` show a verdict to peo
 member of `METRICS`, a gate one of `GATES`.
 """
 
-from tasks.evaluate.benchmarks import check_benchmarks
-from tasks.evaluate.comparison import compare
-from tasks.evaluate.evaluation import evaluate
-from tasks.evaluate.gates import GATES, Gate, Measured
-from tasks.evaluate.metrics import METRICS, Item, Metric
-from tasks.evaluate.pages.card import model_card
-from tasks.evaluate.pages.table import ComparisonRow, comparison_table
-from tasks.evaluate.results import (
-    BenchmarkResult,
-    Evaluation,
-    GateResult,
-    Outcome,
-    Score,
-    Verdict,
-)
+from typing import TYPE_CHECKING
+
+from tasks.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from tasks.evaluate.benchmarks import check_benchmarks
+    from tasks.evaluate.comparison import compare
+    from tasks.evaluate.evaluation import evaluate
+    from tasks.evaluate.gates import GATES, Gate, Measured
+    from tasks.evaluate.metrics import METRICS, Item, Metric
+    from tasks.evaluate.pages.card import model_card
+    from tasks.evaluate.pages.table import ComparisonRow, comparison_table
+    from tasks.evaluate.results import (
+        BenchmarkResult,
+        Evaluation,
+        GateResult,
+        Outcome,
+        Score,
+        Verdict,
+    )
 
 __all__ = [
     "GATES",
@@ -41,3 +46,27 @@ __all__ = [
     "evaluate",
     "model_card",
 ]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "BenchmarkResult": "results",
+        "ComparisonRow": "pages.table",
+        "Evaluation": "results",
+        "GATES": "gates",
+        "Gate": "gates",
+        "GateResult": "results",
+        "Item": "metrics",
+        "METRICS": "metrics",
+        "Measured": "gates",
+        "Metric": "metrics",
+        "Outcome": "results",
+        "Score": "results",
+        "Verdict": "results",
+        "check_benchmarks": "benchmarks",
+        "compare": "comparison",
+        "comparison_table": "pages.table",
+        "evaluate": "evaluation",
+        "model_card": "pages.card",
+    },
+)

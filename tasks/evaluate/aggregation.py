@@ -27,7 +27,7 @@ def write(
         model: what was measured, as `metrics.json` names it.
         seconds: what it took.
     """
-    metrics = selected(settings.judge.metrics)
+    metrics = selected(settings.evaluate.metrics)
     evaluation = Evaluation(
         model=model,
         benchmarks={
@@ -73,7 +73,7 @@ def interval(
     figure: Callable[[statistics.Floats], statistics.Floats] = statistics.ratio,
 ) -> Score:
     """`statistics.bootstrap` as `evaluate` and `project.seed` say, rounded for reading."""
-    options = settings.judge
+    options = settings.evaluate
     found = statistics.bootstrap(
         samples, options.resamples, options.confidence, settings.project.seed, figure
     )

@@ -44,7 +44,7 @@ def check_benchmarks(settings: Settings) -> None:
     Raises:
         BadInput: as `compare`.
     """
-    selected(settings.judge.metrics)
+    selected(settings.evaluate.metrics)
     load_benchmarks(settings, base_model.load_tokenizer(settings), 0)
 
 
@@ -56,11 +56,11 @@ def load_benchmarks(
     Raises:
         BadInput: as `load_benchmark`; or the general probe is missing, or its name is taken.
     """
-    named = name_benchmarks(settings.judge.benchmarks)
+    named = name_benchmarks(settings.evaluate.benchmarks)
     probe = _general_probe(settings)
     if probe and GENERAL in named:
         raise BadInput(
-            f"{named[GENERAL]}: the name {GENERAL} belongs to judge.general_probe; "
+            f"{named[GENERAL]}: the name {GENERAL} belongs to evaluate.general_probe; "
             "rename this benchmark"
         )
     found = [
@@ -69,7 +69,9 @@ def load_benchmarks(
     ]
     if probe:
         # Its gate needs losses only: no more answers than the review sheet shows.
-        shown = min(settings.judge.max_generations, settings.judge.review_examples // _GENERAL_ROWS)
+        shown = min(
+            settings.evaluate.max_generations, settings.evaluate.review_examples // _GENERAL_ROWS
+        )
         found.append(
             load_benchmark(
                 probe,
@@ -120,7 +122,7 @@ def load_benchmark(
     Raises:
         BadInput: a line is no record or has nothing to learn from, or no example is left.
     """
-    options = settings.judge
+    options = settings.evaluate
     length, config = _context_length(settings), base_model.load_config(settings)
     context = None if length is None else max(1, length - virtual_tokens)
     found = sorted(records.load([path]), key=lambda record: _hash(record.id))
@@ -161,12 +163,12 @@ def _asks(record: records.Record) -> bool:
 
 
 def _general_probe(settings: Settings) -> Path | None:
-    if settings.judge.general_probe is None:
+    if settings.evaluate.general_probe is None:
         return None
-    path = Path(settings.judge.general_probe)
+    path = Path(settings.evaluate.general_probe)
     if not path.is_file():
         raise BadInput(
-            f"judge.general_probe: {path}: no such file; name another, or null for no such gate"
+            f"evaluate.general_probe: {path}: no such file; name another, or null for no such gate"
         )
     return path
 

@@ -37,7 +37,7 @@ def compare(candidate: Path, champion: Path | None, out: Path, settings: Setting
     """
     started = time.perf_counter()
     (out / "verdict.json").unlink(missing_ok=True)
-    selected(settings.judge.metrics)
+    selected(settings.evaluate.metrics)
     tokenizer = base_model.load_tokenizer(settings)
     # All are measured on the same tokens: the context has room for the virtual tokens of each.
     virtual = max(map(virtual_tokens, (candidate, champion)))

@@ -46,7 +46,7 @@ def evaluate(
     """
     started = time.perf_counter()
     (out / "metrics.json").unlink(missing_ok=True)
-    selected(settings.judge.metrics)
+    selected(settings.evaluate.metrics)
     tokenizer = base_model.load_tokenizer(settings)
     loaded = [
         load_benchmark(path, name, tokenizer, settings, virtual_tokens=virtual_tokens(adapter))

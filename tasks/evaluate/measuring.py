@@ -117,7 +117,7 @@ def _answers(system: System, benchmark: Benchmark) -> dict[int, str]:
     asked = {i: prompt for i, prompt in enumerate(benchmark.prompts) if prompt is not None}
     if not asked:
         return {}
-    options = system.settings.judge
+    options = system.settings.evaluate
 
     def compute() -> Lines:
         from tasks.evaluate import generation

@@ -12,7 +12,8 @@ from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.model import causality, tokenizer_files
 from tasks.model.chat_template import ChatTemplate, read_template
-from tasks.settings import Base, Settings
+from tasks.model.settings import Base
+from tasks.settings import Settings
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
 from tasks.model.chat_template import PLAIN_TEMPLATE, TODAY, ChatTemplate, read_template
-from tasks.settings import Base
+from tasks.model.settings import Base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -18,7 +18,8 @@ from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model import base_model, tokenizer_files
 from tasks.model.chat_template import PLAIN_TEMPLATE, ChatTemplate, read_template
-from tasks.settings import Base, Settings
+from tasks.model.settings import Base
+from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ def save(adapter: Path, folder: Path, model: "LoggedModel", settings: Settings) 
             "base_identity": base_model.identity(settings.replace(base=base)),
             "chat_template": None if template is None else read_template(template),
             "state_dir": str(settings.project.state_dir),
-            "max_new_tokens": settings.judge.max_new_tokens,
+            "max_new_tokens": settings.evaluate.max_new_tokens,
         },
         pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED + quantised],
         mlflow_model=Model(

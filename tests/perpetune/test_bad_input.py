@@ -31,8 +31,14 @@ GOOD = {"prompt": "What does the function do, given a list?", "completion": "It 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["status", "--set", "tune.rnk=3"], "tune.rnk: unknown key; did you mean rank?"),
-        (["status", "--set", "tune.rank=0"], "tune.rank: given 0; allowed: a number of at least 1"),
+        (
+            ["status", "--set", "tune.rnk=3"],
+            "tune.rnk: unknown key; did you mean tune.method.rank?",
+        ),
+        (
+            ["status", "--set", "tune.method.rank=0"],
+            "tune.method.rank: given 0; allowed: a number of at least 1",
+        ),
         (["status", "--set", "tune"], "expected section.key=value"),
         (["status", "--params", "none.yaml"], "none.yaml: no such file"),
         (["curate", "none.jsonl", "--out", "out"], "none.jsonl: no such file"),

@@ -62,7 +62,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 SECTIONS = Settings().plain()
 KEYS = [f"{section}.{key}" for section, keys in SECTIONS.items() for key in keys]
-KEYS += ["curate.personal_data.email", "tune.mix.x", "tune.rank.x", "x.y", "tune", "a.b.c.d"]
+KEYS += [
+    "curate.privacy.email",
+    "tune.source_weights.x",
+    "tune.method.rank.x",
+    "x.y",
+    "tune",
+    "a.b.c.d",
+]
 KEYS += [".", "="]
 ODD_YAML = [
     r"1e999",

@@ -10,7 +10,8 @@ import torch
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.model import base_model
-from tasks.settings import Base, Settings
+from tasks.model.settings import Base
+from tasks.settings import Settings
 
 
 @pytest.fixture

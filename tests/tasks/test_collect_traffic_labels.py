@@ -119,7 +119,7 @@ def test_files_are_named_by_the_window_and_know_their_origin(tmp_path: Path) -> 
     # Where the window lay is this machine's business: the bytes must not depend on it.
     rows = files.read_jsonl(adopted.feedback)
     assert {row["meta"]["window"] for row in rows} == {window.name}
-    # Read again, they come from the feedback folder: `tune.mix` draws by that.
+    # Read again, they come from the feedback folder: `tune.source_weights` draws by that.
     assert {record.row()["source"] for record in records.load([adopted.feedback])} == {
         str(adopted.feedback)
     }

@@ -540,7 +540,7 @@ def test_advice_names_what_is_thin(
     advice = "\n".join(curate([str(source)], [], tmp_path / "out", settings)["advice"])
     for words in ("No benchmark", "training examples", "validation examples", "33% of the records"):
         assert words in advice
-    assert "duplicates" in advice and "curate.max_symbol_ratio" in advice
+    assert "duplicates" in advice and "curate.quality.max_symbol_ratio" in advice
     big = write_lines("b.jsonl", *map(pair, range(2300)))
     assert curate([str(big)], [bench], tmp_path / "out", settings)["advice"] == []
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadInput
+from tasks.curate.settings import Curate
 from tasks.curate.steps.contamination.benchmarks import Item, read_benchmarks, read_item
 from tasks.records import BadLine
-from tasks.settings import Curate
 
 ASKED = "Which desert flower opens only in the first hour after rain?"
 LONG = "A text of more than seven words that explains what is asked."

@@ -25,7 +25,7 @@ from tasks.curate.text.ngrams import covered, hash_words, repeated_share, window
 from tasks.curate.text.normalise import comparable, words
 from tasks.curate.text.turn_texts import TurnWords
 from tasks.records import Record
-from tasks.settings import Curate
+from tests.sections import curate_from
 
 BATCH = 7
 SYLLABLES = ("ba", "cé", "di", "fo", "gu", "la", "me", "ni", "po", "ru", "ta", "ve")
@@ -62,7 +62,8 @@ def bench(*values: dict) -> Benchmark:
 def flagged(train: list[dict], *benchmark: dict, **options: Any) -> dict[int, dict]:
     """Evidence by line (from 1) of the training records dropped."""
     lines = [record(value, number) for number, value in enumerate(train, 1)]
-    index = ContaminationIndex([bench(*benchmark)] if benchmark else [], Curate(**options))
+    settings = curate_from(**options).contamination
+    index = ContaminationIndex([bench(*benchmark)] if benchmark else [], settings)
     # As workers do it: what a batch has in common with the benchmarks does not depend on the
     # batch, and travels as JSON.
     overlaps: dict[int, list[Overlap]] = {}
@@ -543,7 +544,7 @@ def test_a_common_phrase_is_no_leak_and_rare_words_are() -> None:
     found = flagged(train, pair(common, "zip -h"), pair(rare, "fsck"), pair("list files", "dir"))
     assert set(found) == {2}
     assert found[2]["rare_words"] == ["ufs2", "superblock", "repair", "damaged"]
-    assert found[2]["setting"] == "curate.min_information" and found[2]["bits"] > 52
+    assert found[2]["setting"] == "curate.contamination.min_information" and found[2]["bits"] > 52
     assert set(flagged(train, pair(common, "zip -h"), min_information=10)) == {1}
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.core.errors import BadInput
 from tasks.curate.ledger import Dropped, place
+from tasks.curate.settings import Curate
 from tasks.curate.steps.quality.filtering import active_filters, apply_filters
 from tasks.curate.steps.quality.filters import Filter, language, repeated_prompt, symbols
 from tasks.curate.steps.quality.measurements import Measurements
@@ -20,7 +21,6 @@ from tasks.curate.text.normalise import comparable
 from tasks.curate.text.turn_texts import TurnWords
 from tasks.model.encoding import UNRENDERABLE, Unrenderable
 from tasks.records import Record, parse
-from tasks.settings import Curate
 
 PROSE = (
     "The committee met on Tuesday to hear how the river is measured. Two gauges stand above the "

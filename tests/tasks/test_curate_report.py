@@ -24,8 +24,10 @@ from tasks.curate import curate
 from tasks.curate.report import alignment
 from tasks.curate.report.advice import advise, alarms, remarks
 from tasks.curate.report.histogram import draw
+from tasks.curate.settings import Curate
 from tasks.rendering.markdown import visible
-from tasks.settings import Curate, Settings
+from tasks.settings import Settings
+from tests.sections import curate_from
 
 WORDS = [a + b + c for a in ("ka", "lo", "mi", "ru") for b in "bdgnst" for c in ("a", "eth", "o")]
 EVIL = (
@@ -546,18 +548,18 @@ TEXTS = {"chat": 0, "text": 9, "preference": 0}
         ({"largest_group": {"name": "\x1b[1m", "records": 1701}}, {}, "'⟨U+001B⟩[1m' holds 50%"),
         ({"duplicates": {"share": 0.201}}, {}, "20% of the records are duplicates"),
         ({"dropped": {"too_short": 801}}, {}, "dropped as too_short. If that is not what you"),
-        ({"dropped": {"too_short": 801}}, {}, "see curate.min_tokens"),
+        ({"dropped": {"too_short": 801}}, {}, "see curate.quality.min_tokens"),
         ({"dropped": {"invalid_json": 801}}, {}, "20% of the records were dropped as invalid_json"),
         ({"dropped": {"too_short": 800}}, {}, None),
         (
             {"tokens": {"p95": 470, "maximum": 512, "context_window": None}},
             {},
-            "close to curate.max_tokens (470 or more of 512 tokens), and 0 records beyond it were",
+            "close to curate.quality.max_tokens (470 or more of 512 tokens), and 0 records beyond",
         ),
         (
             {"tokens": {"p95": 200, "maximum": 3000, "context_window": 2048}},
             {"max_tokens": 4000},
-            "Set curate.max_tokens to at most 2048",
+            "Set curate.quality.max_tokens to at most 2048",
         ),
         (
             {"tokens": {"p95": 1900, "maximum": 2000, "context_window": 2048}},
@@ -583,7 +585,7 @@ TEXTS = {"chat": 0, "text": 9, "preference": 0}
 def test_advice_says_what_is_wrong_and_nothing_else(
     changes: dict[str, Any], options: dict[str, Any], says: str | None
 ) -> None:
-    found = advise(figures(**changes), Curate(**options))
+    found = advise(figures(**changes), curate_from(**options))
     assert len(found) == (says is not None), found
     if says is not None:
         assert says in found[0]
@@ -593,7 +595,7 @@ def test_the_gravest_advice_comes_first() -> None:
     bad = figures(
         benchmarks=[], kept=kept(10), duplicates={"share": 0.5}, shared_ids=3, labels=None
     )
-    found = advise(bad, Curate(near_duplicates=None))
+    found = advise(bad, curate_from(near_duplicates=None))
     heads = ["No benchmark", "Fewer than 500", "50% of", "Near-dup", "3 records"]
     assert [sentence[: len(head)] for sentence, head in zip(found, heads, strict=True)] == heads
 

@@ -432,7 +432,7 @@ def test_a_champion_is_the_reference_and_no_benchmark_may_get_worse(settings: Se
         "no_regression:b": False,
         "general": True,
     }
-    assert found["no_regression:b"].threshold == settings.judge.max_regression
+    assert found["no_regression:b"].threshold == settings.evaluate.max_regression
     assert "0.500 nats a token higher than the champion's" in found["no_regression:b"].reason
     # The general probe is compared with the base model, or it would creep up round by round.
     assert found["general"].value == pytest.approx(0.25)
@@ -715,6 +715,6 @@ def test_benchmarks_can_be_checked_before_anything_is_trained(
     settings = compared(probe=task_rows(3))
     check_benchmarks(settings)
     raw = write_lines("raw.jsonl", {"question": "Which?", "choices": ["a", "b"], "answer": 1})
-    settings.judge.benchmarks.append(str(raw))
+    settings.evaluate.benchmarks.append(str(raw))
     with pytest.raises(BadInput, match=r"raw\.jsonl:1: unread_key: choices"):
         check_benchmarks(settings)

@@ -74,8 +74,8 @@ def test_the_same_key_gives_the_same_round(registry: Registry) -> None:
     (run,) = runs(registry, "tags.`perpetune.round` = 'k'")
     assert run.info.status == "RUNNING"
     assert run.data.params == {
-        "tune.rank": "8",
-        "tune.mix.data/feedback": "0.5",
+        "tune.method.rank": "8",
+        "tune.source_weights.data/feedback": "0.5",
         "seed": "0",
         "none": "null",
     }
@@ -736,7 +736,7 @@ def test_benchmarks_of_any_name_have_their_metrics_and_parameters(registry: Regi
         mlflow_values.unquoted(name): value for name, value in found.data.metrics.items()
     } == figures
     assert {mlflow_values.unquoted(name) for name in found.data.params} == {
-        f"tune.mix.{name}" for name in mix
+        f"tune.source_weights.{name}" for name in mix
     }
 
 

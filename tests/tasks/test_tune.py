@@ -29,7 +29,7 @@ from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model.encoding import Example, encode
-from tasks.settings import Tune, load_settings
+from tasks.settings import load_settings
 from tasks.tune.data.packing import pack, packed_attention, sequence_losses, summed_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.fused_lora import fuse
@@ -40,6 +40,7 @@ from tasks.tune.train.run import Run, evaluation_steps, lr_multiplier
 from tasks.tune.train.trainer import backward
 from tasks.tune.train.trials import TrialRun
 from tests.conftest import PROJECT
+from tests.sections import tune_from
 
 CPU = torch.device("cpu")
 COLOURS = ["red", "green", "blue", "white", "black", "yellow"]
@@ -178,10 +179,10 @@ def test_nothing_is_shared_where_numbers_are_drawn(tiny_base: Path):
         base.get_input_embeddings().register_forward_hook(
             lambda _, given, __, seen=seen: seen.append(given[0].shape[1])
         )
-        tune = Tune(dropout=dropout)
+        tune = tune_from(dropout=dropout)
         with (
             packed_attention(base),
-            METHODS["lora"].attach(base, tune, 1) as adapted,
+            METHODS.get("lora").attach(base, tune, 1) as adapted,
             pack_executor(adapted.network) as executor,
         ):
             backward([Run(adapted, tune, 1e-3, 1)], examples, executor)
@@ -503,7 +504,7 @@ def test_target_modules_that_the_base_lacks_are_named(data, tmp_path, make_setti
     schedule=st.sampled_from(["linear", "cosine", "constant"]),
 )
 def test_the_rate_rises_to_its_peak_then_falls_and_is_never_zero(steps, warmup, schedule):
-    tune = Tune(schedule=schedule, warmup_share=warmup)
+    tune = tune_from(schedule=schedule, warmup_share=warmup)
     factors = [lr_multiplier(step, steps, tune) for step in range(1, steps + 1)]
     top = math.ceil(warmup * steps)
     assert all(0 < factor <= 1 for factor in factors)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.model.encoding import Example
-from tasks.settings import Tune
 from tasks.tune.data.batching import batches, draw, first_by_hash, packs
+from tests.sections import tune_from
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -87,7 +87,7 @@ def test_order_depends_on_ids_and_seed_only():
     most=st.integers(1, 20),
 )
 def test_a_run_ends_with_its_epochs_or_its_steps_whichever_is_earlier(count, size, epochs, most):
-    tune = Tune(batch_size=size, epochs=epochs, max_steps=most, mix={})
+    tune = tune_from(batch_size=size, epochs=epochs, max_steps=most, mix={})
     plan = batches([example(n) for n in range(count)], tune, seed=0)
     assert len(plan) == min(most, math.ceil(math.ceil(epochs * count) / size))
     assert all(len(batch) == size for batch in plan[:-1])

@@ -26,9 +26,10 @@ from transformers import (
 from tasks.core.errors import BadInput
 from tasks.model import base_model
 from tasks.model.bottleneck import BottleneckConfig, BottleneckLayer
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.methods import METHODS
 from tests.conftest import PROJECT
+from tests.sections import tune_from
 
 IDS = torch.arange(20, 60).view(2, 20)
 
@@ -148,7 +149,7 @@ def test_plain_peft_does_not_know_the_method(base, tiny_base, tmp_path):
         text=True,
     )
     assert "KeyError: 'BOTTLENECK'" in done.stderr
-    with METHODS["bottleneck"].attach(base, Tune(method="bottleneck"), 2) as adapted:
+    with METHODS.get("bottleneck").attach(base, tune_from(method="bottleneck"), 2) as adapted:
         chosen = Settings.model_validate({"base": {"model": str(tiny_base)}})
         adapted.write(tmp_path / "written", adapted.export(), chosen)
     assert "import tasks.model.bottleneck" in (tmp_path / "written" / "README.md").read_text()

@@ -21,11 +21,12 @@ from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.evaluate import BenchmarkResult, Evaluation, Score, Verdict, comparison_table, evaluation
 from tasks.model import base_model
-from tasks.settings import Settings, Tune, load_settings
+from tasks.settings import Settings, load_settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.batching import batches
 from tasks.tune.methods import recommended_ranges as ranges
 from tasks.tune.plan import plan
+from tasks.tune.settings import Tune
 from tasks.tune.sweep import plots as pictures
 from tasks.tune.sweep import search, sweep
 from tasks.tune.train import checkpoint, train, trainer
@@ -44,10 +45,10 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def call(tiny_base: Path, tmp_path: Path) -> Callable[..., tuple[int, dict]]:
-    """Run a command with `--json`: `call("train", "--data", ..., "tune.rank=4", base=FOLDER)`."""
+    """Run a command with `--json`: `call("train", "--data", ..., "tune.epochs=4", base=FOLDER)`."""
 
     def run(*arguments: str, base: Path = tiny_base) -> tuple[int, dict]:
-        plain = [each for each in arguments if not re.match(r"\w+\.\w+=", each)]
+        plain = [each for each in arguments if not re.match(r"\w+(\.\w+)+=", each)]
         chosen = [each for each in arguments if each not in plain]
         chosen = ["base.dtype=float32", *chosen]
         chosen += [f"base.model={base}", f"project.state_dir={tmp_path / 'state'}"]
@@ -72,15 +73,19 @@ def broken(tiny_base: Path, folder: Path, value: float) -> Path:
 
 
 def test_copies_of_settings_are_validated():
-    assert Tune().replace(rank=3).rank == 3
+    assert Tune().replace(max_steps=3).max_steps == 3
     with pytest.raises(BadInput, match="tune: shard spreads"):
         Tune(processes=2).replace(shard=True, method="full")
-    with pytest.raises(BadInput, match=r"tune\.rank: given 0; allowed: a number of at least 1"):
-        Tune().replace(rank=0)
-    with pytest.raises(BadInput, match=r"tune\.rnak: unknown key; did you mean rank"):
+    with pytest.raises(BadInput, match=r"tune\.method\.rank: given 0; allowed: a number"):
+        Tune().method.replace(rank=0)
+    with pytest.raises(BadInput, match=r"tune\.method\.rank: given 0; allowed"):
+        Tune().replace(method={"rank": 0})
+    with pytest.raises(BadInput, match=r"tune\.rnak: unknown key; did you mean tune\.method\.rank"):
         Tune().replace(rnak=2)
+    with pytest.raises(BadInput, match=r"tune\.method\.rnak: unknown key; did you mean rank"):
+        Tune().method.replace(rnak=2)
     settings = Settings()
-    assert settings.replace(tune=settings.tune.replace(rank=2)).tune.rank == 2
+    assert settings.replace(tune=settings.tune.replace(max_steps=2)).tune.max_steps == 2
 
 
 @pytest.mark.parametrize(
@@ -88,15 +93,15 @@ def test_copies_of_settings_are_validated():
     [
         (
             {"tune": {"shard": True, "processes": 2}, "sweep": {"method": ["lora", "full"]}},
-            r"sweep\.method: full: tune: shard spreads",
+            r"sweep\.space\.tune\.method: tune: shard spreads",
         ),
         (
             {"tune": {"trained_modules": []}, "sweep": {"method": ["feature_extraction"]}},
-            r"sweep\.method: feature_extraction: .*trains nothing",
+            r"sweep\.space\.tune\.method: tune\.method\.trained_modules: given \[\]; .*at least 1",
         ),
         (
             {"base": {"quantisation": "nf4"}, "sweep": {"method": ["lora", "full"]}},
-            r"sweep\.method: full .*base\.quantisation",
+            r"sweep\.space\.tune\.method: full .*base\.quantisation",
         ),
         (
             {"base": {"quantisation": "nf4"}, "tune": {"method": "full"}},
@@ -117,18 +122,27 @@ def test_what_a_sweep_would_make_by_copying_is_refused(tmp_path, sections, messa
         ("tune.learning_rate=2", "given 2; allowed: a number of at most 1, or 'auto'"),
         ("tune.learning_rate=.nan", "given nan; allowed: a finite number, or 'auto'"),
         ("tune.epochs=.inf", "given inf; allowed: a finite number"),
-        ("tune.alpha=x", "given 'x'; allowed: a number, or 'r' or '2r'"),
-        ("tune.target_modules=3", "given 3; allowed: 'all-linear', 'qv' or 'qkvo', or a list"),
-        ("tune.rank=1.5", "given 1.5; allowed: a whole number"),
+        ("tune.method.alpha=x", "given 'x'; allowed: a number, or 'r' or '2r'"),
+        (
+            "tune.method.target_modules=3",
+            "given 3; allowed: 'all-linear', 'qv' or 'qkvo', or a list",
+        ),
+        ("tune.method.rank=1.5", "given 1.5; allowed: a whole number"),
         ("tune.shard=maybe", "given 'maybe'; allowed: true or false"),
-        ("tune.mix={a: 2}", "tune.mix.a: given 2; allowed: a number of at most 1"),
+        (
+            "tune.source_weights={a: 2}",
+            "tune.source_weights.a: given 2; allowed: a number of at most 1",
+        ),
         ("tune.validation_examples=0", "given 0; allowed: 'auto', or a number of at least 1"),
-        ("sweep.rank=[]", "given []; allowed: a list of at least 1"),
-        ("sweep.rank=[4, a]", "sweep.rank.1: given 'a'; allowed: a whole number"),
-        ("sweep.packed=0", "given 0; allowed: 'auto', or a number of at least 1"),
-        ("judge.batch_size=null", "given None; allowed: a whole number"),
+        (
+            "sweep.rank=8",
+            "sweep.space.tune.method.rank: given 8; allowed: a list of values, or",
+        ),
+        ("sweep.rank=[4, a]", "sweep.space.tune.method.rank: given 'a'; allowed: a whole number"),
+        ("sweep.adapters_per_pass=0", "given 0; allowed: 'auto', or a number of at least 1"),
+        ("evaluate.batch_size=null", "given None; allowed: a whole number"),
         ("plan.memory_gb=-1", "given -1; allowed: a number above 0"),
-        ("curate.mean_word_length=[1]", "given [1]; allowed: two values"),
+        ("curate.quality.mean_word_length=[1]", "given [1]; allowed: two values"),
         ("project.name=a/b", "given 'a/b'; allowed: letters, digits"),
     ],
 )
@@ -147,24 +161,24 @@ def test_messages_of_settings_are_words(override, allowed):
 @pytest.mark.parametrize(
     ("tune", "message"),
     [
-        ({"rank": 65}, r"tune\.rank: 65 is above the width .* 64; choose 64 or less"),
-        ({"method": "adalora", "rank": 100}, r"tune\.rank: 100"),
+        ({"rank": 65}, r"tune\.method\.rank: 65 is above the width .* 64; choose 64 or less"),
+        ({"method": "adalora", "rank": 100}, r"tune\.method\.rank: 100"),
         (
             {"target_modules": ["q_proj", "v_prj"]},
-            r"tune\.target_modules: 'v_prj' .*did you mean v_proj\? it has .*q_proj",
+            r"tune\.method\.target_modules: 'v_prj' .*did you mean v_proj\? it has .*q_proj",
         ),
         ({"target_modules": ["nowhere"]}, r"'nowhere' is the name of no module.*down_proj"),
         ({"target_modules": ["mlp"]}, r"'mlp' is no layer with weights of its own"),
         ({"target_modules": ["all-linear"]}, r"write target_modules: all-linear, without"),
-        ({"target_modules": []}, r"tune\.target_modules: names nothing"),
+        ({"target_modules": []}, r"tune\.method\.target_modules: names nothing"),
         ({"method": "ia3", "target_modules": ["k_proj", "downproj"]}, r"did you mean down_proj"),
         (
             {"method": "feature_extraction", "trained_modules": ["lm_head", "layers.9"]},
-            r"tune\.trained_modules: .*'layers\.9'.*it has",
+            r"tune\.method\.trained_modules: .*'layers\.9'.*it has",
         ),
         (
             {"method": "prompt", "virtual_tokens": 1000, "max_length": 1100},
-            r"tune\.virtual_tokens: 1000 .*2048 positions",
+            r"tune\.method\.virtual_tokens: 1000 .*2048 positions",
         ),
     ],
 )
@@ -188,8 +202,8 @@ def test_each_configuration_of_a_sweep_is_checked_before_the_first_is_trained(
     search = SEARCH | {"sampler": sampler, "trials": 99}
     for more, message in (
         ({"target_modules": ["qv", ["q_proj", "kproj"]]}, "did you mean k_proj"),
-        ({"method": ["lora", "prefix"]}, r"tune\.virtual_tokens"),
-        ({"rank": [4, 128]}, r"tune\.rank: 128"),
+        ({"method": ["lora", "prefix"]}, r"tune\.method\.virtual_tokens"),
+        ({"rank": [4, 128]}, r"tune\.method\.rank: 128"),
     ):
         settings = make_settings(tune=QUICK | {"max_length": 2040}, sweep=search | more)
         with pytest.raises(BadInput, match=message):
@@ -207,7 +221,7 @@ def test_a_sweep_over_methods_is_warned_of_rates_that_do_not_suit_them(make_sett
     assert re.search(r"0\.0003: outside 0\.0026 to .* lora .*a sweep with rates of its own", told)
     assert re.search(r"0\.003: outside 0\.00026 to .* full ", told)
     # A search of one method goes beyond the usual on purpose.
-    one = [tune for tune in tunes if tune.method == "lora"]
+    one = [tune for tune in tunes if tune.method.name == "lora"]
     assert not [each for each in ranges.sweep_warnings(one, 64) if "learning_rate" in each]
     low = [tune.replace(learning_rate=1e-6) for tune in one]
     assert [each for each in ranges.sweep_warnings(low, 64) if "learning_rate: 1e-06" in each]
@@ -485,12 +499,12 @@ def test_a_plan_needs_no_weights(data, tmp_path, tiny_base, call):
 
 
 def test_a_plan_refuses_a_method_that_training_would_refuse(data, call):
-    code, found = call("plan", "--data", str(data), "tune.rank=100")
+    code, found = call("plan", "--data", str(data), "tune.method.rank=100")
     assert code == 0
     refused = {each["method"] for each in found["methods"] if each["memory_bytes"] is None}
     assert refused == {"lora", "qlora", "dora", "adalora"}
     lora = next(each for each in found["methods"] if each["method"] == "lora")
-    assert "tune.rank: 100 is above the width" in lora["notes"][0]
+    assert "tune.method.rank: 100 is above the width" in lora["notes"][0]
 
 
 # Pictures and the live table

@@ -11,13 +11,15 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
 from tasks.model.encoding import Example
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.data.packing import pack, packed_attention, summed_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.plan import arithmetic, machine
 from tasks.tune.plan import profile as profiles
 from tasks.tune.plan.arithmetic import predict, predict_run
 from tasks.tune.plan.profile import BaseSpec, PassProfile, profile_pass
+from tasks.tune.settings import Tune
+from tests.sections import tune_from
 
 
 def some_examples(*lengths: int) -> list[Example]:
@@ -29,7 +31,7 @@ def some_examples(*lengths: int) -> list[Example]:
 
 def profile(base: Path, *lengths: int, method: str = "lora", **settings: Any) -> PassProfile:
     spec = BaseSpec(AutoConfig.from_pretrained(base), torch.float32)
-    return profile_pass(spec, Tune(method=method, **settings), some_examples(*lengths))
+    return profile_pass(spec, tune_from(method=method, **settings), some_examples(*lengths))
 
 
 def total(base: Path, *lengths: int, lanes: int = 1, **settings: Any) -> int:
@@ -40,11 +42,11 @@ def load(base: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS.members())
 def test_trained_parameters_are_those_that_attach_trains(method: str, tiny_base: Path) -> None:
     found = profile(tiny_base, 12, 9, method=method)
     # NF4 packs two weights into a byte, so that only what is trained can be compared by counting.
-    with METHODS[method].attach(load(tiny_base), Tune(method=method), 20) as adapted:
+    with METHODS.get(method).attach(load(tiny_base), tune_from(method=method), 20) as adapted:
         trained, whole = adapted.counts()
     assert (found.trained, found.parameters) == (trained, whole)
 
@@ -63,11 +65,13 @@ def test_what_is_counted_does_not_depend_on_the_garbage_collector(tiny_base: Pat
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if not METHODS[name].quantised])
+@pytest.mark.parametrize(
+    "method", [method.name for method in METHODS.members() if not method.quantised]
+)
 def test_activations_are_what_autograd_keeps(method: str, tiny_base: Path) -> None:
-    tune, base = Tune(method=method), load(tiny_base)
+    tune, base = tune_from(method=method), load(tiny_base)
     kept: dict[int, int] = {}
-    with packed_attention(base), METHODS[method].attach(base, tune, tune.max_steps) as adapted:
+    with packed_attention(base), METHODS.get(method).attach(base, tune, tune.max_steps) as adapted:
         adapted.network.train()
         own = [*base.parameters(), *base.buffers(), *adapted.parameters().values()]
         known = {each.untyped_storage().data_ptr() for each in own}
@@ -162,19 +166,21 @@ def test_training_every_weight_costs_three_forwards_and_lora_about_two(tiny_base
 def test_four_bits_take_less_than_sixteen(tiny_base: Path) -> None:
     config = AutoConfig.from_pretrained(tiny_base)
     spec, examples = BaseSpec(config, torch.bfloat16), some_examples(12, 9)
-    lora, qlora = (profile_pass(spec, Tune(method=name), examples) for name in ("lora", "qlora"))
+    lora, qlora = (
+        profile_pass(spec, tune_from(method=name), examples) for name in ("lora", "qlora")
+    )
     embeddings = config.vocab_size * config.hidden_size
     linear = lora.base_parameters - embeddings
     # All but embeddings and norms at 4.127 bits.
     assert lora.weights - qlora.weights == pytest.approx(linear * (2 - 4.127 / 8), rel=0.01)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "qlora"])
+@pytest.mark.parametrize("method", [name for name in METHODS.members() if name != "qlora"])
 def test_every_method_is_profiled_on_four_bits(method: str, tiny_base: Path) -> None:
     if method == "full":  # refused when it is attached, where there are such weights
         return
     spec = BaseSpec(AutoConfig.from_pretrained(tiny_base), torch.bfloat16, quantised=True)
-    assert profile_pass(spec, Tune(method=method), some_examples(12, 9)).activations > 0
+    assert profile_pass(spec, tune_from(method=method), some_examples(12, 9)).activations > 0
 
 
 def test_what_cannot_be_predicted_is_told_and_stops_nothing(

@@ -45,7 +45,7 @@ def fitting(*names: str) -> dict[str, bool]:
         (replace(FACTS, examples=30), "ia3", "30 examples are few"),
         (replace(FACTS, adapters=5, targets=10**10, loss=6.0), "lora", "5 tuned models"),
         (replace(FACTS, targets=10**10, loss=6.0), "full", "far from what the base knows"),
-        (replace(FACTS, targets=10**10, loss=1.0), "lora", "raise tune.rank"),
+        (replace(FACTS, targets=10**10, loss=1.0), "lora", "raise tune.method.rank"),
         (replace(FACTS, fits=fitting("qlora")), "qlora", "in 4 bits it does"),
         (replace(FACTS, examples=30, fits=fitting("qlora")), "qlora", "in 4 bits it does"),
         (replace(FACTS, fits=fitting("prompt")), "prompt", "LoRA does not fit"),
@@ -107,13 +107,13 @@ def test_every_method_is_planned(data: Path, call: Callable[..., tuple[int, str]
     code, out = call("--data", str(data), "--json", "--set", "plan.price_per_hour=3600")
     found = json.loads(out)
     assert code == 0
-    assert [each["method"] for each in found["methods"]] == list(METHODS)
+    assert [each["method"] for each in found["methods"]] == list(METHODS.members())
     for each in found["methods"]:
         assert each["memory_bytes"] == sum(each["memory_parts"].values())
         assert 0 < each["trainable_share"] <= 1
         assert each["fits"]
         assert each["cost"] == pytest.approx(each["seconds"]) and each["seconds"] > 0
-    assert found["advice"]["method"] in METHODS
+    assert found["advice"]["method"] in METHODS.members()
     assert found["data"]["examples"] == 120
     assert found["data"]["steps"] == 20
     assert found["model"]["loss"] == pytest.approx(10.8, abs=0.3)  # random weights, 49,152 words
@@ -132,11 +132,11 @@ def test_nothing_fits_into_too_little_memory(
 def test_a_method_that_has_no_place_says_so(
     data: Path, call: Callable[..., tuple[int, str]]
 ) -> None:
-    code, out = call("--data", str(data), "--json", "--set", "tune.target_modules=[nowhere]")
+    code, out = call("--data", str(data), "--json", "--set", "tune.method.target_modules=[nowhere]")
     lora = next(each for each in json.loads(out)["methods"] if each["method"] == "lora")
     assert code == 0
     assert not lora["fits"] and lora["memory_bytes"] is None
-    assert "tune.target_modules" in lora["notes"][0]
+    assert "tune.method.target_modules" in lora["notes"][0]
 
 
 def test_bad_data_is_named(tmp_path: Path, call: Callable[..., tuple[int, str]]) -> None:

@@ -19,10 +19,12 @@ from tasks.core.errors import BadInput
 from tasks.evaluate.generation import answer
 from tasks.evaluate.scoring import negative_log_likelihoods
 from tasks.model.encoding import Example
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.data.packing import pack, packed_attention, sequence_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.adapters import PeftAdapter
+from tasks.tune.settings import Tune
+from tests.sections import tune_from
 
 KINDS = ["prompt", "ptuning-v1", "ptuning-v2", "prefix"]
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -61,12 +63,12 @@ def base(request: pytest.FixtureRequest) -> PreTrainedModel:
 def tune_of(kind: str, **more: object) -> Tune:
     method, _, version = kind.partition("-")
     given = {"method": method, "virtual_tokens": 10, "max_length": 54} | more
-    return Tune.model_validate(given | ({"ptuning_version": version} if version else {}))
+    return tune_from(**given, **({"ptuning_version": version} if version else {}))
 
 
 def attach(base: PreTrainedModel, kind: str, **more: object):
     tune = tune_of(kind, **more)
-    return METHODS[tune.method].attach(base, tune, 1)
+    return METHODS.get(tune.method.name).attach(base, tune, 1)
 
 
 def some_examples(lengths: list[int]) -> list[Example]:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tasks.curate.reasons import explain
+from tasks.curate.settings import Curate
+from tasks.curate.steps.quality.filters.token_count import MostTokens
 from tasks.rendering.markdown import clip, visible
-from tasks.settings import Curate
 
 FEW_TRAINING, FEW_VALIDATION = 500, 20
 INSTRUCTIONS, DOCUMENTS, SINGLE_TASK = (2_000, 10_000), (10_000, 100_000), (500, 5_000)
@@ -94,11 +95,11 @@ def _amounts(report: Mapping[str, Any], settings: Curate) -> Iterator[str]:
     if kept["validation"] < FEW_VALIDATION:
         yield (
             f"Fewer than {FEW_VALIDATION} validation examples ({kept['validation']}): not "
-            "enough to tell close configurations apart. Raise curate.validation_share or add "
-            "groups."
+            "enough to tell close configurations apart. Raise "
+            "curate.splits.validation_share or add groups."
         )
-    if settings.test_share and not kept["test"]:
-        yield "No group fell to the test set: add groups, or set curate.test_share to 0."
+    if settings.splits.test_share and not kept["test"]:
+        yield "No group fell to the test set: add groups, or set curate.splits.test_share to 0."
 
 
 def _balance(report: Mapping[str, Any]) -> Iterator[str]:
@@ -160,13 +161,13 @@ def _commonest(report: Mapping[str, Any], reason: str) -> str:
 
 
 def _lengths(report: Mapping[str, Any], settings: Curate) -> Iterator[str]:
-    tokens, bound = report["tokens"], settings.max_tokens
+    tokens, bound = report["tokens"], settings.quality.of(MostTokens).max_tokens
     context = tokens["context_window"]
     if context is not None and tokens["maximum"] > context:
         yield (
             f"The longest record has {tokens['maximum']:,} tokens and the base model's context "
-            f"window {context:,}: what is beyond is not learned. Set curate.max_tokens to at most "
-            f"{context}."
+            f"window {context:,}: what is beyond is not learned. Set "
+            f"curate.quality.max_tokens to at most {context}."
         )
     elif context is not None and tokens["p95"] > CLOSE * context:
         yield (
@@ -176,9 +177,10 @@ def _lengths(report: Mapping[str, Any], settings: Curate) -> Iterator[str]:
     if tokens["p95"] > CLOSE * bound:
         gone = report["dropped"].get("too_long", 0)
         yield (
-            f"One record in twenty comes close to curate.max_tokens ({tokens['p95']:,} or more of "
-            f"{bound:,} tokens), and {_records(gone)} beyond it {'was' if gone == 1 else 'were'} "
-            "dropped: raise it if such records matter, at the cost of memory."
+            f"One record in twenty comes close to curate.quality.max_tokens ({tokens['p95']:,} "
+            f"or more of {bound:,} tokens), and {_records(gone)} beyond it "
+            f"{'was' if gone == 1 else 'were'} dropped: raise it if such records matter, at the "
+            "cost of memory."
         )
 
 
@@ -216,23 +218,23 @@ def _volume(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _mixture(report: Mapping[str, Any], settings: Curate) -> Iterator[str]:
     replay = report["replay"]
-    if settings.replay and replay["kept"] < replay["wanted"]:
+    if settings.replay.inputs and replay["kept"] < replay["wanted"]:
         yield (
             f"Replay is smaller than its share: {replay['kept']:,} records where "
-            f"{replay['wanted']:,} would make {settings.replay_share:.0%} of training. Add general "
-            "data to curate.replay, or lower curate.replay_share."
+            f"{replay['wanted']:,} would make {settings.replay.share:.0%} of training. Add general "
+            "data to curate.replay.inputs, or lower curate.replay.share."
         )
-    if settings.near_duplicates is None:
+    if settings.duplicates.similarity is None:
         yield (
-            "Near-duplicates were not looked for (curate.near_duplicates is null): copies with "
-            "small changes count more than once, and may stand on both sides of a split."
+            "Near-duplicates were not looked for (curate.duplicates.similarity is null): copies "
+            "with small changes count more than once, and may stand on both sides of a split."
         )
 
 
 def _remarks(report: Mapping[str, Any], settings: Curate) -> Iterator[str]:
     found = report["personal_data"]
     for action, done in (("drop", "dropped for"), ("mask", "masked for")):
-        of_action = [kind for kind in found if getattr(settings.personal_data, kind) == action]
+        of_action = [kind for kind in found if getattr(settings.privacy, kind) == action]
         if of_action:
             counts = ", ".join(f"{personal(k)} ({found[k]['records']:,})" for k in of_action)
             yield (

@@ -8,6 +8,8 @@ from typing import Any
 
 from tasks.curate.reasons import explain
 from tasks.curate.report.advice import personal
+from tasks.curate.settings import Curate
+from tasks.curate.steps.quality.filters.language import Languages
 from tasks.rendering.markdown import clip, escape, visible
 from tasks.settings import Settings
 
@@ -52,7 +54,7 @@ def card(
     template = environment.from_string(
         Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8")
     )
-    curate = settings.curate.model_dump(mode="json", exclude={"inputs", "feedback", "against"})
+    curate = shown_settings(settings.curate)
     return template.render(
         report=report,
         name=data_name(report),
@@ -60,10 +62,16 @@ def card(
         kept=sum(report["kept"].values()),
         size=_size(sum(report["kept"].values())),
         example=examples[0] if examples else None,
-        actions=settings.curate.personal_data.model_dump(),
-        languages=settings.curate.languages,
+        actions=settings.curate.privacy.model_dump(),
+        languages=settings.curate.quality.of(Languages).languages,
         settings={name: json.dumps(value, ensure_ascii=False) for name, value in curate.items()},
     )
+
+
+def shown_settings(curate: Curate) -> dict[str, Any]:
+    """The settings by their keys. What was read is in the table of files, whatever they name."""
+    sources = ("inputs", "feedback", "benchmarks", "replay.inputs")
+    return {key: value for key, value in curate.dotted().items() if key not in sources}
 
 
 def data_name(report: Mapping[str, Any]) -> str:

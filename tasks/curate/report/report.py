@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tasks import records
 from tasks.core import files
 from tasks.curate.report.advice import alarms, personal, remarks
-from tasks.curate.report.card import card, data_name
+from tasks.curate.report.card import card, data_name, shown_settings
 from tasks.curate.report.histogram import draw, round_up
 from tasks.curate.report.samples import Shown, show
 from tasks.curate.run.engine import Engine
@@ -27,6 +27,7 @@ from tasks.curate.run.shards import Parts
 from tasks.curate.run.writer import Assembled
 from tasks.curate.steps.contamination.benchmarks import Benchmark
 from tasks.curate.steps.privacy.redaction import KINDS
+from tasks.curate.steps.quality.filters.token_count import FewestTokens, MostTokens
 from tasks.curate.steps.splits.splits import SPLITS, TRAIN, group_key
 from tasks.model import tokens
 from tasks.rendering.markdown import clip, visible
@@ -97,10 +98,13 @@ def page(report: Mapping[str, Any], shown: Shown, settings: Settings) -> str:
         leaks=shown.leaks,
         leak_count=report["dropped"].get("contaminated", 0),
         examples=shown.examples,
-        histogram=draw(report["tokens"], curate.min_tokens, curate.max_tokens),
-        actions=curate.personal_data.model_dump(),
-        # What was read stands in the tables of files, whatever the settings name.
-        settings=curate.model_dump(mode="json", exclude={"inputs", "feedback", "against"}),
+        histogram=draw(
+            report["tokens"],
+            curate.quality.of(FewestTokens).min_tokens,
+            curate.quality.of(MostTokens).max_tokens,
+        ),
+        actions=curate.privacy.model_dump(),
+        settings=shown_settings(curate),
     )
 
 
@@ -132,7 +136,7 @@ def _figures(
     identities = parts.column("identity")[kept]
     of_split = {name: verdict == number for number, name in enumerate(SPLITS)}
     training, general = int((verdict == TRAIN).sum()), int(replay.sum())
-    share = settings.curate.replay_share
+    share = settings.curate.replay.share
     before = [passed["in"], *(passed[step] for step in _SIFTED)]
     steps = [*zip(_SIFTED, before[:-1], before[1:], strict=True), *decided.funnel]
     dropped = dict(sorted(assembled.dropped.items()))
@@ -163,7 +167,7 @@ def _figures(
         "replay": {
             "kept": general,
             "wanted": round((training - general) * share / (1 - share))
-            if settings.curate.replay
+            if settings.curate.replay.inputs
             else 0,
         },
         "files": [

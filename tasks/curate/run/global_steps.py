@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tasks.core.errors import BadInput
 from tasks.curate.ledger import Evidence
 from tasks.curate.run.shards import Parts
+from tasks.curate.settings import Curate
 from tasks.curate.steps.contamination import contamination
 from tasks.curate.steps.contamination.contamination import ContaminationIndex
 from tasks.curate.steps.contamination.overlaps import Overlap
@@ -25,7 +26,6 @@ from tasks.curate.text import turn_texts
 from tasks.curate.text.ngrams import Hashes, Positions
 from tasks.records import Record
 from tasks.rendering.markdown import visible
-from tasks.settings import Curate
 
 MIX = "mix"
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def _deduplicate(
     decided.passed(duplicates.STEP, before)
     left = decided.left()
     decided.frames = _frames(parts, left, keys)
-    if settings.near_duplicates is None:
+    if settings.duplicates.similarity is None:
         return
     sizes = np.concatenate([part.sets("shingles").sizes() for part in parts])
     candidates = left[sizes[left] >= duplicates.FEWEST_SHINGLES]
@@ -138,7 +138,7 @@ def _deduplicate(
             parts, pairs, lambda one, other, i: facts.contradict(one, other, bool(filled[i]))
         ),
         frames=decided.frames,
-        similarity=settings.near_duplicates,
+        similarity=settings.duplicates.similarity,
     )
     clusters = duplicates.near_duplicates(compared, candidates)
     gone = np.flatnonzero(clusters.kept != np.arange(parts.total))
@@ -236,9 +236,9 @@ def _split(
     decided.verdict[left[replay[left]]] = splits.TRAIN
     own = left[~replay[left]]
     positions, times = parts.column("position")[own], parts.column("time_split")[own]
-    decided.verdict[own] = splits.assign_splits(positions, times, settings)
-    if settings.protect_splits is not None:
-        _protect(parts, settings.protect_splits, decided)
+    decided.verdict[own] = splits.assign_splits(positions, times, settings.splits)
+    if settings.splits.max_overlap is not None:
+        _protect(parts, settings.splits.max_overlap, decided)
     decided.passed(splits.STEP, before)
 
 
@@ -263,7 +263,7 @@ def _protect(parts: Parts, share: float, decided: Decided) -> None:
     if len(of_training) == len(training) or not len(validation):
         raise BadInput(
             "curate: every record of a split gives away a record of another: give records that "
-            "belong together one `group`, or raise curate.protect_splits"
+            "belong together one `group`, or raise curate.splits.max_overlap"
         )
     found += of_training
     of_held_out = np.unique(np.array([leak.held_out for leak in found], np.int64))
@@ -285,7 +285,7 @@ def _mix(parts: Parts, replay: npt.NDArray[np.bool_], settings: Curate, decided:
     before = len(decided.left())
     training = decided.verdict == splits.TRAIN
     task = int((training & ~replay).sum())
-    wanted = round(task * settings.replay_share / (1 - settings.replay_share))
+    wanted = round(task * settings.replay.share / (1 - settings.replay.share))
     general = np.flatnonzero(training & replay)
     by_hash = general[np.argsort(parts.column("keys")[general, 0], kind="stable")]
     decided.drop(by_hash[wanted:], SURPLUS)

@@ -73,11 +73,15 @@ def curate(
         raise BadInput("curate: no input; name files in curate.inputs or on the command line")
     benchmark_paths = tuple(map(str, outputs.to_read(against, out)))
     benchmarks = read_benchmarks(benchmark_paths, settings.curate)
-    tasks = _tasks(outputs.to_read(inputs, out), outputs.to_read(settings.curate.replay, out))
+    tasks = _tasks(
+        outputs.to_read(inputs, out), outputs.to_read(settings.curate.replay.inputs, out)
+    )
     with _building(out) as building:
         plan = Plan(settings.curate, tokens.locate(settings).absolute(), benchmark_paths, building)
         parts = _sift(tasks, plan, on, workers)
-        decided = decide(parts, ContaminationIndex(benchmarks, settings.curate), settings.curate)
+        decided = decide(
+            parts, ContaminationIndex(benchmarks, settings.curate.contamination), settings.curate
+        )
         assembled = assemble(parts, decided, building)
         if not len(decided.left()):
             counts = ", ".join(f"{name} {n}" for name, n in assembled.dropped.most_common())
@@ -116,7 +120,7 @@ def _tasks(inputs: Sequence[Path], replay: Sequence[Path]) -> list[Task]:
     purposes: dict[str, bool] = {}
     for chunk, general in chunks:
         if purposes.setdefault(chunk.path, general) != general:
-            raise BadInput(f"{chunk.path}: both an input and in curate.replay; name it once")
+            raise BadInput(f"{chunk.path}: both an input and in curate.replay.inputs; name it once")
     return [Task(number, *one) for number, one in enumerate(chunks)]
 
 

@@ -18,11 +18,13 @@ from tasks.core import files
 from tasks.curate.ledger import Dropped, FilterResult, drop, drop_line, place
 from tasks.curate.run.reading import STEP as READ
 from tasks.curate.run.shards import PartWriter
+from tasks.curate.settings import Curate, Splits
 from tasks.curate.steps.contamination.benchmarks import read_benchmarks
 from tasks.curate.steps.contamination.contamination import ContaminationIndex
 from tasks.curate.steps.duplicates import duplicates
 from tasks.curate.steps.privacy import personal_data
 from tasks.curate.steps.quality import filtering as quality
+from tasks.curate.steps.quality.filters.token_count import FewestTokens, MostTokens
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.steps.quality.token_counts import TokenCounter, TokenCounts
 from tasks.curate.steps.splits import splits
@@ -30,7 +32,6 @@ from tasks.curate.text.ngrams import Words, repeated_share
 from tasks.curate.text.turn_texts import TurnWords
 from tasks.model import tokens
 from tasks.records import KINDS, BadLine, Chunk, Record
-from tasks.settings import Curate
 
 _CHAT = KINDS.index("chat")
 _BATCH = 256
@@ -77,10 +78,14 @@ class Sifter:
         settings = plan.settings
         self._plan = plan
         self._counter = TokenCounter(
-            tokens.load(plan.tokenizer), settings.min_tokens, settings.max_tokens
+            tokens.load(plan.tokenizer),
+            settings.quality.of(FewestTokens).min_tokens,
+            settings.quality.of(MostTokens).max_tokens,
         )
-        self._filters = quality.active_filters(settings)
-        self._index = ContaminationIndex(read_benchmarks(plan.against, settings), settings)
+        self._filters = quality.active_filters(settings.quality)
+        self._index = ContaminationIndex(
+            read_benchmarks(plan.against, settings), settings.contamination
+        )
 
     def __call__(self, task: str) -> str:
         """Sift a chunk into its part; the answer is the task's number."""
@@ -95,14 +100,14 @@ class Sifter:
         private: Counter[str] = Counter()
         items = records.read_chunk(task.chunk, max_line_bytes=self._plan.settings.max_line_bytes)
         for batch in _batches(items):
-            good, dropped = _readable(batch, self._plan.settings)
+            good, dropped = _readable(batch, self._plan.settings.splits)
             passed["in"] += len(batch)
             passed[READ] += len(good)
             lengths, cache = self._measure(good)
             kept, gone = self._quality(good, lengths, cache)
             dropped += gone
             passed[quality.STEP] += len(kept)
-            (left, gone), found = personal_data.redact(kept, self._plan.settings.personal_data)
+            (left, gone), found = personal_data.redact(kept, self._plan.settings.privacy)
             dropped += gone
             private.update(found)
             passed[personal_data.STEP] += len(left)
@@ -124,12 +129,13 @@ class Sifter:
             place(one): share for one, share in zip(cache.records, shares, strict=True) if share
         }
         return quality.apply_filters(
-            batch, self._filters, self._plan.settings, Measurements(lengths, repetition)
+            batch, self._filters, self._plan.settings.quality, Measurements(lengths, repetition)
         )
 
     def _huge(self, record: Record, lengths: TokenCounts) -> bool:
+        longest = self._plan.settings.quality.of(MostTokens).max_tokens
         return len(record.text) > 4 * _BATCH_CHARACTERS and bool(
-            lengths.tokens.get(place(record), 0) > self._plan.settings.max_tokens
+            lengths.tokens.get(place(record), 0) > longest
         )
 
     def _keep(
@@ -143,7 +149,7 @@ class Sifter:
         answers = words.answers(batch)
         kinds = np.array([KINDS.index(record.kind) for record in batch], dtype=np.int8)
         keys = b"".join(duplicates.content_key(record) for record in batch)
-        times = [splits.time_split(record, self._plan.settings) for record in batch]
+        times = [splits.time_split(record, self._plan.settings.splits) for record in batch]
         shingles = duplicates.shingles(words.records)
         writer.keep(
             [record.id for record in batch],
@@ -192,7 +198,7 @@ class WordCache:
         return self.words.take(np.array(known, dtype=np.int64))
 
 
-def _readable(batch: Sequence[Record | BadLine], settings: Curate) -> FilterResult:
+def _readable(batch: Sequence[Record | BadLine], settings: Splits) -> FilterResult:
     """The records among the lines."""
     good: list[Record] = []
     dropped: list[Dropped] = []

@@ -113,7 +113,7 @@ class Measured:
                 `paired`.
         """
         samples = [self._paired(metric, other, name) for name in benchmarks]
-        evaluate = self.settings.judge
+        evaluate = self.settings.evaluate
         return Difference(metric, other, interval(samples, self.settings), evaluate.confidence)
 
     def _paired(self, name: str, other: str, benchmark: str) -> statistics.Sample:

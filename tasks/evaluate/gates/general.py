@@ -27,5 +27,5 @@ class General(Gate):
     def decide(self, measured: Measured) -> Sequence[GateResult]:
         """One result."""
         found = measured.difference(self.metric, "base", [GENERAL])
-        limit = measured.settings.judge.max_general_loss_increase
+        limit = measured.settings.evaluate.max_general_loss_increase
         return [limited(self.name, found, limit, "the general probe")]

@@ -22,7 +22,7 @@ class NoRegression(Gate):
             limited(
                 f"{self.name}:{benchmark}",
                 measured.difference(self.metric, "champion", [benchmark]),
-                measured.settings.judge.max_regression,
+                measured.settings.evaluate.max_regression,
                 benchmark,
             )
             for benchmark in measured.benchmarks

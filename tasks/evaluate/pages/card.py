@@ -24,9 +24,10 @@ def model_card(verdict: Verdict, settings: Settings, facts: Mapping[str, str]) -
     Returns:
         Markdown in which no value can become markup.
     """
-    tune = settings.tune.model_dump(mode="json", exclude={"mix"})
+    tune = settings.tune.short()
+    tune.pop("source_weights")
     training = {name: facts.get(name, value) for name, value in tune.items()}
-    metrics = selected(settings.judge.metrics)
+    metrics = selected(settings.evaluate.metrics)
     return render(
         "tasks.evaluate.pages",
         "card.md.j2",
@@ -39,13 +40,13 @@ def model_card(verdict: Verdict, settings: Settings, facts: Mapping[str, str]) -
         trust=_trust(settings),
         whole=training["method"] in _WHOLE,
         verdict=verdict,
-        confidence=f"{100 * settings.judge.confidence:g}%",
+        confidence=f"{100 * settings.evaluate.confidence:g}%",
         models=list(verdict.models),
         table=shown_rows(verdict),
         caveats=[metric.caveat for metric in metrics if metric.caveat],
         training=training,
         facts={name: value for name, value in facts.items() if name not in tune},
-        options=settings.judge,
+        options=settings.evaluate,
     )
 
 

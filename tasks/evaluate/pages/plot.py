@@ -40,7 +40,7 @@ def write(verdict: Verdict, path: Path, settings: Settings) -> None:
         handles, labels, loc="outside lower center", ncols=len(systems), frameon=False, fontsize=9
     )
     figure.suptitle(
-        f"{settings.project.name}: {100 * settings.judge.confidence:g}% intervals", fontsize=10
+        f"{settings.project.name}: {100 * settings.evaluate.confidence:g}% intervals", fontsize=10
     )
     data = io.BytesIO()
     figure.savefig(data, format="png", metadata={"Software": None})

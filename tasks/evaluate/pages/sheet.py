@@ -27,7 +27,9 @@ def write(measured: Measured, verdict: Verdict, out: Path) -> None:
         out: the folder.
     """
     settings = measured.settings
-    metrics = [metric for metric in selected(settings.judge.metrics) if metric.derived_from is None]
+    metrics = [
+        metric for metric in selected(settings.evaluate.metrics) if metric.derived_from is None
+    ]
     items = {
         system: [item for benchmark in measured.items[system].values() for item in benchmark]
         for system in verdict.models
@@ -36,14 +38,14 @@ def write(measured: Measured, verdict: Verdict, out: Path) -> None:
         items["candidate"],
         items[verdict.reference],
         metrics,
-        settings.judge.review_examples,
+        settings.evaluate.review_examples,
         _REFERENCES[verdict.reference],
     )
     values = {
         "name": settings.project.name,
         "base": settings.base.model,
         "verdict": verdict,
-        "confidence": f"{100 * settings.judge.confidence:g}%",
+        "confidence": f"{100 * settings.evaluate.confidence:g}%",
         "models": list(verdict.models),
         "metrics": metrics,
         "table": shown_rows(verdict),

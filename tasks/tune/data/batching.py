@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tasks.model.encoding import Example
-from tasks.settings import Tune
 from tasks.tune.data import prefix_tree
+from tasks.tune.settings import Tune
 
 
 def batches(examples: Sequence[Example], tune: Tune, seed: int) -> list[list[Example]]:
@@ -16,7 +16,7 @@ def batches(examples: Sequence[Example], tune: Tune, seed: int) -> list[list[Exa
     Only the last batch can be smaller than `tune.batch_size`.
     """
     total = min(tune.max_steps * tune.batch_size, math.ceil(tune.epochs * len(examples)))
-    drawn = draw(examples, total, tune.mix, seed)
+    drawn = draw(examples, total, tune.source_weights, seed)
     return [drawn[at : at + tune.batch_size] for at in range(0, total, tune.batch_size)]
 
 

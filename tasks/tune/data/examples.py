@@ -11,8 +11,9 @@ from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model import base_model
 from tasks.model.encoding import Example, encode_all
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.data.batching import batches
+from tasks.tune.settings import Tune
 
 SMALL_SHARE = 0.05
 """Examples that may be left out because their answers are too long; more is refused."""
@@ -199,7 +200,7 @@ def _too_short(path: Path, counts: Counts, tune: Tune, which: str) -> str:
     return (
         f"tune.max_length: {tune.max_length} tokens cut {which} the "
         f"{counts.examples + counts.too_long:,} examples of {path}; {counts.longest:,} would keep "
-        "all of them whole, and curate.max_tokens leaves the longest out"
+        "all of them whole, and curate.quality.max_tokens leaves the longest out"
     )
 
 

@@ -1,121 +1,143 @@
-"""The methods of adaptation: one registry, one contract (`contract.py`), one test suite.
+"""The methods of adaptation: one registry, one contract (`contract`), one test suite.
 
-Rates are those of the sources for models of some billion parameters;
-`tasks.tune.methods.recommended_ranges` scales them to a narrower base.
+What is here imports neither torch nor PEFT. Rates are those of the sources for models of some
+billion parameters; `recommended_ranges` scales them to a narrower base.
 """
 
-from tasks.settings import Method as Name
-from tasks.tune.methods.bottleneck import bottleneck
-from tasks.tune.methods.contract import AdaptedModel, Method
-from tasks.tune.methods.full_finetune import check_chosen, feature_extraction, full
-from tasks.tune.methods.lora import alpha, lanes, lora
-from tasks.tune.methods.lora import check as check_lora
-from tasks.tune.methods.lora_variants import adalora, check_ia3, dora, ia3
-from tasks.tune.methods.prompts import check as check_prompts
-from tasks.tune.methods.prompts import prefix, prompt, ptuning
+from tasks.core.plugins import PluginRegistry
+from tasks.tune.methods.method import Method
+from tasks.tune.methods.settings import (
+    BottleneckSettings,
+    FeatureExtraction,
+    Ia3,
+    LowRank,
+    MethodSettings,
+    PTuning,
+    VirtualTokens,
+)
 
-__all__ = ["METHODS", "AdaptedModel", "Method", "alpha", "lanes"]
+__all__ = ["METHODS", "Method", "MethodSettings"]
 
-_LORA = frozenset({"rank", "alpha", "dropout", "target_modules"})
+METHODS: PluginRegistry[Method] = PluginRegistry("method")
 
-METHODS: dict[Name, Method] = {
-    "full": Method(
+METHODS.add(
+    Method(
         name="full",
-        attach=full,
+        attaches="tasks.tune.methods.full_finetune:full",
         usual_rate=2e-5,
         rates=(1e-5, 5e-5),
         source="Devlin et al. 2018, https://arxiv.org/abs/1810.04805",
-    ),
-    "feature_extraction": Method(
+    )
+)
+METHODS.add(
+    Method(
         name="feature_extraction",
-        attach=feature_extraction,
-        check=check_chosen,
+        attaches="tasks.tune.methods.full_finetune:feature_extraction",
+        checks="tasks.tune.methods.full_finetune:check_chosen",
+        settings=FeatureExtraction,
         usual_rate=1e-4,
         rates=(1e-5, 3e-4),
         source="Kumar et al. 2022, https://arxiv.org/abs/2202.10054",
-        uses=frozenset({"trained_modules"}),
-    ),
-    "lora": Method(
+    )
+)
+METHODS.add(
+    Method(
         name="lora",
-        attach=lora,
-        check=check_lora,
+        attaches="tasks.tune.methods.lora:lora",
+        checks="tasks.tune.methods.lora:check",
+        settings=LowRank,
         usual_rate=2e-4,
         rates=(1e-4, 3e-4),
         source="Hu et al. 2021, https://arxiv.org/abs/2106.09685",
-        uses=_LORA,
         shares=True,
-    ),
-    "qlora": Method(
+    )
+)
+METHODS.add(
+    Method(
         name="qlora",
-        attach=lora,
-        check=check_lora,
+        attaches="tasks.tune.methods.lora:lora",
+        checks="tasks.tune.methods.lora:check",
+        settings=LowRank,
         usual_rate=2e-4,
         rates=(1e-4, 3e-4),
         source="Dettmers et al. 2023, https://arxiv.org/abs/2305.14314",
-        uses=_LORA,
         quantised=True,
         shares=True,
-    ),
-    "dora": Method(
+    )
+)
+METHODS.add(
+    Method(
         name="dora",
-        attach=dora,
-        check=check_lora,
+        attaches="tasks.tune.methods.lora_variants:dora",
+        checks="tasks.tune.methods.lora:check",
+        settings=LowRank,
         usual_rate=2e-4,
         rates=(1e-4, 3e-4),
         source="Liu et al. 2024, https://arxiv.org/abs/2402.09353",
-        uses=_LORA,
-    ),
-    "adalora": Method(
+    )
+)
+METHODS.add(
+    Method(
         name="adalora",
-        attach=adalora,
-        check=check_lora,
+        attaches="tasks.tune.methods.lora_variants:adalora",
+        checks="tasks.tune.methods.lora:check",
+        settings=LowRank,
         usual_rate=1e-3,
         rates=(5e-4, 3e-3),
         source="Zhang et al. 2023, https://arxiv.org/abs/2303.10512",
-        uses=_LORA,
-    ),
-    "ia3": Method(
+    )
+)
+METHODS.add(
+    Method(
         name="ia3",
-        attach=ia3,
-        check=check_ia3,
+        attaches="tasks.tune.methods.lora_variants:ia3",
+        checks="tasks.tune.methods.lora_variants:check_ia3",
+        settings=Ia3,
         usual_rate=3e-3,
         rates=(1e-3, 1e-2),
         source="Liu et al. 2022, https://arxiv.org/abs/2205.05638",
-        uses=frozenset({"target_modules"}),
-    ),
-    "bottleneck": Method(
+    )
+)
+METHODS.add(
+    Method(
         name="bottleneck",
-        attach=bottleneck,
+        attaches="tasks.tune.methods.bottleneck:bottleneck",
+        settings=BottleneckSettings,
         usual_rate=3e-4,
         rates=(1e-4, 1e-3),
         source="Houlsby et al. 2019, https://arxiv.org/abs/1902.00751",
-        uses=frozenset({"bottleneck_size", "dropout"}),
-    ),
-    "prefix": Method(
+    )
+)
+METHODS.add(
+    Method(
         name="prefix",
-        attach=prefix,
-        check=check_prompts,
+        attaches="tasks.tune.methods.prompts:prefix",
+        checks="tasks.tune.methods.prompts:check",
+        settings=VirtualTokens,
         usual_rate=5e-5,
         rates=(2e-5, 3e-4),
         source="Li & Liang 2021, https://arxiv.org/abs/2101.00190",
-        uses=frozenset({"virtual_tokens"}),
-    ),
-    "prompt": Method(
+    )
+)
+METHODS.add(
+    Method(
         name="prompt",
-        attach=prompt,
-        check=check_prompts,
+        attaches="tasks.tune.methods.prompts:prompt",
+        checks="tasks.tune.methods.prompts:check",
+        settings=VirtualTokens,
         usual_rate=1e-2,
         rates=(1e-3, 6e-2),
         source="Lester et al. 2021, https://arxiv.org/abs/2104.08691",
-        uses=frozenset({"virtual_tokens"}),
-    ),
-    "ptuning": Method(
+    )
+)
+METHODS.add(
+    Method(
         name="ptuning",
-        attach=ptuning,
-        check=check_prompts,
+        attaches="tasks.tune.methods.prompts:ptuning",
+        checks="tasks.tune.methods.prompts:check",
+        settings=PTuning,
         usual_rate=2e-3,
         rates=(2e-4, 1e-2),
         source="Liu et al. 2021, https://arxiv.org/abs/2103.10385 and 2110.07602",
-        uses=frozenset({"virtual_tokens", "ptuning_version"}),
-    ),
-}
+    )
+)

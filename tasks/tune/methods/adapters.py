@@ -96,9 +96,13 @@ def peft_model(base: "PreTrainedModel", config: PeftConfig) -> Iterator[PeftMode
 
 def _refusal(base: "PreTrainedModel", error: ValueError) -> str:
     if "ParamWrapper" not in str(error):
-        return f"tune.target_modules: {error}"
-    what = "tune.dropout: no dropout" if "dropout" in str(error) else "tune.method: plain LoRA only"
+        return f"tune.method.target_modules: {error}"
+    what = (
+        "tune.method.dropout: no dropout"
+        if "dropout" in str(error)
+        else "tune.method: plain LoRA only"
+    )
     return (
         f"{what} fits the experts of {type(base).__name__}, whose weights lie in one tensor; set "
-        "tune.dropout to 0 and tune.method to lora, or tune.target_modules to qkvo"
+        "tune.method.dropout to 0 and tune.method to lora, or tune.method.target_modules to qkvo"
     )

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from tasks.core import files
 from tasks.model.bottleneck import BottleneckConfig
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.methods.adapters import PeftAdapter, peft_model
 from tasks.tune.methods.contract import AdaptedModel, Weights
+from tasks.tune.methods.settings import BottleneckSettings
+from tasks.tune.settings import Tune
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 @contextmanager
 def bottleneck(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
     """A bottleneck adapter after each block."""
+    settings = tune.method.of(BottleneckSettings)
     config = BottleneckConfig(
         task_type="CAUSAL_LM",
-        bottleneck_size=tune.bottleneck_size,
-        bottleneck_dropout=tune.dropout,
+        bottleneck_size=settings.bottleneck_size,
+        bottleneck_dropout=settings.dropout,
     )
     with peft_model(base, config) as model:
         yield Bottleneck(model)

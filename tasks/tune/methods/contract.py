@@ -1,20 +1,15 @@
-"""What a method of adaptation is, and what it gives to training."""
+"""What a method of adaptation gives to training: the adapted model."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.data.packing import Packed
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -87,35 +82,3 @@ def size(parameter: torch.nn.Parameter) -> int:
     """How many numbers `parameter` holds; in 4 bits, two are in each of its bytes."""
     quantised = getattr(parameter, "quant_state", None)
     return parameter.numel() if quantised is None else math.prod(quantised.shape)
-
-
-def _anywhere(_base: "PreTrainedModel", _tune: Tune) -> None:
-    """A method that every base has a place for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One way to adapt a base model.
-
-    Rates are peak learning rates for a base that is 4,096 wide; `ranges` scales them.
-    """
-
-    name: str
-    attach: "Callable[[PreTrainedModel, Tune, int], AbstractContextManager[AdaptedModel]]"
-    """Base, settings and the number of optimiser steps ahead → the adapted model, as a context.
-
-    Raises `BadInput` where the base has no place for it, naming the setting to change.
-    """
-    check: "Callable[[PreTrainedModel, Tune], None]" = field(default=_anywhere, kw_only=True)
-    """Raises the same without attaching anything; the base may be without weights (`meta`)."""
-    usual_rate: float
-    rates: tuple[float, float]
-    """Sensible range of the peak learning rate."""
-    source: str
-    """Where it was published."""
-    uses: frozenset[str] = frozenset()
-    """Of the settings in `tune` that only some methods read, those that this one reads."""
-    quantised: bool = False
-    """The base is loaded in NF4."""
-    shares: bool = False
-    """Several adapters of it can share one pass through one base."""

@@ -18,9 +18,11 @@ from torch.nn.utils import parametrize
 from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model import base_model
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.methods.contract import AdaptedModel, Weights
+from tasks.tune.methods.settings import FeatureExtraction
 from tasks.tune.methods.targets import closest
+from tasks.tune.settings import Tune
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -135,7 +137,7 @@ def full(base: "PreTrainedModel", _tune: Tune, _steps: int) -> Iterator[AdaptedM
 
 @contextmanager
 def feature_extraction(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedModel]:
-    """The output head, or the modules that `tune.trained_modules` names, on a frozen base.
+    """The output head, or the modules that `tune.method.trained_modules` names, on a frozen base.
 
     A head that is tied to the input embeddings is untied from them, unless both are trained.
 
@@ -148,15 +150,16 @@ def feature_extraction(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iter
 
 
 def check_chosen(base: "PreTrainedModel", tune: Tune) -> None:
-    """Raises BadInput: the base has no module that `tune.trained_modules` names."""
+    """Raises BadInput: the base has no module that `tune.method.trained_modules` names."""
     _chosen(base, tune)
 
 
 def _chosen(base: "PreTrainedModel", tune: Tune) -> _Modules:
-    """The modules that `tune.trained_modules` names, with all inside them."""
+    """The modules that `tune.method.trained_modules` names, with all inside them."""
     named: _Modules = dict(base.named_modules())
     chosen: _Modules = {}
-    for ending in tune.trained_modules:
+    endings = tune.method.of(FeatureExtraction).trained_modules
+    for ending in endings:
         found = {name for name in named if f".{name}".endswith(f".{ending}")}
         if ending == "lm_head" and not found:  # the head's name in many architectures, not in all
             found = {name for name, each in named.items() if each is base.get_output_embeddings()}
@@ -168,13 +171,13 @@ def _chosen(base: "PreTrainedModel", tune: Tune) -> _Modules:
         if not any(each._parameters for each in inside.values()):
             known = {name.rpartition(".")[2] for name, each in named.items() if each._parameters}
             raise BadInput(
-                f"tune.trained_modules: no module with weights of {type(base).__name__} ends with "
-                f"{ending!r}; {closest(ending, known)}"
+                f"tune.method.trained_modules: no module with weights of {type(base).__name__} "
+                f"ends with {ending!r}; {closest(ending, known)}"
             )
         chosen |= inside
     if _quantised(chosen.values()):
         raise BadInput(
-            f"tune.trained_modules: {', '.join(tune.trained_modules)} are kept in 4 bits; "
+            f"tune.method.trained_modules: {', '.join(endings)} are kept in 4 bits; "
             "set base.quantisation to null, or train lm_head"
         )
     # In the base's order, whatever the order of the settings.

@@ -9,11 +9,12 @@ from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTuner
 
 from tasks.core.errors import BadInput
-from tasks.settings import Tune
 from tasks.tune.methods.adapters import PeftAdapter, peft_model
 from tasks.tune.methods.contract import AdaptedModel
 from tasks.tune.methods.fused_lora import fuse
+from tasks.tune.methods.settings import LowRank
 from tasks.tune.methods.targets import excluded_modules, target_modules
+from tasks.tune.settings import Tune
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -21,20 +22,15 @@ if TYPE_CHECKING:
 
 def config(base: "PreTrainedModel", tune: Tune) -> LoraConfig:
     """PEFT's configuration (Hu et al. 2021, https://arxiv.org/abs/2106.09685)."""
+    settings = tune.method.of(LowRank)
     return LoraConfig(
         task_type="CAUSAL_LM",
-        r=tune.rank,
-        lora_alpha=alpha(tune),  # type: ignore[arg-type]
-        lora_dropout=tune.dropout,
-        target_modules=target_modules(base, tune.target_modules),
-        exclude_modules=excluded_modules(base, tune.target_modules),
+        r=settings.rank,
+        lora_alpha=settings.scaling_alpha,  # type: ignore[arg-type]
+        lora_dropout=settings.dropout,
+        target_modules=target_modules(base, settings.target_modules),
+        exclude_modules=excluded_modules(base, settings.target_modules),
     )
-
-
-def alpha(tune: Tune) -> int | float:
-    """LoRA's alpha as a number, where it is set by the rank."""
-    given = {"r": tune.rank, "2r": 2 * tune.rank}.get(str(tune.alpha), tune.alpha)
-    return int(given) if given == int(given) else float(given)
 
 
 def check(base: "PreTrainedModel", tune: Tune) -> None:
@@ -43,12 +39,13 @@ def check(base: "PreTrainedModel", tune: Tune) -> None:
     Raises:
         BadInput: it has none of the modules, or the rank is beyond its width.
     """
-    target_modules(base, tune.target_modules)
+    settings = tune.method.of(LowRank)
+    target_modules(base, settings.target_modules)
     width = base.config.get_text_config().hidden_size
-    if tune.rank > width:
+    if settings.rank > width:
         raise BadInput(
-            f"tune.rank: {tune.rank} is above the width of {type(base).__name__}, which is "
-            f"{width}; choose {width} or less (8 to 64 are usual)"
+            f"tune.method.rank: {settings.rank} is above the width of {type(base).__name__}, which "
+            f"is {width}; choose {width} or less (8 to 64 are usual)"
         )
 
 

@@ -14,12 +14,13 @@ from peft.utils import (
 )
 from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as KNOWN_TARGETS
 
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.methods.adapters import PeftAdapter, peft_model
 from tasks.tune.methods.contract import AdaptedModel, Weights
-from tasks.tune.methods.lora import alpha
 from tasks.tune.methods.lora import config as lora_config
+from tasks.tune.methods.settings import Ia3, LowRank
 from tasks.tune.methods.targets import excluded_modules, target_modules
+from tasks.tune.settings import Tune
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,19 +47,19 @@ def adalora(base: "PreTrainedModel", tune: Tune, steps: int) -> Iterator[Adapted
     tenths. Zhang et al. 2023, https://arxiv.org/abs/2303.10512
     """
     # Below two steps there is no importance to go by, and PEFT's allocator fails.
-    total = max(steps, 2)
+    settings, total = tune.method.of(LowRank), max(steps, 2)
     config = AdaLoraConfig(
         task_type="CAUSAL_LM",
-        init_r=math.ceil(1.5 * tune.rank),
-        target_r=tune.rank,
+        init_r=math.ceil(1.5 * settings.rank),
+        target_r=settings.rank,
         tinit=total // 10,
         tfinal=3 * total // 10,
         deltaT=max(1, total // 100),
         total_step=total,
-        lora_alpha=alpha(tune),  # type: ignore[arg-type]
-        lora_dropout=tune.dropout,
-        target_modules=target_modules(base, tune.target_modules),
-        exclude_modules=excluded_modules(base, tune.target_modules),
+        lora_alpha=settings.scaling_alpha,  # type: ignore[arg-type]
+        lora_dropout=settings.dropout,
+        target_modules=target_modules(base, settings.target_modules),
+        exclude_modules=excluded_modules(base, settings.target_modules),
     )
     with peft_model(base, config) as model:
         yield AdaLora(model)
@@ -156,7 +157,7 @@ def ia3(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[AdaptedMod
     """IA³: a factor for each key, each value, and each number inside the feedforward block.
 
     The modules are PEFT's own choice for the architecture, or found by names; only a list of names
-    in `tune.target_modules` goes before them. Liu et al. 2022, https://arxiv.org/abs/2205.05638
+    in `tune.method.target_modules` goes before them. Liu et al. 2022, https://arxiv.org/abs/2205.05638
 
     Raises:
         BadInput: the base has no modules of these or known names.
@@ -171,13 +172,14 @@ def check_ia3(base: "PreTrainedModel", tune: Tune) -> None:
 
 
 def _ia3_config(base: "PreTrainedModel", tune: Tune) -> IA3Config:
-    named = isinstance(tune.target_modules, list)
+    targets_given = tune.method.of(Ia3).target_modules
+    named = isinstance(targets_given, list)
     kind = base.config.model_type
     if not named and kind in KNOWN_TARGETS and kind in KNOWN_FEEDFORWARD:
         targets, feedforward = KNOWN_TARGETS[kind], KNOWN_FEEDFORWARD[kind]
     else:
         inside = feedforward_outputs(base)
-        attention = target_modules(base, tune.target_modules if named else "qv")
+        attention = target_modules(base, targets_given if named else "qv")
         targets = list(attention) if named else [*attention, *inside]
         feedforward = [
             name for name in targets if any(f".{each}".endswith(f".{name}") for each in inside)

@@ -22,10 +22,11 @@ from peft.tuners.cartridge.utils import prompt_embeddings_from_past_key_values
 
 from tasks.core.errors import BadInput
 from tasks.model.encoding import Example
-from tasks.settings import Tune
 from tasks.tune.data.packing import Layout, Packed, Rows, pack, reads_packs
 from tasks.tune.methods.adapters import PeftAdapter
 from tasks.tune.methods.contract import AdaptedModel
+from tasks.tune.methods.settings import PTuning, VirtualTokens
+from tasks.tune.settings import Tune
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -89,9 +90,10 @@ def prompt(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted
 
     Lester et al. 2021, https://arxiv.org/abs/2104.08691
     """
+    count = tune.method.of(VirtualTokens).virtual_tokens
     config = PromptTuningConfig(
         task_type="CAUSAL_LM",
-        num_virtual_tokens=tune.virtual_tokens,
+        num_virtual_tokens=count,
         prompt_tuning_init="SAMPLE_VOCAB",
     )
     with _peft_model(base, tune, config) as model:
@@ -104,12 +106,14 @@ def ptuning(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapte
 
     Liu et al. 2021, https://arxiv.org/abs/2103.10385 and https://arxiv.org/abs/2110.07602
     """
-    if tune.ptuning_version == "v1":
-        config = PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
+    settings = tune.method.of(PTuning)
+    count = settings.virtual_tokens
+    if settings.ptuning_version == "v1":
+        config = PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=count)
         with _peft_model(base, tune, config) as model:
             yield PromptTuned(model)
     else:
-        deep = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=tune.virtual_tokens)
+        deep = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=count)
         with _peft_model(base, tune, deep) as model:
             yield PrefixTuned(model)
 
@@ -120,9 +124,10 @@ def prefix(base: "PreTrainedModel", tune: Tune, _steps: int) -> Iterator[Adapted
 
     Li & Liang 2021, https://arxiv.org/abs/2101.00190
     """
+    count = tune.method.of(VirtualTokens).virtual_tokens
     config = PrefixTuningConfig(
         task_type="CAUSAL_LM",
-        num_virtual_tokens=tune.virtual_tokens,
+        num_virtual_tokens=count,
         prefix_projection=True,
         encoder_hidden_size=_PREFIX_HIDDEN,
     )
@@ -137,9 +142,10 @@ def check(base: "PreTrainedModel", tune: Tune) -> None:
         BadInput: they do not.
     """
     context = getattr(base.config.get_text_config(), "max_position_embeddings", None) or math.inf
-    if tune.virtual_tokens + tune.max_length > context:
+    count = tune.method.of(VirtualTokens).virtual_tokens
+    if count + tune.max_length > context:
         raise BadInput(
-            f"tune.virtual_tokens: {tune.virtual_tokens} before sequences of up to "
+            f"tune.method.virtual_tokens: {count} before sequences of up to "
             f"{tune.max_length} tokens (tune.max_length) are more than the {context} positions of "
             f"{type(base).__name__}; lower one of the two"
         )

@@ -6,9 +6,14 @@ place for it. Here nothing is refused: a rate outside its range, say, may still 
 
 from collections.abc import Iterator, Sequence
 
-from tasks.settings import Method as Name
-from tasks.settings import Tune
-from tasks.tune.methods import METHODS, alpha
+from tasks.tune.methods import METHODS
+from tasks.tune.methods.settings import (
+    BottleneckSettings,
+    LowRank,
+    MethodSettings,
+    VirtualTokens,
+)
+from tasks.tune.settings import Tune
 
 _WIDE = 4096
 # What "LoRA Without Regret" found for Llama models, for LoRA as for full fine-tuning:
@@ -25,7 +30,7 @@ def learning_rate(tune: Tune, hidden_size: int) -> float:
     """
     if tune.learning_rate != "auto":
         return tune.learning_rate
-    return _rounded(METHODS[tune.method].usual_rate * _scale(hidden_size))
+    return _rounded(METHODS.get(tune.method.name).usual_rate * _scale(hidden_size))
 
 
 def warnings(tune: Tune, hidden_size: int) -> list[str]:
@@ -56,66 +61,68 @@ def sweep_warnings(tunes: Sequence[Tune], hidden_size: int) -> list[str]:
         for sentence in _sentences(tune, hidden_size)
         if not sentence.startswith("learning_rate: ")
     )
-    methods = list(dict.fromkeys(tune.method for tune in tunes))
+    methods = list(dict.fromkeys(tune.method.name for tune in tunes))
     for method in methods:
         low, high = _range(method, hidden_size)
-        rates = sorted({learning_rate(t, hidden_size) for t in tunes if t.method == method})
+        rates = sorted({learning_rate(t, hidden_size) for t in tunes if t.method.name == method})
         outside = [rate for rate in rates if not low <= rate <= high]
         if len(outside) == len(rates) or (outside and len(methods) > 1):
             found[
-                f"sweep.learning_rate: {', '.join(f'{rate:g}' for rate in outside)}: outside "
-                f"{low:g} to {high:g}, where {method} is mostly trained at a width of "
-                f"{hidden_size}"
+                "sweep.space: tune.learning_rate: "
+                f"{', '.join(f'{rate:g}' for rate in outside)}: outside {low:g} to {high:g}, where "
+                f"{method} is mostly trained at a width of {hidden_size}"
                 + ("; give each method a sweep with rates of its own" if len(methods) > 1 else "")
             ] = None
     return list(found)
 
 
 def _sentences(tune: Tune, hidden_size: int) -> Iterator[str]:
-    method = tune.method
-    uses = METHODS[method].uses
-    if "rank" in uses:
-        yield from _of_ranks(tune)
-    if "dropout" in uses and tune.dropout > 0.2:
-        yield (
-            f"dropout: {tune.dropout:g} is above 0.2; LoRA and QLoRA were trained with 0 to 0.1, "
-            "and more mostly slows learning down"
-        )
-    if "virtual_tokens" in uses and not 10 <= tune.virtual_tokens <= 50:
-        yield f"virtual_tokens: {tune.virtual_tokens} is outside 10 to 50; " + (
-            "fewer hold too little of a task"
-            if tune.virtual_tokens < 10
-            else "more than that seldom gains, and each one is computed with every example"
-        )
-    if "bottleneck_size" in uses and not 64 <= tune.bottleneck_size <= 256:
-        yield f"bottleneck_size: {tune.bottleneck_size} is outside 64 to 256; " + (
-            "fewer may be too narrow for the task"
-            if tune.bottleneck_size < 64
-            else "more seldom gains over the cost in memory and time"
-        )
-    low, high = _range(method, hidden_size)
+    yield from _of_method(tune.method)
+    low, high = _range(tune.method.name, hidden_size)
     rate = learning_rate(tune, hidden_size)
     if not low <= rate <= high:
         yield (
-            f"learning_rate: {rate:g} is outside {low:g} to {high:g}, where {method} is mostly "
-            f"trained at a width of {hidden_size}; "
+            f"learning_rate: {rate:g} is outside {low:g} to {high:g}, where {tune.method.name} is "
+            f"mostly trained at a width of {hidden_size}; "
             + ("it may learn too little" if rate < low else "it may diverge or forget")
         )
     yield from _of_training(tune)
 
 
-def _of_ranks(tune: Tune) -> Iterator[str]:
-    if not 4 <= tune.rank <= 256:
-        yield f"rank: {tune.rank} is outside 4 to 256; " + (
+def _of_method(method: MethodSettings) -> Iterator[str]:
+    if isinstance(method, LowRank):
+        yield from _of_ranks(method)
+    if isinstance(method, LowRank | BottleneckSettings) and method.dropout > 0.2:
+        yield (
+            f"method.dropout: {method.dropout:g} is above 0.2; LoRA and QLoRA were trained with 0 "
+            "to 0.1, and more mostly slows learning down"
+        )
+    if isinstance(method, VirtualTokens) and not 10 <= method.virtual_tokens <= 50:
+        yield f"method.virtual_tokens: {method.virtual_tokens} is outside 10 to 50; " + (
+            "fewer hold too little of a task"
+            if method.virtual_tokens < 10
+            else "more than that seldom gains, and each one is computed with every example"
+        )
+    if isinstance(method, BottleneckSettings) and not 64 <= method.bottleneck_size <= 256:
+        yield f"method.bottleneck_size: {method.bottleneck_size} is outside 64 to 256; " + (
+            "fewer may be too narrow for the task"
+            if method.bottleneck_size < 64
+            else "more seldom gains over the cost in memory and time"
+        )
+
+
+def _of_ranks(method: LowRank) -> Iterator[str]:
+    rank, alpha = method.rank, method.scaling_alpha
+    if not 4 <= rank <= 256:
+        yield f"method.rank: {rank} is outside 4 to 256; " + (
             "it may hold too little of the task"
-            if tune.rank < 4
+            if rank < 4
             else "it seldom gains over smaller ones and costs memory in proportion"
         )
-    if not tune.rank <= alpha(tune) <= 2 * tune.rank:
+    if not rank <= alpha <= 2 * rank:
         yield (
-            f"alpha: {alpha(tune):g} at rank {tune.rank} scales the update by "
-            f"{alpha(tune) / tune.rank:.3g}; r or 2r are usual, and learning rates are meant for "
-            "them"
+            f"method.alpha: {alpha:g} at rank {rank} scales the update by {alpha / rank:.3g}; r or "
+            "2r are usual, and learning rates are meant for them"
         )
 
 
@@ -157,8 +164,8 @@ def _of_training(tune: Tune) -> Iterator[str]:
         )
 
 
-def _range(method: Name, hidden_size: int) -> tuple[float, float]:
-    low, high = METHODS[method].rates
+def _range(method: str, hidden_size: int) -> tuple[float, float]:
+    low, high = METHODS.get(method).rates
     return _rounded(low * _scale(hidden_size)), _rounded(high * _scale(hidden_size))
 
 

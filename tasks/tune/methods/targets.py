@@ -10,7 +10,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers.pytorch_utils import Conv1D
 
 from tasks.core.errors import BadInput
-from tasks.settings import Targets
+from tasks.tune.methods.settings import Targets
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,7 +49,7 @@ def target_modules(base: "PreTrainedModel", targets: Targets) -> str | list[str]
     }
     if not found:
         raise BadInput(
-            f"tune.target_modules: {targets} has no projection of a known name in "
+            f"tune.method.target_modules: {targets} has no projection of a known name in "
             f"{type(base).__name__}; name the modules, as in [c_attn]"
         )
     return sorted(found)
@@ -114,9 +114,13 @@ def _check_names(base: "PreTrainedModel", names: Sequence[str]) -> None:
             if name in ("all-linear", "qv", "qkvo")
             else closest(name, layers)
         )
-        raise BadInput(f"tune.target_modules: {name!r} {what} of {type(base).__name__}; {hint}")
+        raise BadInput(
+            f"tune.method.target_modules: {name!r} {what} of {type(base).__name__}; {hint}"
+        )
     if not names:
-        raise BadInput("tune.target_modules: names nothing; name modules, or write all-linear")
+        raise BadInput(
+            "tune.method.target_modules: names nothing; name modules, or write all-linear"
+        )
 
 
 # Of an adapted base, which further lanes go into, too.

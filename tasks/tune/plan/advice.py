@@ -102,7 +102,7 @@ _METHODS = (
         lambda facts: facts.bits > facts.capacity,
         ("lora", "qlora"),
         "there are some {bits} bits to learn, more than the {capacity} that LoRA holds, but close "
-        "to what the base knows: raise tune.rank before you train every weight",
+        "to what the base knows: raise tune.method.rank before you train every weight",
         "Schulman et al. 2025, https://thinkingmachines.ai/blog/lora/",
     ),
     Rule(

@@ -138,7 +138,7 @@ def predict_run(
         except BadInput:
             raise
         except Exception as error:
-            reason = unpredictable(type(base).__name__, settings.tune.method, error)
+            reason = unpredictable(type(base).__name__, settings.tune.method.name, error)
             log.warning("%s", reason, exc_info=log.isEnabledFor(logging.DEBUG))
             return None
     return predict(
@@ -170,7 +170,7 @@ def largest_pack(
 ) -> tuple[list[Example], int]:
     """The pack with the most tokens of a whole run, and the most packs that a step has."""
     tune = settings.tune
-    shared = not tune.dropout
+    shared = not tune.adapter_dropout
     steps = [
         execution.cut(batch, tune.micro_batch_tokens, side_by_side, shared=shared)
         for batch in batches(examples, tune, settings.project.seed)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from tasks.core.errors import BadInput
 from tasks.model import base_model
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.batching import batches, first_by_hash
 from tasks.tune.data.examples import Data, Seen
@@ -30,6 +30,7 @@ from tasks.tune.plan.results import (
     ModelFacts,
     Plan,
 )
+from tasks.tune.settings import METHOD, Tune, configured
 from tasks.tune.train import checks, trainer
 from tasks.tune.train.execution import presumed
 
@@ -136,7 +137,7 @@ def _predictions(
     runtime = runtime_memory() if device.type == "cpu" else 0
 
     def predict(method: Method) -> _Prediction:
-        tune = settings.tune.replace(method=method.name)
+        tune = configured(settings.tune, {METHOD: method.name})
         try:
             method.check(base, tune)
             profile = profile_pass(spec, tune, pack, execution)
@@ -156,8 +157,9 @@ def _predictions(
         return _Prediction(profile, memory)
 
     predictions: dict[str, _Prediction] = {}
-    for number, (name, method) in enumerate(METHODS.items(), start=1):
-        log.info("memory of %s (%d of %d methods)", name, number, len(METHODS))
+    methods = METHODS.members()
+    for number, (name, method) in enumerate(methods.items(), start=1):
+        log.info("memory of %s (%d of %d methods)", name, number, len(methods))
         predictions[name] = predict(method)
     return predictions
 

@@ -13,6 +13,7 @@ from tasks.settings import Settings
 from tasks.tune.data.batching import batches
 from tasks.tune.data.examples import Data
 from tasks.tune.plan.profile import PassProfile
+from tasks.tune.settings import METHOD, configured
 from tasks.tune.train import trainer
 from tasks.tune.train.pack_executor import pack_executor
 from tasks.tune.train.trials import TrialRun
@@ -51,7 +52,7 @@ def measure(data: Path, read: Data, settings: Settings, profile: PassProfile) ->
         BadInput: the base cannot be trained.
     """
     log.info("measuring the base model's loss, and the speed of some training steps")
-    tune = settings.tune.replace(method="lora", validation_examples=_LOSS_EXAMPLES)
+    tune = configured(settings.tune, {METHOD: "lora", "tune.validation_examples": _LOSS_EXAMPLES})
     settings = settings.replace(tune=tune)
     prepared = trainer.prepare(data, settings, read=read)
     whole = batches(read.train.examples, tune, settings.project.seed)[0]

@@ -22,9 +22,9 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from tasks.model.encoding import Example
-from tasks.settings import Tune
 from tasks.tune.data.packing import summed_losses
-from tasks.tune.methods import METHODS, AdaptedModel
+from tasks.tune.methods import METHODS
+from tasks.tune.methods.contract import AdaptedModel
 from tasks.tune.plan.meta_device import (
     META,
     flop_counter,
@@ -33,6 +33,7 @@ from tasks.tune.plan.meta_device import (
     simulated,
     weight_bytes,
 )
+from tasks.tune.settings import Tune
 from tasks.tune.train.execution import PACKED, Execution, draws_randomly
 
 FLOAT32_BYTES = 4
@@ -131,7 +132,8 @@ def profile_pass(
         return _profile(spec, spec.without_weights(layers), tune, examples, execution)
 
     count = spec.config.get_text_config().num_hidden_layers
-    named = [*tune.trained_modules, *tune.target_modules]
+    method = tune.method.plain()
+    named = [*method.get("trained_modules", []), *method.get("target_modules", [])]
     if count <= 3 or any(re.search(r"\.\d+(\.|$)", name) for name in named):
         return profile(None)
     if not _layers_are_alike(spec.without_weights(), count):
@@ -159,7 +161,7 @@ def _profile(
     execution: Execution,
 ) -> PassProfile:
     base_parameters = sum(parameter.numel() for parameter in base.parameters())
-    in_nf4 = spec.quantised or METHODS[tune.method].quantised
+    in_nf4 = spec.quantised or METHODS.get(tune.method.name).quantised
     weights, largest = quantise(base) if in_nf4 else (weight_bytes(base), 0)
     targets = sum(example.targets for example in examples)
     with ExitStack() as stack:
@@ -169,7 +171,7 @@ def _profile(
         stack.enter_context(execution.attention(base, kernels))
         if tune.gradient_checkpointing:
             base.gradient_checkpointing_enable(recomputation(targets))
-        adapted = stack.enter_context(METHODS[tune.method].attach(base, tune, _STEPS))
+        adapted = stack.enter_context(METHODS.get(tune.method.name).attach(base, tune, _STEPS))
         added = live.now
         adapted.network.train()
         trained, parameters = adapted.counts()

@@ -105,6 +105,8 @@ def draw_heatmap(
         base_loss: before any training; stands in the title.
         path: PNG to write.
     """
+    # One that failed before its first step has no rate where `auto` sets it.
+    trials = [trial for trial in trials if trial["params"]["learning_rate"] is not None]
     panels: dict[str, list[Mapping[str, Any]]] = {}
     for trial, others in zip(trials, _others(trials), strict=True):
         panels.setdefault(others, []).append(trial)

@@ -23,16 +23,34 @@ import numpy as np
 import optuna
 import sqlalchemy
 from filelock import FileLock, Timeout
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import FrozenTrial, TrialState
 
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
 from tasks.model import base_model
-from tasks.settings import Method as Name
-from tasks.settings import Settings, Sweep, Tune
+from tasks.settings import Settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.examples import Data
-from tasks.tune.methods import METHODS, alpha
+from tasks.tune.methods.settings import LowRank
+from tasks.tune.settings import (
+    LEARNING_RATE,
+    METHOD,
+    LogRange,
+    Range,
+    Sweep,
+    Tune,
+    axis_name,
+    configured,
+    ends,
+    takes_whole_numbers,
+    uses,
+)
 from tasks.tune.sweep import halving, selection
 from tasks.tune.sweep import plots as pictures
 from tasks.tune.train import checkpoint, checks, results
@@ -91,7 +109,7 @@ def run(
                     on_trial(trial, _folder(out, trial["number"]))
                     study.set_user_attr("seconds", earlier + time.perf_counter() - began)
             trials = [_row(trial, out, settings) for trial in study.trials]
-            seeds = _other_seeds(key, _best(trials, out), out, settings, execute)
+            seeds = _other_seeds(key, study, _best(trials, out), out, settings, execute)
         seconds = earlier + time.perf_counter() - began
         found = {"key": key, "trials": trials, "seeds": seeds, "seconds": seconds}
         found |= {"warnings": warnings, "examples_seen": seen.examples, "epochs": seen.epochs}
@@ -147,22 +165,18 @@ def _proposed(study: optuna.Study, settings: Settings) -> FrozenTrial:
 
     It is drawn in memory: a process that dies in between leaves no half of one in the database.
     """
-    sweep, number = settings.sweep, len(study.trials)
-    space: dict[str, Any] = _space(sweep)
-    if sweep.sampler == "grid":
+    number = len(study.trials)
+    space = _space(settings)
+    if settings.sweep.sampler == "grid":
         params = _grid(settings)[number]
     else:
         draft = optuna.create_study(sampler=_sampler(settings, number))
         draft.add_trials(study.trials)
         trial = draft.ask()
-        for name in sorted(space, key=lambda name: name != "method"):
-            method = trial.params.get("method", settings.tune.method)
-            if _matters(name, method):
-                each = space[name]
-                if isinstance(each, optuna.distributions.FloatDistribution):
-                    trial.suggest_float(name, each.low, each.high, log=True)
-                else:
-                    trial.suggest_categorical(name, each.choices)
+        keys = _keys(settings.sweep)
+        for name in sorted(space, key=lambda name: keys[name] != METHOD):
+            if uses(_tune(trial.params, settings), keys[name]):
+                _suggest(trial, name, space[name])
         params = trial.params
     return optuna.trial.create_trial(
         state=TrialState.RUNNING,
@@ -171,9 +185,13 @@ def _proposed(study: optuna.Study, settings: Settings) -> FrozenTrial:
     )
 
 
-def _matters(name: str, method: Name) -> bool:
-    """Whether a setting that a sweep can vary makes a difference to this method."""
-    return name in ("method", "learning_rate") or name in METHODS[method].uses
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
+    if isinstance(distribution, FloatDistribution):
+        trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+    elif isinstance(distribution, IntDistribution):
+        trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
+    elif isinstance(distribution, CategoricalDistribution):
+        trial.suggest_categorical(name, distribution.choices)
 
 
 def _through_rungs(
@@ -254,7 +272,7 @@ def _report(trial: optuna.Trial, job: TrialRun) -> bool:
     try:
         metrics = results.finish(job) if progress else files.read_json(job.out / "metrics.json")
     except Diverged as error:
-        log.warning("trial %d failed: %s; lower sweep.learning_rate", trial.number, error)
+        log.warning("trial %d failed: %s; lower the rates of sweep.space", trial.number, error)
         trial.set_user_attr("reason", str(error))
         study.tell(trial, state=TrialState.FAIL)
         return True
@@ -278,14 +296,26 @@ def _key(data: Path, settings: Settings) -> str:
         [files.md5(path) for path in tuning_data.split_files(data)],
         base_model.identity(settings),
         settings.base.plain(),
-        settings.tune.model_dump(
-            mode="json", exclude={"rank", "learning_rate", "checkpoint_minutes"}
-        ),
+        _fixed(settings),
         settings.sweep.model_dump(
-            mode="json", exclude={"packed", "workers", "engine", "trial_cpus", "trial_gpus"}
+            mode="json",
+            exclude={"adapters_per_pass", "workers", "engine", "trial_cpus", "trial_gpus"},
         ),
         settings.project.seed,
     )
+
+
+def _fixed(settings: Settings) -> dict[str, Any]:
+    """What the sweep does not vary."""
+    tune = settings.tune.plain()
+    del tune["checkpoint_minutes"]
+    for key in settings.sweep.space:
+        first, _, inner = key.removeprefix("tune.").partition(".")
+        if inner:
+            tune[first].pop(inner, None)
+        elif key != METHOD:
+            del tune[first]
+    return tune
 
 
 def _finished_sweep(out: Path, key: str) -> dict[str, Any] | None:
@@ -331,47 +361,67 @@ def _is_whole(trial: FrozenTrial, out: Path) -> bool:
     return unfinished or (_folder(out, trial.number) / "metrics.json").is_file()
 
 
-def _space(sweep: Sweep) -> dict[str, optuna.distributions.BaseDistribution]:
+_FIRST = ("rank", "alpha", "method", "target_modules", "dropout")
+
+
+def _keys(sweep: Sweep) -> dict[str, str]:
+    """The keys of `sweep.space` by the names that trials know them by, in an order that does not
+    depend on that of the file."""
+    names = {axis_name(key): key for key in sweep.space}
+    first = [name for name in _FIRST if name in names]
+    others = sorted(names.keys() - {*_FIRST, axis_name(LEARNING_RATE)})
+    last = [axis_name(LEARNING_RATE)] if LEARNING_RATE in sweep.space else []
+    return {name: names[name] for name in [*first, *others, *last]}
+
+
+def _space(settings: Settings) -> dict[str, BaseDistribution]:
     """What is varied. Optuna's choices are plain values, so that others stand there as JSON."""
-    distributions = optuna.distributions
-    space: dict[str, optuna.distributions.BaseDistribution] = {
-        name: distributions.CategoricalDistribution([_choice(value) for value in values])
-        for name in ("rank", "alpha", "method", "target_modules", "dropout")
-        if (values := getattr(sweep, name))
+    sweep = settings.sweep
+    return {
+        name: _distribution(key, sweep.space[key], settings) for name, key in _keys(sweep).items()
     }
-    rates = sweep.learning_rate
-    space["learning_rate"] = (
-        distributions.CategoricalDistribution(rates)
-        if sweep.sampler == "grid"
-        else distributions.FloatDistribution(min(rates), max(rates), log=True)
-    )
-    return space
+
+
+def _distribution(key: str, axis: list[Any] | Range, settings: Settings) -> BaseDistribution:
+    if isinstance(axis, list):
+        if key != LEARNING_RATE or settings.sweep.sampler == "grid":
+            return CategoricalDistribution([_choice(value) for value in axis])
+        axis = LogRange(log=(min(axis), max(axis)))
+    low, high = ends(axis)
+    log = isinstance(axis, LogRange)
+    if takes_whole_numbers(settings.tune, key, low):
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(low, high, log=log)
 
 
 def _choice(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list) else value
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _chosen(value: Any) -> Any:
+    """The inverse of `_choice`."""
+    return json.loads(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
 
 
 def _tune(params: Mapping[str, Any], settings: Settings) -> Tune:
-    chosen = {
-        name: json.loads(value) if isinstance(value, str) and value.startswith("[") else value
-        for name, value in params.items()
-    }
-    return settings.tune.replace(**chosen)
+    keys = _keys(settings.sweep)
+    values = {keys[name]: _chosen(value) for name, value in params.items()}
+    return configured(settings.tune, values)
 
 
 def _configurations(settings: Settings) -> list[Tune]:
-    """Every configuration that a trial can have; of a range of rates, its ends."""
+    """Every configuration that a trial can have; of a range, its ends."""
     if settings.sweep.sampler == "grid":
         return [_tune(params, settings) for params in _grid(settings)[: _count(settings)]]
-    space: dict[str, Any] = _space(settings.sweep)
-    rates = space.pop("learning_rate")
-    every = itertools.product(*(each.choices for each in space.values()), (rates.low, rates.high))
+    space: dict[str, Any] = _space(settings)
+    axes = [
+        each.choices if isinstance(each, CategoricalDistribution) else (each.low, each.high)
+        for each in space.values()
+    ]
     found: dict[str, Tune] = {}
-    for values in every:
-        tune = _tune(dict(zip([*space, "learning_rate"], values, strict=True)), settings)
-        used = {name: value for name, value in tune.plain().items() if _matters(name, tune.method)}
-        found.setdefault(files.content_key(used), tune)
+    for values in itertools.product(*axes):
+        tune = _tune(dict(zip(space, values, strict=True)), settings)
+        found.setdefault(files.content_key(tune.plain()), tune)
     return list(found.values())
 
 
@@ -382,18 +432,24 @@ def _count(settings: Settings) -> int:
 
 def _grid(settings: Settings) -> list[dict[str, Any]]:
     """Each configuration of the grid once, in an order by the seed: a few of them are spread."""
-    space: dict[str, Any] = _space(settings.sweep)
+    space: dict[str, Any] = _space(settings)
+    keys = _keys(settings.sweep)
     configurations: dict[str, dict[str, Any]] = {}
     for values in itertools.product(*(each.choices for each in space.values())):
         params = dict(zip(space, values, strict=True))
         tune = _tune(params, settings)
-        used = {name: value for name, value in params.items() if _matters(name, tune.method)}
+        used = {name: value for name, value in params.items() if uses(tune, keys[name])}
         # Two rules for alpha can come to one number.
-        same = used | {"alpha": alpha(tune)} if "alpha" in used else used
+        same = used | {"alpha": _alpha(tune)} if "alpha" in used else used
         configurations.setdefault(files.content_key(same), used)
     order = np.random.default_rng(settings.project.seed).permutation(len(configurations))
     listed = [*configurations.values()]
     return [listed[place] for place in order]
+
+
+def _alpha(tune: Tune) -> int | float | None:
+    """LoRA's alpha as a number; None where the method has none."""
+    return tune.method.scaling_alpha if isinstance(tune.method, LowRank) else None
 
 
 def _sampler(settings: Settings, number: int) -> optuna.samplers.BaseSampler:
@@ -422,11 +478,9 @@ def _row(trial: FrozenTrial, out: Path, settings: Settings) -> Trial:
         curve = files.read_jsonl(kept) if kept.is_file() else []
         loss = known["validation_loss"] if known else None
     seconds = curve[-1]["seconds"] if curve else 0.0
-    space = _space(settings.sweep)
-    varied = {name: getattr(tune, name) if name in trial.params else None for name in space}
     return {
         "number": trial.number,
-        "params": varied | {"alpha": alpha(tune) if _matters("alpha", tune.method) else None},
+        "params": _params(trial, tune, settings, known),
         "state": _STATES[trial.state],
         "reason": trial.user_attrs.get("reason"),
         "rung": sum(rung in trial.intermediate_values for rung in _rungs(settings)),
@@ -436,6 +490,22 @@ def _row(trial: FrozenTrial, out: Path, settings: Settings) -> Trial:
         "seconds": seconds,
         "memory": None if known is None else known["memory"],
     }
+
+
+def _params(
+    trial: FrozenTrial, tune: Tune, settings: Settings, known: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What is varied, rank, alpha and learning rate always among it; null what is not used."""
+    values = tune.short()
+    names = dict.fromkeys(["rank", "learning_rate", *_keys(settings.sweep)])
+    method = _chosen(trial.params.get("method"))
+    if isinstance(method, dict):
+        names |= dict.fromkeys(name for name in method if name != "name")
+    params = {name: values.get(name) for name in names} | {"alpha": _alpha(tune)}
+    if params["learning_rate"] == "auto":
+        rate = (known or {}).get("rate", (known or {}).get("params", {}).get("learning_rate"))
+        params["learning_rate"] = rate
+    return params
 
 
 def _folder(out: Path, number: int) -> Path:
@@ -503,24 +573,27 @@ def _best(trials: Sequence[Trial], out: Path) -> list[Trial]:
         reason = next((trial["reason"] for trial in trials if trial["reason"]), "")
         raise PerpetuneError(
             f"{out}: all {len(trials)} trials failed (the first: {reason}); lower "
-            "sweep.learning_rate"
+            "the learning rates of sweep.space"
         )
     return sorted(complete, key=lambda trial: (trial["validation_loss"], trial["number"]))
 
 
 def _other_seeds(
-    key: str, best: Sequence[Trial], out: Path, settings: Settings, execute: Executor
+    key: str,
+    study: optuna.Study,
+    best: Sequence[Trial],
+    out: Path,
+    settings: Settings,
+    execute: Executor,
 ) -> list[dict[str, Any]]:
     """The best configurations trained again from other seeds, and how far their losses spread."""
     sweep, project = settings.sweep, settings.project
     jobs: dict[tuple[int, int], TrialRun] = {}
-    for trial in best[: sweep.seeds_top] if sweep.seeds else []:
+    for trial in best[: sweep.reseed_top] if sweep.seeds else []:
         for seed in range(project.seed + 1, project.seed + 1 + sweep.seeds):
-            params = {name: each for name, each in trial["params"].items() if each is not None}
-            if "alpha" in params:
-                params["alpha"] = float(params["alpha"])
             own = settings.replace(
-                tune=settings.tune.replace(**params), project=project.replace(seed=seed)
+                tune=_tune(study.trials[trial["number"]].params, settings),
+                project=project.replace(seed=seed),
             )
             folder = out / "seeds" / key / f"{trial['number']}-{seed}"
             jobs[trial["number"], seed] = TrialRun(folder, own)

@@ -67,7 +67,7 @@ def train(
         sequential_executor(data)([run], None)
     else:
         prepared = trainer.prepare(data, settings, read=read)
-        with progress_bar(settings.tune.method) as stepped:
+        with progress_bar(settings.tune.method.name) as stepped:
             trainer.train_runs(prepared, [run], on_step=stepped)
     more = {"examples_seen": seen.examples, "warnings": warnings}
     metrics = results.finish(run, more=more)

@@ -8,11 +8,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tasks.core.errors import BadInput
 from tasks.model import base_model
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.examples import Data
 from tasks.tune.methods import METHODS
 from tasks.tune.methods import recommended_ranges as ranges
+from tasks.tune.settings import Tune
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def check(data: Data, settings: Settings, tunes: Sequence[Tune] = ()) -> list[st
     base = skeleton(settings)
     check_positions(base, data)
     for tune in tunes or [settings.tune]:
-        METHODS[tune.method].check(base, tune)
+        METHODS.get(tune.method.name).check(base, tune)
     width = base.config.get_text_config().hidden_size
     found = tuning_data.warnings(data, settings.tune)
     if tunes:

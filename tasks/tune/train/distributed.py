@@ -16,7 +16,7 @@ import torch
 from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model import base_model
-from tasks.settings import Tune
+from tasks.tune.settings import Tune
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -16,6 +16,7 @@ from tasks.settings import Settings
 from tasks.tune.data.batching import batches
 from tasks.tune.data.examples import Data
 from tasks.tune.methods import METHODS
+from tasks.tune.methods.settings import LowRank
 from tasks.tune.methods.targets import all_linear
 from tasks.tune.plan.arithmetic import packs_side_by_side, predict_run
 from tasks.tune.plan.machine import available_memory
@@ -67,7 +68,9 @@ class LocalExecutor:
     def _prepare(self, settings: Settings) -> Prepared:
         """Data and base for these settings, one base in memory at a time."""
         key = files.content_key(
-            METHODS[settings.tune.method].quantised, settings.tune.max_length, settings.base.plain()
+            METHODS.get(settings.tune.method.name).quantised,
+            settings.tune.max_length,
+            settings.base.plain(),
         )
         if key not in self._prepared:
             self._prepared.clear()
@@ -81,25 +84,26 @@ class LocalExecutor:
             alike.setdefault(_sharing_key(trial), []).append(trial)
         together: list[list[TrialRun]] = []
         for group in alike.values():
-            shares = METHODS[group[0].settings.tune.method].shares
+            shares = METHODS.get(group[0].settings.tune.method.name).shares
             count = self._lanes(group) if shares else 1
             together += [group[i : i + count] for i in range(0, len(group), count)]
         return together
 
     def _lanes(self, trials: Sequence[TrialRun]) -> int:
         settings = trials[0].settings
-        if settings.tune.dropout or len(trials) == 1:
+        if settings.tune.adapter_dropout or len(trials) == 1:
             return 1  # lanes would draw each other's random numbers
         prepared = self._prepare(settings)
         if not prepared.execution.lanes:
             return 1
-        if not all(all_linear(prepared.base, t.settings.tune.target_modules) for t in trials):
+        targets = [t.settings.tune.method.of(LowRank).target_modules for t in trials]
+        if not all(all_linear(prepared.base, names) for names in targets):
             return 1  # PEFT would add every lane's update to each token's embedding
-        if settings.sweep.packed != "auto":
-            return settings.sweep.packed
+        if settings.sweep.adapters_per_pass != "auto":  # noqa: S105 (a pass through the base)
+            return settings.sweep.adapters_per_pass
         kept = self._lanes_file
         measured = files.read_json(kept) if kept and kept.is_file() else {}
-        method = settings.tune.method
+        method = settings.tune.method.name
         if method not in measured:
             measured[method] = fastest_lanes(prepared, trials)
             if kept:
@@ -120,7 +124,7 @@ def fastest_lanes(prepared: Prepared, trials: Sequence[TrialRun]) -> int:
     batch = plan[-1]
     bound = settings.plan.memory_gb
     available = bound * 1e9 if bound else available_memory(prepared.base.device)[0]
-    largest = max(trials, key=lambda trial: trial.settings.tune.rank).settings
+    largest = max(trials, key=lambda trial: trial.settings.tune.method.of(LowRank).rank).settings
 
     def seconds(*sizes: int, lanes: int = 1) -> list[float]:
         """Of passes of so many examples, one after another."""
@@ -170,6 +174,6 @@ def fastest_lanes(prepared: Prepared, trials: Sequence[TrialRun]) -> int:
 
 def _sharing_key(trial: TrialRun) -> str:
     """Equal for trials that can share passes."""
-    plain = trial.settings.tune.plain()
-    shared = {name: value for name, value in plain.items() if name not in _OWN_TO_A_LANE}
+    values = trial.settings.tune.short()
+    shared = {name: value for name, value in values.items() if name not in _OWN_TO_A_LANE}
     return files.content_key(shared, trial.settings.base.plain(), trial.settings.project.seed)

@@ -6,7 +6,8 @@ from typing import Any
 
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
-from tasks.tune.methods import alpha
+from tasks.tune.methods.settings import LowRank
+from tasks.tune.settings import Tune
 from tasks.tune.train import checkpoint
 from tasks.tune.train.trials import TrialRun
 
@@ -43,9 +44,8 @@ def finish(
     examples = progress["train_examples"]
     metrics = {
         **(more or {}),
-        "method": tune.method,
-        "params": tune.model_dump(mode="json", exclude={"method", "mix", "checkpoint_minutes"})
-        | {"alpha": alpha(tune), "learning_rate": progress["peak_lr"]},
+        "method": tune.method.name,
+        "params": _params(tune, progress["peak_lr"]),
         "state": state,
         "steps": len(curve),
         "epochs": min(len(curve) * tune.batch_size, math.ceil(tune.epochs * examples)) / examples,
@@ -66,6 +66,15 @@ def finish(
     files.write_json(out / "metrics.json", metrics)
     checkpoint.remove(out)
     return metrics
+
+
+def _params(tune: Tune, peak_lr: float) -> dict[str, Any]:
+    """The settings of a run as its metrics hold them, with numbers for rules."""
+    left_out = ("method", "source_weights", "checkpoint_minutes")
+    params = {name: value for name, value in tune.short().items() if name not in left_out}
+    if isinstance(tune.method, LowRank):
+        params["alpha"] = tune.method.scaling_alpha
+    return params | {"learning_rate": peak_lr}
 
 
 def validation_rows(progress: Mapping[str, Any]) -> list[dict[str, Any]]:

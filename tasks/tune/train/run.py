@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from tasks.settings import Tune
-from tasks.tune.methods import AdaptedModel
+from tasks.tune.methods.contract import AdaptedModel
+from tasks.tune.settings import Tune
 
 CurveRow = dict[str, Any]
 """A step of the curve: `step` (from 1), `train_loss` (nats a target, before the step),

@@ -29,16 +29,19 @@ from transformers import PreTrainedModel
 from tasks.core import files
 from tasks.model import base_model
 from tasks.model.encoding import Example
-from tasks.settings import Settings, Tune
+from tasks.settings import Settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.batching import batches, first_by_hash
 from tasks.tune.data.examples import Data
 from tasks.tune.data.packing import Packed, sequence_losses, summed_losses
-from tasks.tune.methods import METHODS, AdaptedModel, lanes
+from tasks.tune.methods import METHODS
 from tasks.tune.methods import recommended_ranges as ranges
+from tasks.tune.methods.contract import AdaptedModel
+from tasks.tune.methods.lora import lanes
 from tasks.tune.plan.arithmetic import predict_run
 from tasks.tune.plan.machine import measured_peak
 from tasks.tune.plan.profile import PassProfile
+from tasks.tune.settings import Tune
 from tasks.tune.train import checkpoint, checks, execution
 from tasks.tune.train.distributed import SINGLE, Processes
 from tasks.tune.train.execution import Execution
@@ -89,7 +92,7 @@ def prepare(
     read = tuning_data.read(data, settings) if read is None else read
     base = base_model.load_model(
         settings,
-        quantised=METHODS[tune.method].quantised,
+        quantised=METHODS.get(tune.method.name).quantised,
         on=torch.device("cpu") if processes.shard else None,
     )
     checks.check_positions(base, read)
@@ -212,7 +215,7 @@ def attach(prepared: Prepared, trials: Sequence[TrialRun], steps: int) -> Iterat
     """Fresh runs of these trials on the base, which is what it was afterwards."""
     base, tunes = prepared.base, [trial.settings.tune for trial in trials]
     tune = tunes[0]
-    method = METHODS[tune.method]
+    method = METHODS.get(tune.method.name)
     with ExitStack() as stack:
         stack.enter_context(deterministic(trials[0].settings.project.seed))
         stack.enter_context(prepared.execution.attention(base))
@@ -399,7 +402,7 @@ def _memory(prepared: Prepared, trials: Sequence[TrialRun], keys: Sequence[str])
     progress = checkpoint.read_progress(trials[0].out)
     if progress is not None and progress["key"] == keys[0]:
         return dict(progress["memory"])
-    largest = max(trials, key=lambda trial: trial.settings.tune.rank)
+    largest = max(trials, key=lambda trial: getattr(trial.settings.tune.method, "rank", 0))
     predicted = predict_run(
         prepared.base,
         prepared.train,

@@ -28,12 +28,12 @@ from typing import Any, TypeAlias
 from tasks import records
 from tasks.core.errors import BadInput
 from tasks.curate.run.reading import no_record
+from tasks.curate.settings import Curate, Privacy
 from tasks.curate.steps.privacy.redaction import KINDS, mask
 from tasks.curate.text.normalise import words
 from tasks.curate.text.turn_texts import prompt_and_answer
 from tasks.records import BadLine, Record
 from tasks.rendering.markdown import visible
-from tasks.settings import Curate, PersonalData
 
 SHORTEST_COLUMN = 7
 """Words from which the text of an unknown column is searched for."""
@@ -130,7 +130,7 @@ def read_benchmarks(specs: Sequence[str], settings: Curate) -> list[Benchmark]:
             if isinstance(item, BadLine):
                 bad.append(item)
             else:
-                good.append(_masked(item, settings.personal_data))
+                good.append(_masked(item, settings.privacy))
         if not good:
             raise BadInput(no_record(bad[0], len(bad)))
         benchmark = Benchmark(str(path), _without_common(good), len(bad))
@@ -344,7 +344,7 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool) and str(value) != ""
 
 
-def _masked(item: Item, settings: PersonalData) -> Item:
+def _masked(item: Item, settings: Privacy) -> Item:
     kinds = [kind for kind in KINDS if getattr(settings, kind) == "mask"]
     return replace(
         item,

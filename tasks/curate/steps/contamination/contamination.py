@@ -14,8 +14,8 @@ benchmark's passage (`passages`) that the record has, measured
   whose words were shuffled.
 
 Words count by how rare they are (`rarity`): the share is one of bits, not of words, and whatever
-matches has to be worth `curate.min_information` bits by itself (a tenth more where it is not the
-whole prompt of a turn). So a common phrase is no leak, and three rare words may be one.
+matches has to be worth `curate.contamination.min_information` bits by itself (a tenth more where it
+is not the whole prompt of a turn). So a common phrase is no leak, and three rare words may be one.
 
 All turns are searched, with reasoning and tool calls, the system prompt, the definitions of tools,
 and what each of them says without accents, escapes and encodings (`disguises`). A system prompt
@@ -47,7 +47,6 @@ from tasks.curate.steps.contamination.searched_texts import other_texts, texts_o
 from tasks.curate.text.ngrams import Positions
 from tasks.curate.text.turn_texts import TurnWords, text_without_system
 from tasks.records import Record
-from tasks.settings import Curate
 
 STEP = "decontaminate"
 
@@ -68,12 +67,12 @@ class ContaminationIndex:
         index.match([record], words)    → {0: [Overlap(...)]}
         index.decide({0: [...]}, counts)
             52 of the passage's 80 bits are in these words     → share 0.65
-            more than curate.max_paraphrase, and more than 1.1 * curate.min_information bits
+            more than curate.contamination.max_paraphrase, and more than 1.1 * curate.contamination.min_information bits
                                         → {0: Contamination(share=0.65, bits=52, ngram=5)}
         index.evidence(record, ...)     → the nine words of the record, and the benchmark's text
     """
 
-    def __init__(self, benchmarks: Sequence[Benchmark], settings: Curate) -> None:
+    def __init__(self, benchmarks: Sequence[Benchmark], settings: Decontamination) -> None:
         self._settings = settings
         self._index = PassageIndex(benchmarks, settings.ngram)
         self._matcher = Matcher(self._index, settings)

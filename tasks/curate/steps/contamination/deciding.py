@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.curate.settings import Decontamination
 from tasks.curate.steps.contamination.matching import SHUFFLED_SHARE
 from tasks.curate.steps.contamination.overlaps import (
     PARTIAL,
@@ -18,7 +19,6 @@ from tasks.curate.steps.contamination.overlaps import (
 from tasks.curate.steps.contamination.passage_index import CLOSE_NGRAM, COMMON, PassageIndex
 from tasks.curate.steps.contamination.passages import QUESTION_SHARE
 from tasks.curate.text.ngrams import Positions
-from tasks.settings import Curate
 
 RARE_WORDS = 6
 """Words that the evidence names: the rarest of those that match."""
@@ -52,7 +52,7 @@ class _Measure:
 
 def decide(
     index: PassageIndex,
-    settings: Curate,
+    settings: Decontamination,
     overlaps: Mapping[int, Sequence[Overlap]],
     counts: Positions,
 ) -> dict[int, Contamination]:
@@ -118,7 +118,9 @@ def _common(index: PassageIndex, overlaps: Iterable[Sequence[Overlap]]) -> dict[
 class _Decider:
     """Decides on one record at a time, with what is known of all of them."""
 
-    def __init__(self, index: PassageIndex, settings: Curate, background: Background) -> None:
+    def __init__(
+        self, index: PassageIndex, settings: Decontamination, background: Background
+    ) -> None:
         self._index = index
         self._settings = settings
         self._background = background
@@ -160,7 +162,7 @@ class _Decider:
     def _measures(self, overlap: Overlap) -> tuple[_Measure, ...]:
         settings = self._settings
         return (
-            _Measure(overlap.exact, settings.max_contamination, settings.ngram),
+            _Measure(overlap.exact, settings.max_overlap, settings.ngram),
             _Measure(overlap.close, settings.max_paraphrase, CLOSE_NGRAM),
             _Measure(overlap.shuffled, max(settings.max_paraphrase, SHUFFLED_SHARE), 1),
         )

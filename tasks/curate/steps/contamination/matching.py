@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 import numpy as np
 import numpy.typing as npt
 
+from tasks.curate.settings import Decontamination
 from tasks.curate.steps.contamination.letters import MOST_PASSAGES, stretches_by_letters
 from tasks.curate.steps.contamination.overlaps import (
     Background,
@@ -39,7 +40,6 @@ from tasks.curate.text.ngrams import (
     text_windows,
     windows,
 )
-from tasks.settings import Curate
 
 SHUFFLED_SHARE = 0.85
 """Share of a passage's words, in any order, that are a shuffled copy."""
@@ -57,7 +57,7 @@ _JOINED = re.compile(r"\w[-'\u2019_/.]\w")
 class Matcher:
     """Searches texts for the passages of an index."""
 
-    def __init__(self, index: PassageIndex, settings: Curate) -> None:
+    def __init__(self, index: PassageIndex, settings: Decontamination) -> None:
         self._index = index
         self._settings = settings
         self._joined: dict[int, bool] = {}
@@ -182,7 +182,7 @@ class Matcher:
             return share_of_passage(self._index, passage, stretches, self._background)[0]
 
         return (
-            share(exact) >= self._settings.max_contamination
+            share(exact) >= self._settings.max_overlap
             or share(close) >= self._settings.max_paraphrase
         )
 

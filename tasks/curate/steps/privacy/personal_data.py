@@ -10,16 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.curate.ledger import Dropped, FilterResult, drop
+from tasks.curate.settings import PersonalDataAction, Privacy
 from tasks.curate.steps.privacy.redaction import KINDS, Kind, mask
 from tasks.records import Record
-from tasks.settings import PersonalData, PersonalDataAction
 
 STEP = "redact"
 
 _NAMES = ("_id", "_source", "benchmark")
 
 
-def redact(records: Iterable[Record], settings: PersonalData) -> tuple[FilterResult, Counter[str]]:
+def redact(records: Iterable[Record], settings: Privacy) -> tuple[FilterResult, Counter[str]]:
     """Mask or drop, and count: places by kind, and under `<kind> records` the records."""
     kept: list[Record] = []
     dropped: list[Dropped] = []
@@ -44,7 +44,7 @@ def redact(records: Iterable[Record], settings: PersonalData) -> tuple[FilterRes
     return (kept, dropped), counts
 
 
-def masked(record: Record, settings: PersonalData) -> Record:
+def masked(record: Record, settings: Privacy) -> Record:
     """The record with what is to be masked in its texts."""
     return _masked(record, _kinds(settings, "mask"), Counter())
 
@@ -59,7 +59,7 @@ def shown(line: Dropped) -> Dropped:
     return replace(line, evidence=evidence, text=mask(line.text)[0])
 
 
-def _kinds(settings: PersonalData, action: PersonalDataAction) -> list[Kind]:
+def _kinds(settings: Privacy, action: PersonalDataAction) -> list[Kind]:
     return [kind for kind in KINDS if getattr(settings, kind) == action]
 
 

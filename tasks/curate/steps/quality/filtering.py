@@ -7,7 +7,7 @@ from tasks.curate.ledger import FilterResult, drop
 from tasks.curate.steps.quality.filters import FILTERS, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.records import Record
-from tasks.settings import Section
+from tasks.settings.section import Section
 
 STEP = "quality"
 

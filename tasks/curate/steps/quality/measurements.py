@@ -31,5 +31,5 @@ class Measurements:
         return self.counts.errors.get(place(record))
 
     def repeated_share(self, record: Record) -> float:
-        """Share (0 to 1) of the last answer's words in 5-grams that it has said before."""
+        """Fraction (0 to 1) of the last answer's words in 5-grams that it has said before."""
         return self.repeated.get(place(record), 0.0)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from tasks.core.errors import BadInput
 from tasks.curate.ledger import Evidence
+from tasks.curate.settings import Splits
 from tasks.records import Record
-from tasks.settings import Curate
 
 STEP = "split"
 UNDATED = "unreadable_timestamp"
@@ -40,7 +40,7 @@ def split_position(name: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def time_split(record: Record, settings: Curate) -> int:
+def time_split(record: Record, settings: Splits) -> int:
     """`VALIDATION` or `TEST` for a record from that boundary in time on, else `TRAIN`."""
     seconds = parse_timestamp(record.timestamp)
     if seconds is None:
@@ -52,7 +52,7 @@ def time_split(record: Record, settings: Curate) -> int:
     return TRAIN
 
 
-def undated(record: Record, settings: Curate) -> Evidence | None:
+def undated(record: Record, settings: Splits) -> Evidence | None:
     """Evidence for a record whose time cannot be read though a boundary in time is set."""
     if settings.validation_from is None and settings.test_from is None:
         return None
@@ -83,7 +83,7 @@ def parse_timestamp(timestamp: str | float | None) -> float | None:
 
 
 def assign_splits(
-    positions: npt.NDArray[np.float64], times: npt.NDArray[np.int8], settings: Curate
+    positions: npt.NDArray[np.float64], times: npt.NDArray[np.int8], settings: Splits
 ) -> npt.NDArray[np.int8]:
     """The split of each record.
 

@@ -39,14 +39,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tasks.core.plugins import PluginRegistry
 from tasks.curate.step import Reason
-from tasks.settings import Section
+from tasks.settings.section import Section
 
 if TYPE_CHECKING:
     from tasks.curate.ledger import Evidence
     from tasks.curate.steps.quality.measurements import Measurements
     from tasks.records import Record
 
-SECTION = "curate"
+SECTION = "curate.quality"
 """Where the settings of filters are."""
 
 S = TypeVar("S", bound=Section)

@@ -10,7 +10,7 @@ from tasks.curate.steps.quality.filters import FILTERS, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.text.normalise import comparable
 from tasks.records import Record
-from tasks.settings import Section
+from tasks.settings.section import Section
 
 
 class CompletionLength(Section):

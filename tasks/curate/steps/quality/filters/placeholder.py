@@ -11,7 +11,7 @@ from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.steps.quality.text_form import is_structured
 from tasks.curate.text.normalise import comparable
 from tasks.records import Record
-from tasks.settings import Section
+from tasks.settings.section import Section
 
 _LOREM = re.compile(r"lorem ipsum", re.IGNORECASE)
 _ABOUT_PLACEHOLDERS = re.compile(

@@ -12,7 +12,7 @@ from tasks.curate.steps.quality.filters import FILTERS, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.text.normalise import comparable
 from tasks.records import Record
-from tasks.settings import Section
+from tasks.settings.section import Section
 
 _REFUSAL_CHARACTERS = 500  # longer answers say something besides
 _OPENING = 200  # characters of an answer in which a refusal shows

@@ -20,7 +20,7 @@ from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.steps.quality.text_form import is_structured, longest_run, visible_characters
 from tasks.curate.text.normalise import words
 from tasks.records import Record
-from tasks.settings import Section, Share
+from tasks.settings.section import Fraction, Section
 
 _LONGEST = 100_000
 
@@ -35,7 +35,7 @@ _SAID_AGAIN = 8
 _COPIES = 3
 
 _WHOLE = 0.9
-"""Share of structured text that a loop has to cover: rows of a table may well be equal."""
+"""Fraction of structured text that a loop has to cover: rows of a table may well be equal."""
 
 _LITERALS = frozenset(
     ("true", "false", "null", "none", "nan", "na", "inf", "nil", "undefined", "ok", "pass")
@@ -65,7 +65,7 @@ _HEX = re.compile(
 
 
 class Repetition(Section):
-    max_repetition: Share = 0.2
+    max_repetition: Fraction = 0.2
     """Highest share of a completion that says the same again and again; 1: not checked."""
 
 
@@ -123,7 +123,7 @@ class Loop:
 
     @property
     def whole(self) -> float:
-        """Share of the text that is the loop, its first copy included."""
+        """Fraction of the text that is the loop, its first copy included."""
         return self.share * (1 + 1 / max(self.times - 1, 1))
 
 

@@ -10,7 +10,7 @@ from tasks.curate.steps.quality.filters import FILTERS, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.steps.quality.text_form import is_structured, longest_run, visible_characters
 from tasks.records import Record
-from tasks.settings import Section, Share
+from tasks.settings.section import Fraction, Section
 
 _HEAD = 400
 
@@ -32,7 +32,7 @@ _RULE = re.compile(r"^[ \t]*[^\w\s.?!…,]{3,}[ \t|+:.-]*$", re.MULTILINE)
 
 
 class Symbols(Section):
-    max_symbol_ratio: Share = 0.5
+    max_symbol_ratio: Fraction = 0.5
     """Highest share of a completion that is punctuation without meaning; 1: not checked."""
 
 
@@ -62,7 +62,7 @@ class SymbolRatio(Filter[Symbols]):
 
 
 def meaningless_share(text: str) -> float:
-    """Share (0 to 1) of a text's visible characters that are signs which say nothing.
+    """Fraction (0 to 1) of a text's visible characters that are signs which say nothing.
 
     1 for a text of punctuation only that stands for no operator, pattern, drawing or emoticon;
     else the share of the longest run of one sign. A line that only rules off others is no run.

@@ -9,7 +9,7 @@ from tasks.curate.steps.quality.answers import whole_text
 from tasks.curate.steps.quality.filters import FILTERS, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.records import Record
-from tasks.settings import Section, Share
+from tasks.settings.section import Fraction, Section
 
 _MIN_LINES = 10
 _PROSE_LINE = re.compile(r"[^\W\d_][^\s{}\[\]<>|=;\\_/]*(?: +[^\s{}\[\]<>|=;\\_/]+){2,}")
@@ -18,7 +18,7 @@ _ELLIPSES = ("...", "…")
 
 
 class RepeatedLines(Section):
-    max_duplicate_lines: Share = 0.3
+    max_duplicate_lines: Fraction = 0.3
     """Highest share of a text's lines that repeat an earlier one (Gopher: 0.3)."""
 
 
@@ -65,7 +65,7 @@ class DuplicateLines(Filter[RepeatedLines]):
 
 
 class Bullets(Section):
-    max_bullet_lines: Share = 1.0
+    max_bullet_lines: Fraction = 1.0
     """Highest share of a text's lines that begin with a bullet (Gopher: 0.9)."""
 
 
@@ -92,7 +92,7 @@ class BulletLines(Filter[Bullets]):
 
 
 class Ellipses(Section):
-    max_ellipsis_lines: Share = 1.0
+    max_ellipsis_lines: Fraction = 1.0
     """Highest share of a text's lines that end with an ellipsis (Gopher: 0.3)."""
 
 

@@ -9,7 +9,7 @@ from tasks.curate.steps.quality.answers import whole_text
 from tasks.curate.steps.quality.filters import FILTERS, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.records import Record
-from tasks.settings import Section, Share
+from tasks.settings.section import Fraction, Section
 
 _Positive = Annotated[float, Field(gt=0)]
 
@@ -47,7 +47,7 @@ class MeanWordLength(Filter[WordLength]):
 
 
 class AlphabeticWords(Section):
-    min_alphabetic_words: Share = 0.0
+    min_alphabetic_words: Fraction = 0.0
     """Lowest share of a text's words with a letter (Gopher: 0.8)."""
 
 

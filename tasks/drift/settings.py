@@ -1,0 +1,32 @@
+"""The section `drift`."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from tasks.settings.section import Section
+
+
+class Drift(Section):
+    """When traffic counts as different from what the champion was trained on."""
+
+    KEY = "drift"
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """Probability of a false alarm that is accepted for one window."""
+    permutations: Annotated[int, Field(ge=100, le=10_000)] = 1000
+    """Permutations behind the p-value, which cannot fall below 1 / (permutations + 1)."""
+    max_rows: Annotated[int, Field(ge=50, le=5000)] = 500
+    """Distinct prompts of each side that are compared at most (drawn by a seeded hash)."""
+    min_rows: Annotated[int, Field(ge=5)] = 20
+    """Distinct prompts that a window needs: with fewer, it is refused."""
+    max_characters: Annotated[int, Field(ge=100)] = 2000
+    """Of the text of a longer prompt, only its beginning and its end are compared."""
+
+    @model_validator(mode="after")
+    def _can_alarm(self) -> Self:
+        if self.alpha * (self.permutations + 1) < 1:
+            raise ValueError("permutations of at least 1 / alpha: fewer can raise no alarm")
+        if self.min_rows > self.max_rows:
+            raise ValueError("min_rows of at most max_rows")
+        return self

@@ -1,0 +1,255 @@
+"""Read `params.yaml` and apply `--set`: what stages, flows and commands work with."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias, get_origin
+
+from pydantic import ValidationError
+
+from tasks.core.errors import BadInput
+from tasks.core.plugins import load_plugins
+from tasks.settings import messages, migration
+from tasks.settings.members import chosen_by, section_of
+from tasks.settings.settings import Settings
+from tasks.settings.yaml_values import BadYaml, Document, parse
+
+log = logging.getLogger(__name__)
+
+DEFAULT_FILE = Path("params.yaml")
+Key: TypeAlias = tuple[str, ...]
+
+
+def load_settings(path: Path = DEFAULT_FILE, overrides: Iterable[str] = ()) -> Settings:
+    """Read and validate `path`, with `section.key=value` overrides applied first.
+
+    Where no file is named and there is no `params.yaml` here, the defaults hold. The project's
+    plugins are loaded. A key of an earlier version is read as what it is called now, and the log
+    says so.
+
+    Raises:
+        BadInput: the file is missing or no YAML, a key is unknown, a value is of the wrong type or
+            out of range. The message names the key's path, what was given and what is allowed.
+    """
+    settings, told = read_settings(path, overrides)
+    for message in told:
+        if message not in _told:
+            _told.add(message)
+            log.warning("%s", message)
+    return settings
+
+
+_told: set[str] = set()
+"""What this process has said: a flow reads the settings that its command has read already."""
+
+
+def read_settings(path: Path, overrides: Iterable[str] = ()) -> tuple[Settings, list[str]]:
+    """As `load_settings`, with a sentence for each key of an earlier version, and each setting
+    that is left out because another method was chosen.
+
+    Raises:
+        BadInput: as `load_settings`.
+    """
+    source = _Source(path)
+    if path != DEFAULT_FILE or path.exists():
+        source.read()
+    source.override(overrides)
+    load_plugins(source.plugins())
+    source.fit_method()
+    try:
+        settings = Settings.model_validate(source.values)
+    except ValidationError as error:
+        found = messages.problems(error, Settings, source.values)
+        raise BadInput("\n".join(f"{source.place(p.path)}: {p.sentence}" for p in found)) from None
+    return settings, source.told
+
+
+@dataclass
+class _Source:
+    """What a file and `--set` give, and which of them gave what."""
+
+    file: Path
+    values: dict[str, Any] = field(default_factory=dict)
+    lines: dict[Key, int] = field(default_factory=dict)
+    overridden: dict[Key, str] = field(default_factory=dict)
+    """What `--set` gave, with the key as it was written."""
+    carried: set[str] = field(default_factory=set)
+    """Settings of methods that were given by an old key, which every method had."""
+    told: list[str] = field(default_factory=list)
+
+    def read(self) -> None:
+        """Read the file.
+
+        Raises:
+            BadInput: there is none, or it is no YAML with sections.
+        """
+        document = _read_yaml(self.file)
+        migrated = migration.migrate(document.value, str(self.file), document.lines)
+        self.values, self.lines = migrated.values, migrated.lines
+        self.carried, self.told = migrated.carried, migrated.messages
+
+    def override(self, overrides: Iterable[str]) -> None:
+        """Apply `section.key=value`, one after another.
+
+        Raises:
+            BadInput: one is malformed, or two that are the same setting disagree.
+        """
+        for text in overrides:
+            key, value = _parsed(text)
+            path, carried, message = migration.migrate_key(key, value)
+            if carried:
+                self.carried.add(carried)
+            if message:
+                self.told.append(message)
+            else:
+                path = self._path(key)
+                mark = _chosen(path)
+                if mark and isinstance(value, str):
+                    path = (*path, "name")
+            other = self.overridden.get(path, key)
+            target = self._target(path, text)
+            if other != key and target.get(path[-1]) != value:
+                raise BadInput(
+                    f"--set {text}: {other} is the same setting, and is given another value; "
+                    f"give {'.'.join(path)} once"
+                )
+            if path[:2] == ("sweep", "space") and len(path) > 2:
+                migration.set_axis(target, path[-1], value)
+            else:
+                target[path[-1]] = value
+            self.overridden[path] = key
+
+    def _path(self, key: str) -> Key:
+        """A key's parts. What is below a setting that has free keys is one part."""
+        parts = key.split(".")
+        model: Any = Settings
+        given: Any = self.values
+        for i, part in enumerate(parts[:-1]):
+            given = given.get(part) if isinstance(given, dict) else None
+            kind = model.model_fields[part].annotation if part in model.model_fields else None
+            if get_origin(kind) is dict:
+                return (*parts[: i + 1], ".".join(parts[i + 1 :]))
+            model = section_of(model, part, given)
+            if model is None:
+                break
+        return tuple(parts)
+
+    def _target(self, path: Key, text: str) -> dict[str, Any]:
+        """The mapping that a key is in, made where it is missing."""
+        target, model = self.values, Settings
+        for part in path[:-1]:
+            if target.get(part) is None:
+                target[part] = _free_keys(model, part)
+            elif isinstance(target[part], str) and chosen_by(model, part):
+                target[part] = {"name": target[part]}
+            inner = target[part]
+            if not isinstance(inner, dict):
+                raise BadInput(f"--set {text}: {part} is a value, not a section")
+            model = section_of(model, part, inner) or type(None)  # type: ignore[assignment]
+            target = inner
+        return target
+
+    def plugins(self) -> list[str]:
+        """`project.plugins`; none where it is malformed, which validation says."""
+        project = self.values.get("project")
+        plugins = project.get("plugins") if isinstance(project, dict) else None
+        if isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins):
+            return plugins
+        return []
+
+    def fit_method(self) -> None:
+        """Leave out settings of other methods that nobody gave for this one.
+
+        They are those of the file where `--set` chooses another method, and those that an old key
+        gave. Where the sweep tries a method that has them, they are set there.
+        """
+        tune = self.values.get("tune")
+        method = tune.get("method") if isinstance(tune, dict) else None
+        model = section_of(section_of(Settings, "tune"), "method", method)  # type: ignore[arg-type]
+        if not isinstance(method, dict) or model is None:
+            return
+        chosen = ("tune", "method", "name") in self.overridden
+        left = {
+            key: method.pop(key)
+            for key in [*method]
+            if key not in model.model_fields
+            and (key in self.carried or (chosen and ("tune", "method", key) not in self.overridden))
+        }
+        for key in self._given_to_trials(left):
+            del left[key]
+        if left:
+            name = method.get("name", "lora")
+            self.told.append(f"tune.method: {name} does not use {', '.join(left)}: left out")
+
+    def _given_to_trials(self, left: dict[str, Any]) -> set[str]:
+        """Give settings to the methods of the sweep that have them; returns which."""
+        sweep = self.values.get("sweep")
+        space = sweep.get("space") if isinstance(sweep, dict) else None
+        found = space.get("tune.method") if isinstance(space, dict) else None
+        methods = found if isinstance(found, list) else []
+        used: set[str] = set()
+        for i, name in enumerate(methods):
+            model = section_of(section_of(Settings, "tune"), "method", name)  # type: ignore[arg-type]
+            own = {key: value for key, value in left.items() if model and key in model.model_fields}
+            if own and isinstance(name, str):
+                methods[i] = {"name": name, **own}
+                used |= set(own)
+        return used
+
+    def place(self, path: Key) -> str:
+        """Where a setting was given, as messages begin."""
+        known = [path[:count] for count in range(len(path), 0, -1)]
+        if any(part in self.overridden for part in known):
+            return "--set"
+        line = next((self.lines[part] for part in known if part in self.lines), None)
+        return f"{self.file}:{line}" if line else str(self.file)
+
+
+def _chosen(path: Key) -> bool:
+    """Whether the key is that of a section which is chosen by name."""
+    model: Any = Settings
+    for part in path[:-1]:
+        model = section_of(model, part) if model else None
+    return model is not None and chosen_by(model, path[-1]) is not None
+
+
+def _free_keys(model: Any, part: str) -> dict[str, Any]:
+    """The default of a setting that has free keys; nothing for a section."""
+    known = getattr(model, "model_fields", {}).get(part)
+    if known is None or get_origin(known.annotation) is not dict:
+        return {}
+    defaults: dict[str, Any] = model().plain()[part]
+    return defaults
+
+
+def _parsed(text: str) -> tuple[str, Any]:
+    """An override's key and value."""
+    key, equals, value = text.partition("=")
+    key = ".".join(part.strip() for part in key.split("."))
+    if not equals or "." not in key or not all(key.split(".")):
+        raise BadInput(f"--set {text}: expected section.key=value, as in tune.learning_rate=0.001")
+    try:
+        return key, parse(value).value if value.strip() else None
+    except BadYaml as error:
+        raise BadInput(f"--set {text}: the value is not valid YAML: {error}") from None
+
+
+def _read_yaml(path: Path) -> Document:
+    try:
+        document = parse(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file; name one with --params FILE") from None
+    except BadYaml as error:
+        where = f"{path}:{error.line}" if error.line else str(path)
+        raise BadInput(f"{where}: not valid YAML: {error}") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # no UTF-8, or a path with a NUL
+        raise BadInput(f"{path}: cannot be read: {error}") from None
+    if document.value is None:
+        return Document({}, {})
+    if not isinstance(document.value, dict):
+        found = messages.short(document.value)
+        raise BadInput(f"{path}: expected sections (`tune:` and so on), found {found}")
+    return document

@@ -1,0 +1,38 @@
+"""What holds for the whole project: its name and state, and the servers on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.settings.section import Name, Positive, Section
+
+
+class Project(Section):
+    """What is built, and where its local state is kept."""
+
+    KEY = "project"
+
+    name: Name = "docstring-summaries"
+    """Name of the registered model and of the MLflow experiment."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of everything that draws random numbers."""
+    state_dir: Path = Path(".perpetune")
+    """Folder for local state: SQLite databases, converted models, rounds."""
+    tracking_uri: str | None = None
+    """MLflow tracking URI; null: `MLFLOW_TRACKING_URI`, or else SQLite in `state_dir`."""
+    plugins: list[str] = []
+    """Your own methods, metrics, filters and so on: Python files, or names of modules."""
+
+
+class Platform(Section):
+    """The local servers that `perpetune up` starts, on loopback only."""
+
+    KEY = "platform"
+
+    prefect_port: Annotated[int, Field(ge=1024, le=65535)] = 4200
+    """Port of Prefect's API and UI."""
+    mlflow_port: Annotated[int, Field(ge=1024, le=65535)] = 5000
+    """Port of MLflow's API and UI."""
+    approval_timeout_hours: Positive = 168.0
+    """A promotion request that is not decided in this time times out; the candidate stays."""

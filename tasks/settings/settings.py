@@ -1,0 +1,54 @@
+"""All of `params.yaml`: the sections of every package, and what holds between them."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from tasks.collect.settings import Collect, Watch
+from tasks.curate.settings import Curate
+from tasks.drift.settings import Drift
+from tasks.evaluate.settings import Evaluate
+from tasks.model.settings import Base
+from tasks.settings import messages
+from tasks.settings.project import Platform, Project
+from tasks.settings.section import Section
+from tasks.tune.settings import METHOD, BadAxis, Plan, Sweep, Tune, check_space, configured
+
+
+class Settings(Section):
+    """All of `params.yaml`."""
+
+    project: Project = Field(default_factory=Project)
+    base: Base = Field(default_factory=Base)
+    collect: Collect = Field(default_factory=Collect)
+    curate: Curate = Field(default_factory=Curate)
+    tune: Tune = Field(default_factory=Tune)
+    sweep: Sweep = Field(default_factory=Sweep)
+    plan: Plan = Field(default_factory=Plan)
+    evaluate: Evaluate = Field(default_factory=Evaluate)
+    drift: Drift = Field(default_factory=Drift)
+    watch: Watch = Field(default_factory=Watch)
+    platform: Platform = Field(default_factory=Platform)
+
+    @model_validator(mode="after")
+    def _trials_are_valid(self) -> Self:
+        try:
+            check_space(self.tune, self.sweep)
+        except BadAxis as error:
+            raise messages.at(("sweep", "space", error.key), str(error)) from None
+        methods = self.sweep.space.get(METHOD, [])
+        for method in methods if isinstance(methods, list) else []:
+            tune = configured(self.tune, {METHOD: method})
+            _check_quantisation(self.base, tune, ("sweep", "space", METHOD))
+        if not methods:
+            _check_quantisation(self.base, self.tune, ("tune", "method"))
+        return self
+
+
+def _check_quantisation(base: Base, tune: Tune, key: tuple[str, ...]) -> None:
+    if base.quantisation == "nf4" and tune.method.name == "full":
+        raise messages.at(
+            key,
+            "full trains every weight, and base.quantisation keeps the base in 4 bits: set "
+            "base.quantisation to null, or choose qlora",
+        )
