@@ -88,8 +88,8 @@ def _benchmark_folder(settings: Settings) -> Path:
         if path.is_dir() or not (remote or path.suffix or glob.has_magic(name)):
             return path
     raise BadInput(
-        "evaluate.benchmarks names no folder, where a benchmark of labelled traffic can be put: add "
-        "one, such as data/benchmarks"
+        "evaluate.benchmarks names no folder, where a benchmark of labelled traffic can be put: "
+        "add one, such as data/benchmarks"
     )
 
 

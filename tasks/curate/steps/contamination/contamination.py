@@ -35,6 +35,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tasks.curate.ledger import Evidence
+from tasks.curate.settings import Decontamination
 from tasks.curate.steps.contamination.benchmarks import Benchmark
 from tasks.curate.steps.contamination.deciding import Contamination, decide
 from tasks.curate.steps.contamination.disguises import long_tokens
@@ -67,7 +68,7 @@ class ContaminationIndex:
         index.match([record], words)    → {0: [Overlap(...)]}
         index.decide({0: [...]}, counts)
             52 of the passage's 80 bits are in these words     → share 0.65
-            more than curate.contamination.max_paraphrase, and more than 1.1 * curate.contamination.min_information bits
+            more than max_paraphrase, and more than 1.1 * min_information bits
                                         → {0: Contamination(share=0.65, bits=52, ngram=5)}
         index.evidence(record, ...)     → the nine words of the record, and the benchmark's text
     """

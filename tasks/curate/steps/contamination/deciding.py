@@ -173,7 +173,7 @@ class _Decider:
         number = overlap.passage
         length = self._index.passages[number].length
         exact = ngram == min(self._settings.ngram, length)
-        setting = "max_contamination" if exact else "max_paraphrase"
+        setting = "max_overlap" if exact else "max_paraphrase"
         if share == 1.0:
             setting = "min_information"
         seen = np.flatnonzero(to_mask(stretches, length))
@@ -184,4 +184,6 @@ class _Decider:
             rare[texts[seen[i]]] = None
             if len(rare) == RARE_WORDS:
                 break
-        return Contamination(overlap, share, bits, ngram, f"curate.{setting}", tuple(rare))
+        return Contamination(
+            overlap, share, bits, ngram, f"{self._settings.KEY}.{setting}", tuple(rare)
+        )
