@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.core.errors import BadInput
 from tasks.curate.ledger import Dropped, place
-from tasks.curate.settings import Curate
+from tasks.curate.settings import Quality
 from tasks.curate.steps.quality.filtering import active_filters, apply_filters
 from tasks.curate.steps.quality.filters import Filter, language, repeated_prompt, symbols
 from tasks.curate.steps.quality.measurements import Measurements
@@ -73,7 +73,7 @@ def chat(*roles: str) -> Record:
 
 
 def active(**settings: Any) -> list[Filter[Any]]:
-    return active_filters(Curate.model_validate(settings))
+    return active_filters(Quality.model_validate(settings))
 
 
 def filtered(
@@ -83,7 +83,7 @@ def filtered(
         shares = repeated_share(TurnWords.of(records).answers(records)).tolist()
         places = {place(one): share for one, share in zip(records, shares, strict=True)}
         measured = Measurements(repeated=places)
-    section = Curate.model_validate(settings)
+    section = Quality.model_validate(settings)
     return apply_filters(records, active_filters(section), section, measured)
 
 
@@ -660,7 +660,7 @@ def test_any_text_gets_a_known_language_twice_the_same(value: str) -> None:
 
 
 def test_a_language_that_nobody_can_find_is_refused_with_a_hint() -> None:
-    with pytest.raises(BadInput, match=r"curate\.languages.*'eng'.*did you mean en\?"):
+    with pytest.raises(BadInput, match=r"curate\.quality\.languages.*'eng'.*did you mean en\?"):
         active(languages=["de", "eng"])
 
 

@@ -65,9 +65,7 @@ def test_what_is_counted_does_not_depend_on_the_garbage_collector(tiny_base: Pat
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize(
-    "method", [method.name for method in METHODS.members() if not method.quantised]
-)
+@pytest.mark.parametrize("method", [method.name for method in METHODS if not method.quantised])
 def test_activations_are_what_autograd_keeps(method: str, tiny_base: Path) -> None:
     tune, base = tune_from(method=method), load(tiny_base)
     kept: dict[int, int] = {}

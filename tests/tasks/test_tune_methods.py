@@ -28,9 +28,11 @@ from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data.batching import batches
 from tasks.tune.data.packing import pack, packed_attention, summed_losses
-from tasks.tune.methods import METHODS, AdaptedModel, lanes
+from tasks.tune.methods import METHODS
 from tasks.tune.methods import recommended_ranges as ranges
+from tasks.tune.methods.contract import AdaptedModel
 from tasks.tune.methods.fused_lora import fuse
+from tasks.tune.methods.lora import lanes
 from tasks.tune.settings import Tune
 from tasks.tune.train import train, trainer
 from tasks.tune.train.pack_executor import pack_executor
