@@ -52,9 +52,10 @@ def semantic_features(texts: Sequence[str], max_characters: int, seed: int) -> F
         return np.zeros((len(texts), 1))
     terms = hstack(blocks).tocsr()
     if terms.shape[1] <= _COMPONENTS:
-        return terms.toarray()
+        return np.asarray(terms.toarray())
     components = min(_COMPONENTS, len(texts))
-    return TruncatedSVD(components, random_state=seed).fit_transform(terms)
+    reduced = TruncatedSVD(components, random_state=seed).fit_transform(terms)
+    return np.asarray(reduced)
 
 
 def descriptors(texts: Sequence[str]) -> Floats:
@@ -67,7 +68,7 @@ def shape_features(texts: Sequence[str]) -> Floats:
     values = descriptors(texts)
     values[:, :3] = np.log1p(values[:, :3])
     spread = values.std(axis=0)
-    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    return np.asarray((values - values.mean(axis=0)) / np.where(spread > 0, spread, 1))
 
 
 def _shorten(text: str, limit: int) -> str:

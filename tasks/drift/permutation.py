@@ -41,7 +41,8 @@ def gaussian_kernel(features: Floats) -> Floats:
     np.maximum(distances, 0, out=distances)
     np.fill_diagonal(distances, 0)
     positive = distances[distances > 1e-12]
-    return np.exp(-distances / (np.median(positive) if positive.size else 1.0))
+    scale = np.median(positive) if positive.size else 1.0
+    return np.asarray(np.exp(-distances / scale))
 
 
 def permutation_test(
@@ -105,4 +106,4 @@ def _score(values: Floats) -> Floats:
         return np.zeros_like(values)
     rounded = np.round((values - values.mean()) / spread, 9)
     below = np.searchsorted(np.sort(rounded), rounded, side="left")
-    return below + 0.5 * rounded / (1 + np.abs(rounded))
+    return np.asarray(below + 0.5 * rounded / (1 + np.abs(rounded)))

@@ -31,7 +31,7 @@ _DASHBOARD_ID = re.compile(r"metric_[0-9a-f]{32}")
 _WIDGET_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
-class _DescriptorTable(DataDriftPreset):
+class _DescriptorTable(DataDriftPreset):  # type: ignore[misc]
     """Evidently's drift table without its verdict on the data set, which has no error rate."""
 
     def render(
@@ -44,7 +44,8 @@ class _DescriptorTable(DataDriftPreset):
             num_stattest=self.num_method,
             num_stattest_threshold=self.num_threshold,
         )
-        return context.get_legacy_metric(table, _default_input_data_generator, None)[1]
+        widgets = context.get_legacy_metric(table, _default_input_data_generator, None)[1]
+        return list(widgets)
 
 
 def write_report(

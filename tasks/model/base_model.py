@@ -139,7 +139,7 @@ def load_config(settings: Settings, folder: Path | None = None) -> "PreTrainedCo
             f"base.model: {folder} is an encoder ({config.model_type}, is_decoder false): it reads "
             "in both directions and cannot write; choose a causal language model"
         )
-    return config
+    return cast("PreTrainedConfig", config)
 
 
 def load_tokenizer(settings: Settings, *, weights: bool = True) -> "PreTrainedTokenizerBase":
@@ -252,7 +252,7 @@ def load_model(
     if tuned is not None and not whole:
         model = load_adapter(model, tuned)
         model = (model if nf4 else model.to(on or device())).eval()
-    return model
+    return cast("PreTrainedModel", model)
 
 
 def _read_whole(folder: Path, settings: Settings, **options: Any) -> "PreTrainedModel":
@@ -426,7 +426,7 @@ def compute_dtype(base: Base) -> "torch.dtype":
     import torch
 
     if base.dtype != "auto":
-        return getattr(torch, base.dtype)
+        return cast(torch.dtype, getattr(torch, base.dtype))
     if device().type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
     if device().type == "cpu" and _cpu_has_bfloat16():

@@ -37,7 +37,7 @@ class BottleneckConfig(PeftConfig):
     target_modules: str | list[str] | None = field(default=None)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        super().__post_init__()  # type: ignore[no-untyped-call]
         self.peft_type = PeftType(_NAME)
         if self.bottleneck_size < 1:
             raise ValueError(f"bottleneck_size of at least 1, not {self.bottleneck_size}")
@@ -110,7 +110,7 @@ class BottleneckModel(BaseTuner):
     prefix = "bottleneck_"
     tuner_layer_cls = BottleneckLayer
 
-    def _prepare_adapter_config(self, peft_config: Any, model_config: dict) -> Any:  # noqa: ARG002
+    def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:  # noqa: ARG002
         return peft_config
 
     def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
@@ -163,7 +163,8 @@ def _blocks(model: nn.Module) -> str:
     outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
     if not outer:
         raise ValueError(f"{type(model).__name__} has no list of blocks; give target_modules")
-    return max(outer, key=lambda name: len(lists[name]))
+    longest: str = max(outer, key=lambda name: len(lists[name]))
+    return longest
 
 
 def _register() -> None:

@@ -100,13 +100,14 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         try:
-            return _compiled(self.tool_source if tools else self.source).render(
+            text: str = _compiled(self.tool_source if tools else self.source).render(
                 messages=[_with_aliases(message) for message in messages],
                 tools=[dict(tool) for tool in tools] or None,
                 documents=None,
                 add_generation_prompt=ask,
                 **self.special_tokens,
             )
+            return text
         except (TemplateError, *TEMPLATE_ERRORS, RecursionError) as error:
             raise Refusal(f"{type(error).__name__}: {error}"[:300]) from None
 

@@ -76,7 +76,8 @@ class RemotePath(PosixPath):
         import fsspec
 
         with reachable(self.url):
-            return fsspec.open(self.url, "rb").open()
+            file: IO[Any] = fsspec.open(self.url, "rb").open()
+            return file
 
 
 class Damaged(Exception):

@@ -7,6 +7,7 @@ and is not imported. It needs Perpetune to be installed, which finds and reads t
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
@@ -50,7 +51,7 @@ class ServedAdapter(PythonModel):
         self,
         context: PythonModelContext,  # noqa: ARG002
         model_input: list[str | list[dict[str, str]]],
-        params: dict | None = None,  # noqa: ARG002
+        params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> list[str]:
         """Answer each prompt, or each chat (`[{"role", "content"}, ...]`), one after another."""
         return [self._answer(prompt) for prompt in model_input]

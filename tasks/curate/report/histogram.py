@@ -44,7 +44,7 @@ def draw(tokens: Mapping[str, Any], minimum: int, maximum: int) -> dict[str, Any
     tallest = max(one["records"] for one in bins)
 
     def x(at: float) -> float:
-        return round(_LEFT + (at - low) * scale, 1)
+        return round(float(_LEFT + (at - low) * scale), 1)
 
     bars = []
     for one in bins:

@@ -385,7 +385,7 @@ def _attention(
         # PyTorch's backward kernel for CPUs takes twice as long in bfloat16 as in float32.
         query, key, value = query.float(), key.float(), value.float()
     aside = [
-        [part.transpose(1, 2) for part in _LaidOut.apply(each, layout)]
+        [part.transpose(1, 2) for part in _LaidOut.apply(each, layout)]  # type: ignore[no-untyped-call]
         for each in (query, key, value)
     ]
     outputs = []
@@ -399,7 +399,7 @@ def _attention(
             mask = _mask(queries, keys, before, special.window)
             output = _fused(queries, keys, values, before, mask, scaling, dropout)
         outputs.append(output.transpose(1, 2).flatten(0, 1))
-    return _BackInRow.apply(torch.cat(outputs), layout).to(dtype)[None], None
+    return _BackInRow.apply(torch.cat(outputs), layout).to(dtype)[None], None  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)

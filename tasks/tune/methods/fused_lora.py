@@ -57,7 +57,8 @@ def _forward(layer: Linear, x: torch.Tensor) -> torch.Tensor:
     else:
         lanes = zip(names, rows.chunk(len(names)), out.chunk(len(names)), strict=True)
         out = torch.cat([_updated(layer, *lane) for lane in lanes])
-    return out.unflatten(0, x.shape[:-1])
+    result: torch.Tensor = out.unflatten(0, x.shape[:-1])
+    return result
 
 
 def _updated(layer: Linear, name: str, rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
@@ -88,8 +89,9 @@ def _forward_batched(layer: Linear, x: torch.Tensor) -> torch.Tensor:
     scales = [layer.scaling[name] if name in known else 0.0 for name in names]
     out = layer.base_layer(rows)
     # Parts of a whole cannot be changed in place, as autograd has it.
-    out = _Batched.apply(rows, out.clone() if out._is_view() else out, scales, *weights)
-    return out.unflatten(0, x.shape[:-1])
+    out = _Batched.apply(rows, out.clone() if out._is_view() else out, scales, *weights)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = out.unflatten(0, x.shape[:-1])
+    return result
 
 
 class _Batched(torch.autograd.Function):

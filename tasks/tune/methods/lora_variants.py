@@ -92,7 +92,8 @@ class AdaLora(PeftAdapter):
             if not name.endswith("lora_E"):
                 square = each @ each.T if name.endswith("lora_A") else each.T @ each
                 distances.append(torch.linalg.norm(square - torch.eye(len(square)).to(square)))
-        return self._config.orth_reg_weight * torch.stack(distances).mean()
+        weight: float = self._config.orth_reg_weight
+        return weight * torch.stack(distances).mean()
 
     def after_step(self, step: int) -> None:
         """Take note of what mattered, and take ranks away."""

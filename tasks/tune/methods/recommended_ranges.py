@@ -170,7 +170,7 @@ def _range(method: str, hidden_size: int) -> tuple[float, float]:
 
 
 def _scale(hidden_size: int) -> float:
-    return (_WIDE / hidden_size) ** _BY_WIDTH
+    return float((_WIDE / hidden_size) ** _BY_WIDTH)
 
 
 def _rounded(rate: float) -> float:

@@ -38,7 +38,7 @@ class Facts:
         Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556, equation 10: the part of their law
         that does not depend on the training data. Tokenizers differ, so it is only a rough guide.
         """
-        return 1.69 + 406.4 / self.parameters**0.34
+        return 1.69 + 406.4 / float(self.parameters**0.34)
 
     @property
     def distance(self) -> float:

@@ -81,7 +81,7 @@ def runtime_memory(base: PreTrainedModel | None = None) -> int:
         return resident_memory()
     if base.device.type != "cpu":
         return 0
-    return max(0, resident_memory() - base.get_memory_footprint())
+    return max(0, resident_memory() - int(base.get_memory_footprint()))
 
 
 def available_memory(device: torch.device) -> tuple[int, int]:

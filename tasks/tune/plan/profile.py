@@ -237,7 +237,7 @@ class _LiveBytes(TorchDispatchMode):
     """Counts the bytes of live tensors, without those that `base` has when it begins."""
 
     def __init__(self, base: torch.nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
         for tensor in [*base.parameters(), *base.buffers()]:

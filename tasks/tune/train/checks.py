@@ -54,7 +54,10 @@ def skeleton(settings: Settings) -> PreTrainedModel:
     config = base_model.load_config(settings, base_model.locate(settings, weights=False))
     try:
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                config, trust_remote_code=trusted
+            )
+            return model
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadInput(

@@ -285,7 +285,8 @@ def _scored(value: Any, choices: Sequence[tuple[str, str]]) -> str | None:
     numbers = isinstance(scores, list) and all(isinstance(score, int | float) for score in scores)
     if not (numbers and scores and len(scores) == len(choices)):
         return None
-    return choices[scores.index(max(scores))][1]
+    answer: str = choices[scores.index(max(scores))][1]
+    return answer
 
 
 def _resolved(value: Any, choices: Sequence[tuple[str, str]]) -> str | None:

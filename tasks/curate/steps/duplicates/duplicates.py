@@ -388,7 +388,7 @@ def jaccard(of: Sets, pairs: Positions) -> npt.NDArray[np.float64]:
     """(pairs,) exact similarity of the sets of each pair (2, pairs); of two empty ones 0."""
     mine, theirs = (of.take(side) for side in pairs)
     both = common(mine, theirs)
-    return both / np.maximum(mine.sizes() + theirs.sizes() - both, 1)
+    return np.asarray(both / np.maximum(mine.sizes() + theirs.sizes() - both, 1))
 
 
 def common(mine: Sets, theirs: Sets) -> Positions:

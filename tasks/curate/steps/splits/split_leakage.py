@@ -188,4 +188,4 @@ def _having(sets: Sets, numbers: Positions, number: int, values: Numbers) -> npt
     i = int(np.searchsorted(numbers, number))
     mine = sets.values[sets.starts[i] : sets.starts[i + 1]]
     near = np.searchsorted(mine, values).clip(max=len(mine) - 1)
-    return (mine[near] == values).astype(np.int64)
+    return np.asarray(mine[near] == values, dtype=np.int64)
