@@ -1,7 +1,7 @@
 # `make run` and `make test` are all that a newcomer needs; both set up what they use.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check demo-drift up down lock clean
+.PHONY: help setup run test check demo-drift up down reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ up: setup ## Start Prefect and MLflow on loopback, with scheduled deployments
 
 down: ## Stop them
 	@.venv/bin/perpetune down
+
+reference: setup ## Write docs/reference/settings.md anew from the sections
+	@.venv/bin/python -m tasks.settings.reference > docs/reference/settings.md
 
 lock: setup ## Pin requirements.lock anew from pyproject.toml
 	@bash infra/lock.sh

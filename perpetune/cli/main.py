@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from perpetune.cli import data, evaluate, platform, registry, rounds, tune
+from perpetune.cli import data, evaluate, platform, registry, rounds, settings, tune
 from perpetune.cli.endings import run_to_end
 
 
@@ -48,5 +48,6 @@ for item in (
     *(rounds.run, rounds.watch),
     *(registry.status, registry.approve, registry.reject, registry.rollback),
     *(platform.up, platform.down),
+    settings.settings,
 ):
     main.add_command(item)

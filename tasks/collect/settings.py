@@ -11,6 +11,7 @@ class Collect(Section):
     """The embedded default: function signatures and docstrings of pinned packages."""
 
     KEY = "collect"
+    READ_BY = ("collect",)
 
     train_packages: list[str] = ["numpy", "pandas", "scipy"]
     """Packages for the training source and the traffic windows without drift."""
@@ -42,6 +43,7 @@ class Watch(Section):
     """What happens to new traffic."""
 
     KEY = "watch"
+    READ_BY = ("watch",)
 
     traffic: str = "data/traffic"
     """Folder of traffic windows, one file each, taken in the order of their names."""

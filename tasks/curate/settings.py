@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from tasks.curate.steps.quality.filters import FILTERS
-from tasks.settings.section import Composed, Fraction, Section, Timestamp
+from tasks.settings.section import Composed, Fraction, Section, Timestamp, Unit
 
 PersonalDataAction: TypeAlias = Literal["drop", "mask", "keep"]
 
@@ -54,14 +54,14 @@ class Decontamination(Section):
 
     KEY = "curate.contamination"
 
-    ngram: Annotated[int, Field(ge=3, le=50)] = 13
+    ngram: Annotated[int, Field(ge=3, le=50), Unit("words")] = 13
     """Words of an n-gram; a benchmark text shorter than that counts whole."""
     max_overlap: Fraction = 0.4
     """Share of a benchmark text found in a record, in n-grams of both, that drops the record."""
     max_paraphrase: Fraction = 0.5
     """The same in 5-grams at one place of the record, for copies with changed words; 1: not
     checked."""
-    min_information: Annotated[float, Field(ge=0, le=1000)] = 52
+    min_information: Annotated[float, Field(ge=0, le=1000), Unit("bits")] = 52
     """Bits (-log2 of how common its words are) from which a whole prompt counts as a leak; parts
     of one need a tenth more. Higher: fewer common phrases, and fewer short leaks are found."""
 
@@ -107,6 +107,7 @@ class Curate(Section):
     """What becomes training data."""
 
     KEY = "curate"
+    READ_BY = ("curate", "run", "watch")
 
     inputs: list[str] = ["data/train"]
     """Files, folders, globs (JSONL, JSON, Parquet, CSV; gz, zst)."""
@@ -114,7 +115,7 @@ class Curate(Section):
     """Folder of labelled traffic that drift rounds add; need not exist."""
     benchmarks: list[str] = ["data/benchmarks", "data/general_probe.jsonl"]
     """Benchmarks that must not leak into training: missing or empty ones are an error."""
-    max_line_bytes: Annotated[int, Field(ge=1024)] = 16_777_216
+    max_line_bytes: Annotated[int, Field(ge=1024), Unit("bytes")] = 16_777_216
     """Longest line read, in bytes: a longer one is dropped unread."""
     quality: Annotated[Section, Quality] = Field(default_factory=Quality)
     """Filters that read one record at a time."""

@@ -4,13 +4,14 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tasks.settings.section import Section
+from tasks.settings.section import Section, Unit
 
 
 class Drift(Section):
     """When traffic counts as different from what the champion was trained on."""
 
     KEY = "drift"
+    READ_BY = ("drift", "run", "watch")
 
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     """Probability of a false alarm that is accepted for one window."""
@@ -20,7 +21,7 @@ class Drift(Section):
     """Distinct prompts of each side that are compared at most (drawn by a seeded hash)."""
     min_rows: Annotated[int, Field(ge=5)] = 20
     """Distinct prompts that a window needs: with fewer, it is refused."""
-    max_characters: Annotated[int, Field(ge=100)] = 2000
+    max_characters: Annotated[int, Field(ge=100), Unit("characters")] = 2000
     """Of the text of a longer prompt, only its beginning and its end are compared."""
 
     @model_validator(mode="after")

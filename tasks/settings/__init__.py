@@ -10,7 +10,9 @@ is also a unit of rerunning: what belongs to one stage is in one section.
     loading       a file and `--set` become settings
     migration     keys of earlier versions
     messages      what is wrong with a setting, in words
-    explanation   what a setting is for; a file with comments
+    explanation   what a setting is for
+    writing       a file with comments
+    reference     docs/reference/settings.md
 """
 
 from typing import TYPE_CHECKING

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tasks.core.errors import BadInput
 from tasks.core.plugins import load_plugins
@@ -97,16 +97,14 @@ class _Source:
         """
         for text in overrides:
             key, value = _parsed(text)
-            path, carried, message = migration.migrate_key(key, value)
+            new, carried, message = migration.migrate_key(key, value)
             if carried:
                 self.carried.add(carried)
             if message:
                 self.told.append(message)
-            else:
-                path = self._path(key)
-                mark = _chosen(path)
-                if mark and isinstance(value, str):
-                    path = (*path, "name")
+            path = self._path(new)
+            if isinstance(value, str) and _chosen(path):
+                path = (*path, "name")
             other = self.overridden.get(path, key)
             target = self._target(path, text)
             if other != key and target.get(path[-1]) != value:
@@ -123,30 +121,30 @@ class _Source:
     def _path(self, key: str) -> Key:
         """A key's parts. What is below a setting that has free keys is one part."""
         parts = key.split(".")
-        model: Any = Settings
+        model: type[BaseModel] | None = Settings
         given: Any = self.values
         for i, part in enumerate(parts[:-1]):
-            given = given.get(part) if isinstance(given, dict) else None
-            kind = model.model_fields[part].annotation if part in model.model_fields else None
-            if get_origin(kind) is dict:
-                return (*parts[: i + 1], ".".join(parts[i + 1 :]))
-            model = section_of(model, part, given)
             if model is None:
                 break
+            if _has_free_keys(model, part):
+                return (*parts[: i + 1], ".".join(parts[i + 1 :]))
+            given = given.get(part) if isinstance(given, dict) else None
+            model = section_of(model, part, given)
         return tuple(parts)
 
     def _target(self, path: Key, text: str) -> dict[str, Any]:
         """The mapping that a key is in, made where it is missing."""
-        target, model = self.values, Settings
+        target: dict[str, Any] = self.values
+        model: type[BaseModel] | None = Settings
         for part in path[:-1]:
             if target.get(part) is None:
                 target[part] = _free_keys(model, part)
-            elif isinstance(target[part], str) and chosen_by(model, part):
+            elif isinstance(target[part], str) and model and chosen_by(model, part):
                 target[part] = {"name": target[part]}
             inner = target[part]
             if not isinstance(inner, dict):
                 raise BadInput(f"--set {text}: {part} is a value, not a section")
-            model = section_of(model, part, inner) or type(None)  # type: ignore[assignment]
+            model = section_of(model, part, inner) if model else None
             target = inner
         return target
 
@@ -208,18 +206,23 @@ class _Source:
 
 def _chosen(path: Key) -> bool:
     """Whether the key is that of a section which is chosen by name."""
-    model: Any = Settings
+    model: type[BaseModel] | None = Settings
     for part in path[:-1]:
         model = section_of(model, part) if model else None
     return model is not None and chosen_by(model, path[-1]) is not None
 
 
-def _free_keys(model: Any, part: str) -> dict[str, Any]:
+def _has_free_keys(model: type[BaseModel], part: str) -> bool:
+    """Whether a setting is a mapping whose keys are the user's."""
+    field = model.model_fields.get(part)
+    return field is not None and get_origin(field.annotation) is dict
+
+
+def _free_keys(model: type[BaseModel] | None, part: str) -> dict[str, Any]:
     """The default of a setting that has free keys; nothing for a section."""
-    known = getattr(model, "model_fields", {}).get(part)
-    if known is None or get_origin(known.annotation) is not dict:
+    if model is None or not _has_free_keys(model, part):
         return {}
-    defaults: dict[str, Any] = model().plain()[part]
+    defaults: dict[str, Any] = model().model_dump(mode="json")[part]
     return defaults
 
 

@@ -98,7 +98,7 @@ def migrate(values: Values, file: str, lines: Mapping[Path, int]) -> Migrated:
     return found
 
 
-def migrate_key(key: str, value: Any) -> tuple[Path, str | None, str]:
+def migrate_key(key: str, value: Any) -> tuple[str, str | None, str]:
     """An override's key as it is called now.
 
     Args:
@@ -106,16 +106,11 @@ def migrate_key(key: str, value: Any) -> tuple[Path, str | None, str]:
         value: that it is given.
 
     Returns:
-        The path; the setting of a method that was given beside `tune.method`, or None; and a
+        The key; the setting of a method that was given beside `tune.method`, or None; and a
         message, empty where the key is one of this version.
     """
     new = _new_key(key, value)
-    if new is None:
-        return tuple(key.split(".")), None, ""
-    path = tuple(new.split("."))
-    if key in _AXES:
-        path = ("sweep", "space", _AXES[key])
-    return path, _carried(key), f"--set {_is_now(key, new)}"
+    return (key, None, "") if new is None else (new, _carried(key), f"--set {_is_now(key, new)}")
 
 
 def _new_key(key: str, value: Any) -> str | None:

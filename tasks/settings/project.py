@@ -5,13 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks.settings.section import Name, Positive, Section
+from tasks.settings.section import Name, Positive, Section, Unit
 
 
 class Project(Section):
     """What is built, and where its local state is kept."""
 
     KEY = "project"
+    READ_BY = ("all",)
 
     name: Name = "docstring-summaries"
     """Name of the registered model and of the MLflow experiment."""
@@ -29,10 +30,11 @@ class Platform(Section):
     """The local servers that `perpetune up` starts, on loopback only."""
 
     KEY = "platform"
+    READ_BY = ("up", "run")
 
     prefect_port: Annotated[int, Field(ge=1024, le=65535)] = 4200
     """Port of Prefect's API and UI."""
     mlflow_port: Annotated[int, Field(ge=1024, le=65535)] = 5000
     """Port of MLflow's API and UI."""
-    approval_timeout_hours: Positive = 168.0
+    approval_timeout_hours: Annotated[Positive, Unit("hours")] = 168.0
     """A promotion request that is not decided in this time times out; the candidate stays."""

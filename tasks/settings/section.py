@@ -13,6 +13,7 @@ The docstrings are what `perpetune settings` and the reference show.
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Self, TypeVar
@@ -40,6 +41,7 @@ __all__ = [
     "Positive",
     "Section",
     "Timestamp",
+    "Unit",
     "text",
 ]
 
@@ -51,7 +53,7 @@ def text(pattern: str, words: str) -> StringConstraints:
 
 
 def _is_timestamp(value: Any) -> Any:
-    """A time as YAML or JSON may give it, as ISO 8601 text."""
+    """A date or time in ISO 8601. YAML may give it as a time, too."""
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, str):
@@ -60,6 +62,13 @@ def _is_timestamp(value: Any) -> Any:
         except ValueError:
             raise ValueError("a date or time in ISO 8601, such as 2024-06-30") from None
     return value
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a number counts, where its key does not say it: `Annotated[int, Unit("tokens")]`."""
+
+    name: str
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -91,6 +100,8 @@ class Section(BaseModel):
 
     KEY: ClassVar[str] = ""
     """Where the section is in `params.yaml`: `curate.quality`."""
+    READ_BY: ClassVar[tuple[str, ...]] = ()
+    """The commands that read the section; empty: those that read the section around it."""
 
     def of(self, kind: type[S]) -> S:
         """The section as the settings of one member: `tune.method.of(LowRank).rank`.

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from tasks.core.errors import BadInput
-from tasks.settings.section import Chosen, Fraction, LearningRate, Positive, Section
+from tasks.settings.section import Chosen, Fraction, LearningRate, Positive, Section, Unit
 from tasks.tune.methods import METHODS, MethodSettings
 from tasks.tune.methods.settings import LowRank
 from tasks.tune.objectives import OBJECTIVES, ObjectiveSettings
@@ -17,6 +17,7 @@ class Tune(Section):
     """One training configuration, and the bounds that every trial of a sweep shares."""
 
     KEY = "tune"
+    READ_BY = ("plan", "train", "sweep", "run", "watch")
 
     method: Annotated[MethodSettings, Chosen(METHODS, "lora")] = LowRank(name="lora")
     """How the base is adapted: the method's `name`, and the settings of that method."""
@@ -34,15 +35,15 @@ class Tune(Section):
     """Share of the steps in which the rate rises to its peak (usual: 0.03 to 0.1)."""
     batch_size: Annotated[int, Field(ge=1)] = 8
     """Examples an optimiser step, accumulated over as many micro-batches as that takes."""
-    micro_batch_tokens: Annotated[int, Field(ge=64)] = 1024
+    micro_batch_tokens: Annotated[int, Field(ge=64), Unit("tokens")] = 1024
     """Tokens computed at once; a batch is cut into as many micro-batches as that takes."""
     gradient_checkpointing: bool = False
     """Keep no activations inside layers and compute them again: less memory, a third more time."""
-    max_steps: Annotated[int, Field(ge=1)] = 20
+    max_steps: Annotated[int, Field(ge=1), Unit("optimiser steps")] = 20
     """Optimiser steps at most."""
-    epochs: Positive = 3.0
+    epochs: Annotated[Positive, Unit("passes over the data")] = 3.0
     """Passes over the training data at most; the earlier of this and `max_steps` ends training."""
-    max_length: Annotated[int, Field(ge=16)] = 512
+    max_length: Annotated[int, Field(ge=16), Unit("tokens")] = 512
     """Tokens of an example at most; a longer chat is truncated from the left, a longer text is cut
     into several examples."""
     max_gradient_norm: Positive = 1.0
@@ -52,9 +53,9 @@ class Tune(Section):
     validation_examples: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Validation examples in each of them (the first by hash of their id); `auto`: 40, or more
     where all evaluations together take less than a tenth of the run's time."""
-    patience: Annotated[int, Field(ge=1)] = 2
+    patience: Annotated[int, Field(ge=1), Unit("evaluations")] = 2
     """Evaluations without improvement after which training stops."""
-    checkpoint_minutes: Positive = 5.0
+    checkpoint_minutes: Annotated[Positive, Unit("minutes")] = 5.0
     """Minutes between checkpoints, from which a killed run continues."""
     processes: Annotated[int, Field(ge=1)] = 1
     """Processes that train one run together, each with a share of every batch (and a GPU, if
@@ -113,7 +114,7 @@ Range: TypeAlias = LogRange | UniformRange
 
 
 def _is_axis(value: Any) -> Any:
-    """A list, or a range whose ends are in order."""
+    """A list of values, or {log: [low, high]} or {uniform: [low, high]}."""
     if isinstance(value, list) and value:
         return value
     if isinstance(value, Range):
@@ -143,6 +144,7 @@ class Sweep(Section):
     """The search over configurations; what it does not vary comes from `tune`."""
 
     KEY = "sweep"
+    READ_BY = ("sweep", "run", "watch")
 
     space: dict[str, Axis] = {
         "tune.method.rank": [8, 32, 128],
@@ -186,10 +188,11 @@ class Plan(Section):
     """What `perpetune plan` assumes where the machine does not say it."""
 
     KEY = "plan"
+    READ_BY = ("plan", "sweep")
 
-    memory_gb: Positive | None = None
+    memory_gb: Annotated[Positive | None, Unit("10⁹ bytes")] = None
     """Memory that training may use, in units of 10⁹ bytes; null: what this machine has."""
-    price_per_hour: Annotated[float, Field(ge=0)] = 0.0
+    price_per_hour: Annotated[float, Field(ge=0), Unit("currency per hour")] = 0.0
     """What an hour on this machine costs, in the currency of your choice."""
     adapters: Annotated[int, Field(ge=1)] = 1
     """Number of tuned models (customers, tasks) to be served from one base."""

@@ -10,11 +10,11 @@ from tasks.curate.steps.quality.filters import FILTERS, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.curate.text.normalise import comparable
 from tasks.records import Record
-from tasks.settings.section import Section
+from tasks.settings.section import Section, Unit
 
 
 class CompletionLength(Section):
-    min_completion_characters: Annotated[int, Field(ge=0)] = 1
+    min_completion_characters: Annotated[int, Field(ge=0), Unit("characters")] = 1
     """Shortest completion kept; a label may be one letter."""
 
 

@@ -9,13 +9,13 @@ from tasks.curate.steps.quality.answers import whole_text
 from tasks.curate.steps.quality.filters import FILTERS, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.records import Record
-from tasks.settings.section import Fraction, Section
+from tasks.settings.section import Fraction, Section, Unit
 
 _Positive = Annotated[float, Field(gt=0)]
 
 
 class WordLength(Section):
-    mean_word_length: tuple[_Positive, _Positive] | None = None
+    mean_word_length: Annotated[tuple[_Positive, _Positive] | None, Unit("characters")] = None
     """Bounds of a text's mean word length in characters (Gopher: [3, 10]); null: not checked."""
 
 

@@ -8,11 +8,11 @@ from tasks.curate.ledger import Evidence
 from tasks.curate.steps.quality.filters import FILTERS, Filter
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.records import Record
-from tasks.settings.section import Section
+from tasks.settings.section import Section, Unit
 
 
 class FewestTokens(Section):
-    min_tokens: Annotated[int, Field(ge=0)] = 8
+    min_tokens: Annotated[int, Field(ge=0), Unit("tokens")] = 8
     """Shortest record kept, in tokens of the base model with its chat template."""
 
 
@@ -39,7 +39,7 @@ class TooShort(Filter[FewestTokens]):
 
 
 class MostTokens(Section):
-    max_tokens: Annotated[int, Field(ge=8)] = 512
+    max_tokens: Annotated[int, Field(ge=8), Unit("tokens")] = 512
     """Longest record kept, in tokens of the base model with its chat template."""
 
 
