@@ -5,13 +5,16 @@
 
 The model is a Llama of Llama 3.2 1B's shapes with random weights (speed does not ask what they
 say), the records are random words; both are made in a temporary folder, which takes 2.5 GB. For
-bfloat16 and for NF4 the contenders are those of `speed.py` and `sweep.py`. In one more run of each
-trainer the profiler adds up its kernels' time, and `nvidia-smi` is asked five times a second how
-busy the GPU is; peak memory is that of PyTorch's allocator.
+bfloat16 and for NF4 the contenders are those of `speed.py` and `sweep.py`. In one more run of ours
+and of `--best` the profiler adds up the time of kernels between the end of the first step and that
+of the last but one, and `nvidia-smi` is asked five times a second how busy the GPU is; peak memory
+is that of PyTorch's allocator, loading included. A whole measurement takes an hour, most of it
+start-up; `--only`, `--rounds` and `--peers` shorten it.
 """
 
 import argparse
 import json
+import math
 import random
 import shutil
 import statistics
@@ -46,7 +49,14 @@ TINY: dict[str, Any] = {
     "vocab_size": 49152,
 }
 PRECISIONS = {"bf16": "null", "nf4": "nf4"}
-VARIANTS = (speed.DEFAULTS, "TRL, bf16 weights and autocast", "TRL, bf16, padding_free")
+VARIANTS = (
+    speed.DEFAULTS,
+    "TRL, no checkpointing",
+    "TRL, bf16 weights and autocast",
+    "TRL, bf16 weights",
+    "TRL, bf16, packing",
+    "TRL, bf16, padding_free",
+)
 
 
 def main() -> int:
@@ -55,8 +65,11 @@ def main() -> int:
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peers", type=int, default=8, help="runs of each peer's sweep")
-    parser.add_argument("--best", choices=speed.PEERS, default=VARIANTS[-1])
+    parser.add_argument(
+        "--peers", type=int, default=8, help="runs of each peer's sweep; 0: no sweep"
+    )
+    parser.add_argument("--best", choices=speed.PEERS, default="TRL, bf16, packing")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=VARIANTS, metavar="PEER")
     parser.add_argument("--words", type=int, default=180, help="mean words of a record")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--device", default="cuda", help=argparse.SUPPRESS)
@@ -69,7 +82,7 @@ def main() -> int:
     result: Result = {"device": torch.cuda.get_device_name() if given.device != "cpu" else "cpu"}
     with tempfile.TemporaryDirectory(prefix="gpu-") as folder:
         scratch = Path(folder)
-        make_model(scratch / "base", SHAPES if given.device != "cpu" else TINY)
+        make_model(scratch / "base", SHAPES if given.device != "cpu" else TINY, given.device)
         make_records(scratch / "data", 8 * (given.steps + 2), given.words)
         for precision in given.precision:
             overrides = [
@@ -78,18 +91,18 @@ def main() -> int:
                 f"base.quantisation={PRECISIONS[precision]}",
                 f"project.state_dir={scratch / 'state'}",
                 "tune.micro_batch_tokens=8192",
+                "tune.max_length=1024",
             ]
-            result[precision] = {
-                "run": one_run(scratch, given, overrides),
-                "sweep": sweep.race(
+            result[precision] = {"run": one_run(scratch, given, overrides)}
+            if given.peers:
+                result[precision]["sweep"] = sweep.race(
                     scratch / "data",
                     scratch / f"sweep-{precision}",
                     sweep.overrides_for(given.steps, 16, overrides),
                     {name: speed.PEERS[name] for name in {speed.DEFAULTS, given.best}},
                     peers=given.peers,
                     device=given.device,
-                ),
-            }
+                )
     result["machine"] = speed.machine(1)
     print(json.dumps(result, indent=2) if given.json else shown(result, given.precision))
     return 0
@@ -100,7 +113,7 @@ def one_run(scratch: Path, given: argparse.Namespace, overrides: Sequence[str]) 
     settings = speed.settings_for(given.steps + 2, overrides)
     material = prepare(scratch / "data", scratch / "run", settings)
     ways = {speed.OURS: partial(speed.train_ours, material, settings, None)}
-    for name in dict.fromkeys([*VARIANTS, given.best]):
+    for name in dict.fromkeys([*given.only, given.best]):
         ways[name] = partial(
             speed.train_peer, material, settings, None, speed.PEERS[name], device=given.device
         )
@@ -109,10 +122,11 @@ def one_run(scratch: Path, given: argparse.Namespace, overrides: Sequence[str]) 
     for name in (speed.OURS, given.best):
         if name in done:
             with utilisation() as busy:
-                kernels = ways[name](profile=True)
+                kernels = ways[name](profile=given.steps + 2)
             watched[name] = {
-                "kernel_share": kernels["kernel_seconds"] / kernels["steps_seconds"],
-                "peak_bytes": max(run["peak_bytes"] for run in done[name]),
+                "kernel_share": kernels.get("kernel_share", math.nan),
+                "launched_a_step": kernels.get("launched", 0) / max(1, given.steps),
+                "kernels": kernels.get("kernels", []),
                 "utilisation": statistics.median(busy) if busy else None,
             }
     return {
@@ -120,11 +134,12 @@ def one_run(scratch: Path, given: argparse.Namespace, overrides: Sequence[str]) 
         "table": speed.table(done),
         "ratios": speed.ratios(done),
         "watched": watched,
+        "peak_bytes": {name: max(run["peak_bytes"] for run in runs) for name, runs in done.items()},
         "failed": failed,
     }
 
 
-def make_model(folder: Path, shapes: dict[str, Any]) -> None:
+def make_model(folder: Path, shapes: dict[str, Any], device: str) -> None:
     """A Llama with random bfloat16 weights and the tokenizer of the default base."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -140,7 +155,8 @@ def make_model(folder: Path, shapes: dict[str, Any]) -> None:
         pad_token_id=tokenizer.pad_token_id,
     )
     torch.manual_seed(0)
-    LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
+    with torch.device(device):
+        LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -187,10 +203,16 @@ def shown(result: Result, precisions: Sequence[str]) -> str:
         for name, each in run["watched"].items():
             lines.append(
                 f"{name}: kernels {each['kernel_share']:.0%} of the time, "
-                f"{each['peak_bytes'] / 1e9:.2f} GB at most, busy "
+                f"{each['launched_a_step']:,.0f} of them a step, busy "
                 + ("not told" if each["utilisation"] is None else f"{each['utilisation']:.0f}%")
             )
-        lines += ["", *sweep.shown_table(result[precision]["sweep"]), ""]
+        peaks = (f"{name} {each / 1e9:.2f} GB" for name, each in run["peak_bytes"].items())
+        lines.append(f"peak memory: {', '.join(peaks)}")
+        if "sweep" in result[precision]:
+            raced: dict[str, Any] = result[precision]["sweep"]
+            lanes = raced["table"][0]["lanes"] or "one"
+            lines += ["", *sweep.shown_table(raced), "", f"trials in a pass: {lanes}"]
+        lines.append("")
     return "\n".join(lines)
 
 

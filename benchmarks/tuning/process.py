@@ -93,25 +93,48 @@ def rounds(
 def watched(train: Callable[[], Any], job: Mapping[str, Any]) -> Result:
     """Train; when each optimiser step ended, by PyTorch's own hook, the same for everybody.
 
-    Also the GPU's peak memory, and where the job asks to `profile`, its kernels' seconds.
+    Also the GPU's peak memory, loading included, and where the job's `profile` says how many steps
+    there are, the seconds that kernels took from the first step's end to the end of the last but
+    one, as a share of that time.
     """
     import torch
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     gpu = torch.cuda.is_available() and job.get("device") != "cpu"
-    moments: list[float] = []
-    hook = register_optimizer_step_post_hook(lambda *_: moments.append(time.perf_counter()))
-    result: Result = {"moments": moments}
-    if job.get("profile"):
-        activity = torch.profiler.ProfilerActivity
-        # Only kernels: recording every call of an operator would slow the run down.
-        with torch.profiler.profile(activities=[activity.CUDA if gpu else activity.CPU]) as profile:
-            train()
-        micros = sum(each.self_device_time_total for each in profile.key_averages())
-        result["kernel_seconds"] = micros / 1e6
-    else:
-        train()
+    steps, moments = job.get("profile") or 0, list[float]()
+    activity = torch.profiler.ProfilerActivity
+    # Only kernels: recording every call of an operator would slow the run down.
+    profile = torch.profiler.profile(activities=[activity.CUDA if gpu else activity.CPU])
+    spans: list[float] = []
+
+    def stepped(*_: Any) -> None:
+        moments.append(time.perf_counter())
+        if len(moments) == 1 and steps > 2:
+            profile.start()
+            spans.append(time.perf_counter())
+        elif len(moments) == steps - 1 and spans:
+            if gpu:
+                torch.cuda.synchronize()
+            spans.append(time.perf_counter())
+            profile.stop()
+
+    hook = register_optimizer_step_post_hook(stepped)
+    if gpu:
+        # Ours begins to count anew where training begins; here all counts, for everybody.
+        torch.accelerator.reset_peak_memory_stats = lambda *_: None
+    train()
     hook.remove()
+    result: Result = {"moments": moments}
+    if len(spans) == 2:
+        averages = profile.key_averages()
+        micros = sum(each.self_device_time_total for each in averages)
+        result["kernel_share"] = micros / 1e6 / (spans[1] - spans[0])
+        longest = sorted(averages, key=lambda each: -each.self_device_time_total)[:25]
+        result["kernels"] = [
+            {"name": each.key[:120], "count": each.count, "ms": each.self_device_time_total / 1e3}
+            for each in longest
+        ]
+        result["launched"] = sum(each.count for each in averages if each.self_device_time_total)
     result["peak_bytes"] = torch.cuda.max_memory_allocated() if gpu else 0
     return result
 

@@ -31,6 +31,7 @@ from typing import Any
 from benchmarks.tuning import speed
 from benchmarks.tuning.examples import Material, prepare
 from benchmarks.tuning.process import Result, call, cores, timed
+from tasks.core import files
 from tasks.settings import Settings, load_settings
 from tasks.tune.settings import axis_name, configured
 
@@ -170,6 +171,8 @@ def sweep_ours(material: Material, out: Path, overrides: Sequence[str]) -> Resul
         "tokens": found.get("tokens_trained"),
         "winner": {key: params[key] for key in ("rank", "learning_rate")},
         "adapter": str(out / "best"),
+        # How many trials shared a pass, as measured at its beginning.
+        "lanes": files.read_json(notes) if (notes := out / "lanes.json").is_file() else {},
     }
 
 
