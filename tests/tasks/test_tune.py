@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -28,6 +29,7 @@ from transformers import (
 from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput
+from tasks.model import causality
 from tasks.model.encoding import Example, encode
 from tasks.settings import load_settings
 from tasks.tune.data.packing import pack, packed_attention, sequence_losses, summed_losses
@@ -169,6 +171,32 @@ def test_a_pack_gives_the_losses_and_gradients_that_padding_gives(
     torch.testing.assert_close(losses, expected.detach().expand(lanes), rtol=1e-5, atol=1e-5)
     for name, each in model.named_parameters():
         torch.testing.assert_close(each.grad, lanes * gradients[name], rtol=1e-4, atol=1e-5 * lanes)
+
+
+def test_no_gradient_is_written_by_index(tiny_base: Path):
+    """Where steps are repeatable, a GPU sorts the places of each such write: a dozen kernels."""
+    model = load_plain(tiny_base)
+    asked: set[str] = set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            asked.add(func.overloadpacket.__name__)
+            return func(*args, **(kwargs or {}))
+
+    shared = tuple(range(10, 30))
+    examples = [
+        Example(str(at), "x", (*shared, *range(50 * at, 50 * at + 9)), (False, *[True] * 28))
+        for at in (1, 2, 3)
+    ]
+    packed = pack(examples, CPU).in_lanes(2)
+    assert packed.layout.copies
+    with packed_attention(model), causality.embedded(model) as found:
+        losses = summed_losses(model, packed)
+        with Watch():
+            torch.autograd.grad(losses.sum(), found)
+    named = {name for name in asked if name.startswith(("index_", "scatter", "_index_put"))}
+    # Of the logits that are asked for, by transformers.
+    assert named <= {"index_put", "index_put_", "_index_put_impl_", "index_select"}
 
 
 def test_nothing_is_shared_where_numbers_are_drawn(tiny_base: Path):

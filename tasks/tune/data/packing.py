@@ -47,12 +47,17 @@ class Layout:
     `tables` hold positions in the row, one table [sequences, longest] for those of similar length;
     a sequence's last position fills up. `order` [N] says where in all tables, read one after
     another, each position of the row is found; for what several sequences share, where the first
-    has it. `copies` are pairs: positions of the row [P], and where the others have them [n, P].
+    has it. `back` is the inverse: the position of each place of all tables, any where `filler`
+    [places, 1, 1] says that its output is not asked for. `copies` are pairs: a stretch of each lane
+    [P], and where the others have it [n, lanes × P].
     """
 
     tables: tuple[torch.Tensor, ...]
     order: torch.Tensor
-    copies: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    back: torch.Tensor
+    filler: torch.Tensor
+    copies: tuple[tuple[range, torch.Tensor], ...]
+    lanes: int
 
     @classmethod
     def of(cls, paths: Sequence[prefix_tree.Path], lanes: int, device: torch.device) -> "Layout":
@@ -89,17 +94,18 @@ class Layout:
                         order[:, each.start : each.stop] = found
             tables.append(table.flatten(0, 1).to(device))
             before += table.numel()
+        order = order.flatten()
+        back, filler = torch.zeros(before, dtype=torch.long), torch.ones(before, dtype=torch.bool)
+        back[order], filler[order] = torch.arange(len(order)), False
         return cls(
             tuple(tables),
-            order.flatten().to(device),
+            order.to(device),
+            back.to(device),
+            filler.view(-1, 1, 1).to(device),
             tuple(
-                (
-                    (starts + torch.arange(each.start, each.stop)).flatten().to(device),
-                    torch.stack(others).to(device),
-                )
-                for each, others in copies.items()
-                if others
+                (each, torch.stack(others).to(device)) for each, others in copies.items() if others
             ),
+            lanes,
         )
 
 
@@ -501,7 +507,8 @@ def _written_out(
 class _LaidOut(torch.autograd.Function):
     """[N, …] → for each table of a layout [sequences, longest, …]; what fills up has no gradient.
 
-    By indexing, the way back would be a sum over all repeated places, slow where it is repeatable.
+    By indexing, the way back would be a sum over all repeated places, slow where it is repeatable:
+    on a GPU, PyTorch then sorts the places anew each time. So nothing is written by index here.
     """
 
     @staticmethod
@@ -513,8 +520,10 @@ class _LaidOut(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         every = torch.cat([each.flatten(0, 1) for each in gradients])
         row = every[ctx.layout.order]
-        for positions, places in ctx.layout.copies:
-            row.index_add_(0, positions, every[places].sum(dim=0))
+        lanes = row.unflatten(0, (ctx.layout.lanes, -1))
+        for each, places in ctx.layout.copies:
+            others = every[places].sum(dim=0)
+            lanes[:, each.start : each.stop] += others.unflatten(0, (ctx.layout.lanes, -1))
         return row, None
 
 
@@ -523,10 +532,9 @@ class _BackInRow(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, layout: Layout) -> torch.Tensor:
-        ctx.order, ctx.count = layout.order, len(rows)
+        ctx.layout = layout
         return rows[layout.order]
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        rows = gradient.new_zeros(ctx.count, *gradient.shape[1:])
-        return rows.index_copy_(0, ctx.order, gradient), None
+        return gradient[ctx.layout.back].masked_fill_(ctx.layout.filler, 0), None
