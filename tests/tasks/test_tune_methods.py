@@ -780,6 +780,7 @@ def test_lanes_in_one_product_give_what_they_give_one_by_one(bases, tiny_base, q
                 trained = [p for p in layer.parameters() if p.requires_grad]
                 gradients = torch.autograd.grad(out.square().sum(), [x, *trained])
                 mine[name] = [out.detach(), *gradients]
+                assert all(each.is_contiguous() for each in gradients)  # AdamW asks for it
             found.append(mine)
     assert len(found[0]) == 14
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)

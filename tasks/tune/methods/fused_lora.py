@@ -130,8 +130,9 @@ class _Batched(torch.autograd.Function):
         by_downs = by_inner.mT @ lanes
         by_ups = gradient_lanes.mT @ inner
         torch._foreach_mul_(by_ups.unbind(), ctx.scales)
+        # Whole: PyTorch's fused AdamW takes no gradient that is a part of something.
         by_weights = [
-            None if kind is None else each[: kind[0][0], : kind[0][1]].to(kind[1])
+            None if kind is None else each[: kind[0][0], : kind[0][1]].to(kind[1]).contiguous()
             for each, kind in zip([*by_downs, *by_ups], ctx.kinds, strict=True)
         ]
         return by_rows, gradient, None, *by_weights
