@@ -22,6 +22,7 @@ from transformers import AutoModelForCausalLM
 
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
+from tasks.model import base_model
 from tasks.settings import load_settings
 from tasks.tune.sweep import plots as pictures
 from tasks.tune.sweep import sweep
@@ -107,6 +108,13 @@ def test_trials_in_one_process_equal_trials_alone(data, tmp_path, make_settings)
     assert train(data, tmp_path / "alone", alone)["validation_loss"] == second["validation_loss"]
     folder = tmp_path / "out" / "trials" / "1" / "best"
     assert files.file_hashes(tmp_path / "alone" / "best") == files.file_hashes(folder)
+
+
+def test_the_weights_of_the_base_are_hashed_once(data, tmp_path, make_settings, monkeypatch):
+    asked, identity = [], base_model.identity
+    monkeypatch.setattr(base_model, "identity", lambda s: (asked.append(1), identity(s))[1])
+    sweep(data, tmp_path / "out", make_settings(tune=TUNE, sweep=GRID | {"sampler": "grid"}))
+    assert len(asked) == 2  # for the sweep, and for the base that all its trials share
 
 
 def test_a_finished_sweep_is_returned_at_once(data, tmp_path, make_settings, monkeypatch):

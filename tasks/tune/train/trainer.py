@@ -68,6 +68,8 @@ class Prepared:
     base_loss: float
     data: Data
     processes: Processes
+    identity: str
+    """Of the base, as it was loaded: its weights are hashed once, not for each run."""
     profiles: dict[str, PassProfile] = field(default_factory=dict)
     """Those from which memory was predicted."""
 
@@ -112,7 +114,8 @@ def prepare(
     _check_finite(losses, read.validation.path, base)
     base_loss = float(losses.sum() / sum(len(packed.targets) for packed in validation))
     log.info("%d training examples; base model's validation loss %.4f", len(train), base_loss)
-    return Prepared(base, form, train, validation, base_loss, read, processes)
+    identity = base_model.identity(settings)
+    return Prepared(base, form, train, validation, base_loss, read, processes, identity)
 
 
 def validation_count(
@@ -421,7 +424,7 @@ def _key(prepared: Prepared, settings: Settings) -> str:
     return files.content_key(
         _FORMAT,
         prepared.data.key,
-        base_model.identity(settings),
+        prepared.identity,
         settings.base.plain(),
         settings.tune.model_dump(mode="json", exclude={"checkpoint_minutes"}),
         settings.project.seed,
