@@ -52,6 +52,10 @@ from tasks.tune.train.trials import TrialRun
 
 log = logging.getLogger(__name__)
 
+# cuBLAS reads this when it is first used, which is before a run is `deterministic`: when the base
+# is looked at. Without it, deterministic mode refuses to work.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 _FORMAT = 3  # of checkpoints; a change of what they hold makes it 4
 _MIN_VALIDATION = 40
 
@@ -370,8 +374,6 @@ def evaluate(
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """Equal input gives equal bits in this context (same machine)."""
-    # cuBLAS reads this when it is first used; without it, deterministic mode refuses to work.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     options: Any = torch.utils.deterministic
     filled = options.fill_uninitialized_memory
