@@ -15,6 +15,10 @@ from tests.sections import settings_from
 # Test processes run side by side: threads of one would only wait for those of another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The suite tests the CPU, also where there is a GPU. test_tune_gpu.py shows it to its processes.
+os.environ.setdefault("TESTED_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 PROJECT = Path(__file__).parent.parent
 
 
