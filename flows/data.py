@@ -1,4 +1,4 @@
-"""The data of a round: versioned and curated by DVC where the project stands as it is written."""
+"""The data of a round: versioned and curated by DVC where the settings are those of params.yaml."""
 
 import logging
 import os
@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.collect import ensure_data, recorded_version
+import tasks
+from tasks.collect import ensure_data, pointer_to, recorded_version
 from tasks.core import files
+from tasks.core.code_version import source_hash
 from tasks.core.errors import PerpetuneError
-from tasks.curate import curate
+from tasks.curate import choose_sources, curate
 from tasks.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
 DATA = Path("data")
-POINTER = Path("data.dvc")
+POINTER = pointer_to(DATA)
 CURATED = Path("artifacts/curated")
+_CURATING = ("core", "records", "model", "curate")
+"""Packages of `tasks` whose code decides what curation gives."""
 # What DVC suggests after each run; a round's log is no place for it.
 _HINTS = ("To track the changes", "To enable auto staging", "Use `dvc push`", "\tgit ", "\tdvc ")
 
@@ -33,15 +37,6 @@ class CuratedData:
     """DVC's hash of `data/`, None outside a DVC project."""
     train_hash: str
     validation_hash: str
-
-
-def training_sources(settings: Settings) -> list[str]:
-    """The inputs of curation: those set, and the labelled traffic of earlier drift rounds."""
-    sources = list(settings.curate.inputs)
-    feedback = settings.curate.feedback
-    if feedback and any(not path.name.startswith(".") for path in Path(feedback).glob("*")):
-        sources.append(feedback)
-    return sources
 
 
 def curated_data(settings: Settings) -> CuratedData:
@@ -61,6 +56,7 @@ def curated_data(settings: Settings) -> CuratedData:
         ensure_data(settings, DATA, POINTER)
     if in_dvc and _as_written(settings):
         dvc("repro", "curate")
+        _curate_again_if_code_changed(settings)
         folder = CURATED
         report = files.read_json(CURATED.with_suffix(".json"))
     else:
@@ -68,7 +64,8 @@ def curated_data(settings: Settings) -> CuratedData:
             dvc("repro", "collect")
         key = files.content_key(_stage_settings(settings), recorded_version(POINTER))
         folder = settings.project.state_dir / "curated" / key
-        report = curate(training_sources(settings), settings.curate.benchmarks, folder, settings)
+        sources = choose_sources(settings)
+        report = curate(sources.inputs, sources.benchmarks, folder, settings)
     return CuratedData(
         folder=folder,
         report=report,
@@ -105,6 +102,17 @@ def dvc(*arguments: str) -> None:
     if process.wait() != 0:
         reason = "\n".join(lines[-8:])
         raise PerpetuneError(f"dvc {' '.join(arguments)} failed:\n{reason}")
+
+
+def _curate_again_if_code_changed(settings: Settings) -> None:
+    """DVC knows the data and the settings of a stage, but not our code: we remember its hash."""
+    root = Path(tasks.__path__[0])
+    code = source_hash(root / package for package in _CURATING)
+    memory = settings.project.state_dir / "curated" / "code"
+    if memory.is_file() and memory.read_text(encoding="utf-8").strip() != code:
+        log.info("the code of curation has changed: curating again")
+        dvc("repro", "--force", "--single-item", "curate")
+    files.write_text(memory, f"{code}\n")
 
 
 def _as_written(settings: Settings) -> bool:

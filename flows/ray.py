@@ -6,8 +6,6 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
-from prefect import flow, task
-
 from tasks.core.errors import BadInput
 from tasks.settings import Settings
 from tasks.tune.train import Executor, TrialRun, TrialTask, run_task, trial_tasks
@@ -25,6 +23,8 @@ def _ray(settings: Settings, data: Path) -> Iterator[Executor]:
     Raises:
         BadInput: Ray is not installed.
     """
+    from prefect import flow, task
+
     try:
         import ray
         from prefect_ray import RayTaskRunner
@@ -43,6 +43,8 @@ def _ray(settings: Settings, data: Path) -> Iterator[Executor]:
     )
     resources = {"num_cpus": sweep.trial_cpus, "num_gpus": sweep.trial_gpus}
 
+    train_trial = task(name="trial", task_run_name="{task.name}")(run_task)
+
     @flow(name="rung", task_runner=RayTaskRunner(), validate_parameters=False)
     def rung(given: list[TrialTask]) -> None:
         with remote_options(**resources):
@@ -55,9 +57,3 @@ def _ray(settings: Settings, data: Path) -> Iterator[Executor]:
         yield execute
     finally:
         ray.shutdown()
-
-
-@task(name="trial", task_run_name="{trial_task.name}")
-def train_trial(trial_task: TrialTask) -> None:
-    """Take one trial to its next rung."""
-    run_task(trial_task)

@@ -10,39 +10,24 @@ triggers the retrain deployment.
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
 from flows.data import DATA, POINTER
+from flows.results import Watched, WindowCheck
 from flows.retrain import retrain
 from tasks.collect import adopt_window, write_pointer
 from tasks.core import files
 from tasks.core.errors import Refused
-from tasks.core.values import Value
-from tasks.drift import DriftResult, detect
+from tasks.drift import detect
 from tasks.records import expand
 from tasks.registry import Registry
 from tasks.rendering.markdown import one_line
 from tasks.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
-
-
-class WindowCheck(DriftResult):
-    """The drift check of one window, with the paths of the window and of its report."""
-
-    window: str
-    report: str
-
-
-class Watched(Value):
-    """The windows that were checked, and the round that drift started, if one ran here."""
-
-    windows: tuple[WindowCheck, ...]
-    retrain: dict[str, Any] | None
 
 
 @flow(name="watch")
@@ -70,22 +55,22 @@ def watch(
     """
     settings = load_settings(Path(params), overrides or [])
     reference = _champions_reference(settings)
-    checked: list[WindowCheck] = []
+    checks: list[WindowCheck] = []
     for window in expand(windows or [settings.watch.traffic]):
-        memory = _memory(settings, window)
-        if memory.is_file() and not windows:
+        result_path = _result_path(settings, window)
+        if result_path.is_file() and not windows:
             continue
-        result = check(settings, reference, window, memory.parent)
-        checked.append(result)
+        result = check(settings, reference, window, result_path.parent)
+        checks.append(result)
+        outcome = None
         if result.drift:
-            answer = answer_drift(settings, window, result)
-            outcome = None
+            reason = handle_drift(settings, window, result)
             if retrain_here:
-                outcome = retrain(params, overrides, answer["reason"], auto_approve)
-            files.write_json(memory, result.to_json())
-            return Watched(windows=tuple(checked), retrain=outcome)
-        files.write_json(memory, result.to_json())
-    return Watched(windows=tuple(checked), retrain=None)
+                outcome = retrain(params, overrides, reason, auto_approve)
+        files.write_json(result_path, result.to_json())  # last: a window is checked until answered
+        if result.drift:
+            return Watched(windows=tuple(checks), retrain=outcome)
+    return Watched(windows=tuple(checks), retrain=None)
 
 
 @task(name="check", task_run_name="check {window.name}")
@@ -105,9 +90,16 @@ def check(settings: Settings, reference: Path, window: Path, out: Path) -> Windo
     return result
 
 
-@task(name="answer drift", task_run_name="answer drift in {window.name}")
-def answer_drift(settings: Settings, window: Path, result: DriftResult) -> dict[str, str]:
-    """Adopt the window's labelled records as data, record the version, emit the event."""
+@task(name="handle drift", task_run_name="handle drift in {window.name}")
+def handle_drift(settings: Settings, window: Path, result: WindowCheck) -> str:
+    """Adopt the window's labelled records, record the data's version, and emit the event.
+
+    Returns:
+        The reason of the round that answers.
+
+    Raises:
+        Refused: the window has too few labelled records.
+    """
     adopted = adopt_window(window, settings)
     if POINTER.is_file():
         write_pointer(DATA, POINTER)
@@ -118,7 +110,7 @@ def answer_drift(settings: Settings, window: Path, result: DriftResult) -> dict[
         resource={"prefect.resource.id": f"model.{settings.project.name}"},
         payload={"reason": reason, "window": str(window), "p_value": result.p_value},
     )
-    return {"reason": reason}
+    return reason
 
 
 def _champions_reference(settings: Settings) -> Path:
@@ -132,12 +124,13 @@ def _champions_reference(settings: Settings) -> Path:
     return registry.versions.artifact(champion.number, "reference.jsonl")
 
 
-def _memory(settings: Settings, window: Path) -> Path:
+def _result_path(settings: Settings, window: Path) -> Path:
+    """Where the result of a window is kept, whose content may change under one name."""
     folder = f"{window.stem}-{files.md5(window)[:8]}"
     return settings.project.state_dir / "watch" / settings.project.name / folder / "result.json"
 
 
-def _as_markdown(result: DriftResult) -> str:
+def _as_markdown(result: WindowCheck) -> str:
     rows = "\n".join(
         f"| {test.name} | {test.statistic:.4g} | {test.p_value:.4g} | {test.threshold:.4g} |"
         for test in result.tests

@@ -1,13 +1,14 @@
 """Commands on data: collect it, curate it."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 from perpetune.cli.endings import Outcome
 from perpetune.cli.shared import PATH, Context, command
 from perpetune.render.curate import show_collected, show_curated
+from tasks.core.files import write_json
 
 
 @command("collect")
@@ -29,7 +30,7 @@ from perpetune.render.curate import show_collected, show_curated
 def collect(
     context: Context,
     inputs: tuple[str, ...],
-    role: Any,
+    role: Literal["train", "benchmarks", "traffic"],
     add: bool,
     split: str,
     out: Path,
@@ -40,33 +41,12 @@ def collect(
 
     INPUTS are files, folders, globs or hub:ID.
     """
-    from flows.data import POINTER
-    from tasks.collect import (
-        collect_embedded,
-        collect_files,
-        ensure_data,
-        recorded_version,
-        write_pointer,
-    )
-    from tasks.core import files
+    from tasks.collect import Inputs
+    from tasks.collect import collect as run
 
-    if inputs:
-        collect_files(list(inputs), out, role, add=add, split=split)
-        hashes = files.file_hashes(out)
-    elif accept and out.is_dir():
-        hashes = files.file_hashes(out)
-    elif accept or not POINTER.is_file() or out != Path("data"):
-        hashes = collect_embedded(context.settings, out)
-    else:
-        hashes = ensure_data(context.settings, out, POINTER)
-    if accept:
-        write_pointer(out, POINTER)
-    if manifest:
-        files.write_json(manifest, hashes)
-    version = recorded_version(POINTER)
-    recorded = version == files.folder_hash(hashes)
-    value = {"folder": str(out), "version": version, "recorded": recorded, "files": hashes}
-    return Outcome(value, show_collected)
+    own = Inputs(inputs, role, add, split) if inputs else None
+    collected = run(context.settings, out, own, accept=accept, manifest=manifest)
+    return Outcome(collected, show_collected)
 
 
 @command("curate")
@@ -102,15 +82,13 @@ def curate(
 
     Without INPUTS it reads those of params.yaml.
     """
-    from flows.data import training_sources
-    from tasks.core import files
+    from tasks.curate import choose_sources
     from tasks.curate import curate as run
 
-    settings = context.settings
-    # Inputs of one's own are held against benchmarks of one's own, not against the default's.
-    benchmarks = list(against) if inputs or against else settings.curate.benchmarks
-    sources = list(inputs) or training_sources(settings)
-    report = run(sources, benchmarks, out, settings, on=engine, workers=workers)
+    sources = choose_sources(context.settings, inputs, against)
+    report = run(
+        sources.inputs, sources.benchmarks, out, context.settings, on=engine, workers=workers
+    )
     if metrics:
-        files.write_json(metrics, {key: report[key] for key in ("in", "kept", "dropped")})
+        write_json(metrics, {key: report[key] for key in ("in", "kept", "dropped")})
     return Outcome(report, show_curated)

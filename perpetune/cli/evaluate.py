@@ -8,7 +8,7 @@ from perpetune.cli.endings import Outcome
 from perpetune.cli.shared import PATH, Context, command
 from perpetune.render.drift import show_drift
 from perpetune.render.evaluate import show_evaluation
-from tasks.core.errors import BadInput
+from tasks.core.files import content_key
 
 
 @command("evaluate")
@@ -20,24 +20,17 @@ def evaluate(context: Context, model: str, data: tuple[Path, ...], out: Path | N
 
     MODEL is a folder that training wrote, models:/name@alias, or base.
     """
-    from tasks.core.files import content_key
     from tasks.evaluate import evaluate as run
+    from tasks.registry import resolve_model
 
-    adapter = None
-    if model.startswith("models:/"):
-        from tasks.registry import Registry
+    folder = resolve_model(model, context.settings)
+    out = out or _default_folder(context, model, data)
+    return Outcome(run(folder, list(data), out, context.settings), show_evaluation)
 
-        adapter = Registry(context.settings).versions.adapter(model)
-    elif model != "base":
-        adapter = Path(model)
-        if not adapter.is_dir():
-            raise BadInput(
-                f"{model}: no such adapter folder; also possible: models:/name@alias, base"
-            )
-    if out is None:
-        key = content_key(model, [str(path) for path in data])
-        out = context.settings.project.state_dir / "evaluated" / key
-    return Outcome(run(adapter, list(data), out, context.settings), show_evaluation)
+
+def _default_folder(context: Context, model: str, data: tuple[Path, ...]) -> Path:
+    key = content_key(model, [str(path) for path in data])
+    return context.settings.project.state_dir / "evaluated" / key
 
 
 @command("drift")

@@ -7,6 +7,7 @@ import click
 from perpetune.cli.endings import Outcome
 from perpetune.cli.shared import Context, command
 from perpetune.platform.processes import platform_state
+from perpetune.platform.results import ProjectStatus
 from perpetune.render.registry import show_decision, show_status
 
 
@@ -15,15 +16,16 @@ def status(context: Context) -> Outcome:
     """Show the champion and what waits for a decision."""
     from tasks.registry import Registry
 
-    value = Registry(context.settings).status().to_json()
-    return Outcome(value | {"platform": platform_state(context.settings)}, show_status)
+    found = Registry(context.settings).status()
+    platform = platform_state(context.settings)
+    return Outcome(ProjectStatus(**dict(found), platform=platform), show_status)
 
 
 def _decide(context: Context, action: str, *arguments: Any) -> Outcome:
     from tasks.registry import Registry
 
     decision = getattr(Registry(context.settings), action)(*arguments)
-    return Outcome(decision.to_json(), show_decision)
+    return Outcome(decision, show_decision)
 
 
 _by = click.option("--by", required=True, metavar="NAME", help="Who decides; recorded.")

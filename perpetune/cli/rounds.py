@@ -17,9 +17,8 @@ def run(context: Context, auto_approve: bool, reason: str) -> Outcome:
     from flows.retrain import retrain
 
     with followed_by(live_trials):
-        value = retrain(context.params, context.overrides, reason, auto_approve)
-    passed = value["verdict"] is None or value["verdict"]["passed"]
-    return Outcome(value, show_round, exit_code=0 if passed else 3)
+        result = retrain(context.params, context.overrides, reason, auto_approve)
+    return Outcome(result, show_round, exit_code=0 if result.passed else 3)
 
 
 @command("watch")
@@ -36,7 +35,7 @@ def watch(
     from flows.watch import watch as run
 
     with followed_by(live_trials):
-        value = run(
+        result = run(
             context.params, context.overrides, list(windows) or None, retrain_here, auto_approve
         )
-    return Outcome(value, show_watch)
+    return Outcome(result, show_watch)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from flows.ray import workers
 from perpetune.cli.endings import Outcome
 from perpetune.cli.shared import PATH, Context, command
 from perpetune.render.tune import live_trials, show_plan, show_sweep, show_training
@@ -18,17 +19,9 @@ def train(context: Context, data: Path, out: Path, plots: Path | None) -> Outcom
 
     OUT/best is a plain PEFT adapter, or a model.
     """
-    from tasks.core import files
     from tasks.tune.train import train as run
 
-    metrics = run(data, out, context.settings)
-    if plots:
-        # DVC wants the same fields in every row, and most steps have no validation loss.
-        curve = files.read_jsonl(out / "curve.jsonl")
-        for name in ("train_loss", "validation_loss", "learning_rate"):
-            rows = [{"step": row["step"], name: row[name]} for row in curve if name in row]
-            files.write_json(plots / f"{name}.json", rows)
-    return Outcome(metrics, show_training)
+    return Outcome(run(data, out, context.settings, plots=plots), show_training)
 
 
 @command("sweep")
@@ -41,13 +34,10 @@ def sweep(context: Context, data: Path, out: Path) -> Outcome:
     """
     from tasks.tune.sweep import sweep as run
 
-    elsewhere = None
-    if context.settings.sweep.engine != "native":
-        from flows.ray import workers
-
-        elsewhere = workers(context.settings)
     with live_trials() as show:
-        result = run(data, out, context.settings, on_progress=show, workers=elsewhere)
+        result = run(
+            data, out, context.settings, on_progress=show, workers=workers(context.settings)
+        )
     return Outcome(result, show_sweep)
 
 

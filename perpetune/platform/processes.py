@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from perpetune.platform.results import PlatformState
 from tasks.core import files
 from tasks.settings import Settings
 
@@ -108,18 +109,18 @@ def running_platform(settings: Settings) -> Platform | None:
     return None
 
 
-def platform_state(settings: Settings) -> dict[str, Any] | None:
+def platform_state(settings: Settings) -> PlatformState | None:
     """Which processes of the last `perpetune up` run and which are gone; None before any."""
     platform = recorded_platform(settings)
     if platform is None:
         return None
     alive = platform.alive()
-    return {
-        "prefect_url": platform.prefect_url,
-        "mlflow_url": platform.mlflow_url,
-        "running": [name for name in platform.processes if name in alive],
-        "gone": [name for name in platform.processes if name not in alive],
-    }
+    return PlatformState(
+        prefect_url=platform.prefect_url,
+        mlflow_url=platform.mlflow_url,
+        running=tuple(name for name in platform.processes if name in alive),
+        gone=tuple(name for name in platform.processes if name not in alive),
+    )
 
 
 def _process(plain: Mapping[str, Any]) -> Process:

@@ -17,7 +17,6 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -37,6 +36,7 @@ from perpetune.platform.processes import (
     recorded_platform,
     write_platform,
 )
+from perpetune.platform.results import RunningPlatform, RunningProcess, StoppedPlatform
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.registry import Registry
 from tasks.settings import Settings
@@ -48,13 +48,10 @@ POOL = "perpetune"
 _PATIENCE = 180.0  # seconds; the first start migrates two databases
 
 
-def up(settings: Settings) -> dict[str, Any]:
+def up(settings: Settings) -> RunningPlatform:
     """Start the servers and the worker, deploy `prefect.yaml`, and write down where they are.
 
     What runs already stays as it is; only what is missing is started.
-
-    Returns:
-        The addresses, the process ids, and the file with the credential of Prefect's server.
 
     Raises:
         BadInput: a port is taken.
@@ -73,13 +70,10 @@ def up(settings: Settings) -> dict[str, Any]:
     return _described(settings, platform)
 
 
-def down(settings: Settings) -> dict[str, Any]:
+def down(settings: Settings) -> StoppedPlatform:
     """Stop what `up` started; processes that are gone already are no error.
 
     A process that has taken over a recorded id, after a restart of the machine say, is left alone.
-
-    Returns:
-        `{"stopped": [names], "gone": [names]}`: ended now, and ended before.
     """
     path = platform_file(settings)
     platform = recorded_platform(settings)
@@ -87,7 +81,7 @@ def down(settings: Settings) -> dict[str, Any]:
         if path.exists():
             log.info("%s names no process that can be identified: none was ended", path)
             path.unlink()
-        return {"stopped": [], "gone": []}
+        return StoppedPlatform()
     alive = platform.alive()
     # The worker first: it must not see its server vanish.
     stopped = [name for name in reversed(list(platform.processes)) if name in alive]
@@ -97,7 +91,7 @@ def down(settings: Settings) -> dict[str, Any]:
     if gone:
         log.info("no longer running: %s; nothing was done to their process ids", ", ".join(gone))
     path.unlink()
-    return {"stopped": stopped, "gone": gone}
+    return StoppedPlatform(stopped=tuple(stopped), gone=tuple(gone))
 
 
 def _start_missing(settings: Settings, running: Platform | None) -> Platform:
@@ -242,19 +236,18 @@ def _credential(settings: Settings, fresh: bool) -> str:
     return known
 
 
-def _described(settings: Settings, platform: Platform) -> dict[str, Any]:
-    return {
-        "prefect_url": platform.prefect_url,
-        "prefect_api_url": platform.prefect_api_url,
-        # Prefect's other pages show an error, not this one, to a browser that is not signed in.
-        "sign_in_url": f"{platform.prefect_url}/login",
-        "mlflow_url": platform.mlflow_url,
-        "credential": str(credential_file(settings)),
-        "processes": {
-            name: {"pid": process.pid, "log": process.log}
+def _described(settings: Settings, platform: Platform) -> RunningPlatform:
+    return RunningPlatform(
+        prefect_url=platform.prefect_url,
+        prefect_api_url=platform.prefect_api_url,
+        sign_in_url=f"{platform.prefect_url}/login",
+        mlflow_url=platform.mlflow_url,
+        credential=str(credential_file(settings)),
+        processes={
+            name: RunningProcess(pid=process.pid, log=process.log)
             for name, process in platform.processes.items()
         },
-    }
+    )
 
 
 def _url(port: int) -> str:

@@ -3,16 +3,18 @@
 from typing import Any
 
 from perpetune.render.console import console, escape, print_table, program, share
+from tasks.collect import Collected
 
 
-def show_collected(value: dict[str, Any]) -> None:
-    """What stands in data/ now."""
-    for name in value["files"]:
-        console.print(escape(f"{value['folder']}/{name}"))
-    if value["recorded"]:
-        console.print(f"version [bold]{escape(str(value['version']))}[/] (data.dvc)")
+def show_collected(collected: Collected) -> None:
+    """What is in the data folder now."""
+    for name in collected.files:
+        console.print(escape(f"{collected.folder}/{name}"))
+    if collected.recorded:
+        version, pointer = str(collected.version), f"{collected.folder}.dvc"
+        console.print(f"version [bold]{escape(version)}[/] ({escape(pointer)})")
     else:
-        console.print(f"not in data.dvc yet: {program()} collect --record")
+        console.print(f"not in {escape(collected.folder)}.dvc yet: {program()} collect --record")
 
 
 def show_curated(report: dict[str, Any]) -> None:

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from perpetune.render.console import interval, print_table
+from perpetune.render.console import console, escape, interval, print_table
 
 if TYPE_CHECKING:
-    from tasks.evaluate import Evaluation
+    from tasks.evaluate import Evaluation, Verdict
 
 
 def show_evaluation(evaluation: "Evaluation") -> None:
@@ -17,3 +17,21 @@ def show_evaluation(evaluation: "Evaluation") -> None:
         if score is not None
     ]
     print_table(f"Evaluation of {evaluation.model}", ["benchmark", "metric", "value"], rows)
+
+
+def show_verdict(verdict: "Verdict") -> None:
+    """The models beside each other, and what each gate decided."""
+    from tasks.evaluate import comparison_table
+
+    systems = list(verdict.models)
+    print_table(
+        f"{verdict.reference.capitalize()} against candidate",
+        ["benchmark", "metric", *systems],
+        [
+            (row.benchmark, row.metric, *(interval(row.scores[name]) for name in systems))
+            for row in comparison_table(verdict)
+        ],
+    )
+    for gate in verdict.gates:
+        color = "green" if gate.passed else "red"
+        console.print(f"[{color}]{gate.outcome}[/]  {escape(gate.name)}: {escape(gate.reason)}")

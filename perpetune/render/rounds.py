@@ -1,48 +1,27 @@
 """Rounds and watched windows in a terminal, with the commands that come next."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from perpetune.render.console import console, escape, interval, print_table, program
+from perpetune.render.console import console, escape, print_table, program
 from perpetune.render.curate import show_curated
+from perpetune.render.evaluate import show_verdict
 from perpetune.render.tune import show_sweep
 
 if TYPE_CHECKING:
-    from flows.watch import Watched
-    from tasks.evaluate import Verdict
+    from flows.results import Round, Watched
 
 
-def show_round(value: dict[str, Any]) -> None:
+def show_round(result: "Round") -> None:
     """The whole round, and the commands that come next."""
-    show_curated(value["data"])
-    if value["sweep"]:
-        show_sweep(value["sweep"])
-    if value["verdict"]:
-        from tasks.evaluate import Verdict
-
-        _show_verdict(Verdict.from_json(value["verdict"]))
-    if not value["new"]:
-        console.print(
-            f"\nNothing has changed since version {value['version']}: nothing registered."
-        )
-    _next_commands(value)
-
-
-def _show_verdict(verdict: "Verdict") -> None:
-    from tasks.evaluate import comparison_table
-
-    systems = list(verdict.models)
-    print_table(
-        f"{verdict.reference.capitalize()} against candidate",
-        ["benchmark", "metric", *systems],
-        [
-            (row.benchmark, row.metric, *(interval(row.scores[name]) for name in systems))
-            for row in comparison_table(verdict)
-        ],
-    )
-    for gate in verdict.gates:
-        color = "green" if gate.passed else "red"
-        console.print(f"[{color}]{gate.outcome}[/]  {escape(gate.name)}: {escape(gate.reason)}")
+    show_curated(result.data)
+    if result.sweep:
+        show_sweep(result.sweep)
+    if result.verdict:
+        show_verdict(result.verdict)
+    if not result.new:
+        console.print(f"\nNothing has changed since version {result.version}: nothing registered.")
+    _next_commands(result)
 
 
 def show_watch(watched: "Watched") -> None:
@@ -62,20 +41,17 @@ def show_watch(watched: "Watched") -> None:
         show_round(watched.retrain)
 
 
-def _next_commands(value: dict[str, Any]) -> None:
-    status, version, me = value["status"], value["version"], program()
-    waiting = [item["version"] for item in status["pending"]]
-    console.print()
-    if version in waiting:
-        console.print(f"[bold]Version {version} of {status['model']} waits for your decision.[/]")
-    elif status["champion"] == version:
-        console.print(f"[bold]Version {version} of {status['model']} is the champion.[/]")
+def _next_commands(result: "Round") -> None:
+    status, version, me = result.status, result.version, program()
+    if version in [pending.version for pending in status.pending]:
+        sentence = f"Version {version} of {status.model} waits for your decision."
+    elif version == status.champion:
+        sentence = f"Version {version} of {status.model} is the champion."
     else:
-        console.print(
-            f"[bold]Version {version} of {status['model']} did not become a candidate.[/]"
-        )
-    review = Path(value["folder"]) / "judge" / "review.html"
+        sentence = f"Version {version} of {status.model} did not become a candidate."
+    console.print(f"\n[bold]{escape(sentence)}[/]")
+    review = Path(result.folder) / "judge" / "review.html"
     console.print(f"  look       {escape(str(review))}   or   {me} up", soft_wrap=True)
     console.print(f"  approve    {me} approve {version} --by NAME", soft_wrap=True)
     console.print(f"  roll back  {me} rollback --by NAME", soft_wrap=True)
-    console.print(f"[dim]{value['seconds']:.0f} s[/]")
+    console.print(f"[dim]{result.seconds:.0f} s[/]")

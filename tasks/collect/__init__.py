@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from tasks.collect.collection import Collected, Inputs, collect, pointer_to
     from tasks.collect.data_version import ensure_data, recorded_version, verify_data, write_pointer
     from tasks.collect.embedded import collect_embedded
     from tasks.collect.local_files import Role, collect_files
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adopted",
+    "Collected",
+    "Inputs",
     "Role",
     "adopt_window",
+    "collect",
     "collect_embedded",
     "collect_files",
     "ensure_data",
+    "pointer_to",
     "recorded_version",
     "verify_data",
     "write_pointer",
@@ -30,11 +35,15 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "Adopted": "traffic_labels",
+        "Collected": "collection",
+        "Inputs": "collection",
         "Role": "local_files",
         "adopt_window": "traffic_labels",
+        "collect": "collection",
         "collect_embedded": "embedded",
         "collect_files": "local_files",
         "ensure_data": "data_version",
+        "pointer_to": "collection",
         "recorded_version": "data_version",
         "verify_data": "data_version",
         "write_pointer": "data_version",

@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING
 from tasks.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from tasks.curate.project import Sources, choose_sources
     from tasks.curate.run.pipeline import curate
     from tasks.curate.steps.quality.filters import FILTERS, Filter
 
-__all__ = ["FILTERS", "Filter", "curate"]
+__all__ = ["FILTERS", "Filter", "Sources", "choose_sources", "curate"]
 
 __getattr__ = lazy_exports(
     __name__,
     {
         "FILTERS": "steps.quality.filters",
         "Filter": "steps.quality.filters",
+        "Sources": "project",
+        "choose_sources": "project",
         "curate": "run.pipeline",
     },
 )

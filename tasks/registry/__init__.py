@@ -9,11 +9,13 @@ here imports torch.
     versions       registered versions and their files
     decision_log   decisions as runs
     links          pages of MLflow's UI
+    references     how people name a model
     registry       the whole, and the only one that moves aliases
 """
 
 from tasks.registry.mlflow_values import DatasetRef
+from tasks.registry.references import resolve_model
 from tasks.registry.registry import Registry
 from tasks.registry.results import Candidate, Pending, Status
 
-__all__ = ["Candidate", "DatasetRef", "Pending", "Registry", "Status"]
+__all__ = ["Candidate", "DatasetRef", "Pending", "Registry", "Status", "resolve_model"]

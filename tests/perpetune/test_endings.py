@@ -234,18 +234,23 @@ def test_whatever_a_command_raises_is_one_sentence(
 def test_what_libraries_print_does_not_mix_with_the_json_object(tmp_path: Path) -> None:
     code = (
         "import os, subprocess, sys\n"
-        "from tasks.registry import Registry\n"
+        "from tasks.registry import Pending, Registry, Status\n"
         "def status(self):\n"
         "    print('python'); os.write(1, b'native\\n')\n"
         "    subprocess.run(['echo', 'child'])\n"
-        "    return {'loss': float('nan'), 'path': os}\n"
+        "    waits = Pending(version=1, verdict='passed', round=None, created='', run_id='',\n"
+        "                    metrics={'loss': float('nan')})\n"
+        "    return Status(model='\x1b[31m', pending=(waits,))\n"
         "Registry.status = status\n"
         "from perpetune.cli.main import main\n"
         "main(['status', '--json'])\n"
-    ).replace("'path': os", "'name': '\\x1b[31m'")
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"loss": None, "name": "\x1b[31m", "platform": None}
+    value = json.loads(done.stdout)
+    assert value["model"] == "\x1b[31m"
+    assert value["pending"][0]["metrics"] == {"loss": None}
+    assert value["platform"] is None
     assert {"python", "native", "child"} <= set(done.stderr.split())

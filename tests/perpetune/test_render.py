@@ -1,5 +1,6 @@
 """Names and texts of data and people are shown, not obeyed: on screen and in logs."""
 
+import importlib
 import logging
 import unicodedata
 from pathlib import Path
@@ -8,10 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perpetune.platform.results import ProjectStatus, RunningPlatform
 from perpetune.render.console import console, escape
 from perpetune.render.curate import show_collected, show_curated
 from perpetune.render.platform import show_platform
 from perpetune.render.registry import show_decision, show_status
+from tasks.collect import Collected
+from tasks.decisions import Aliases, Decision
 from tasks.rendering.log_records import VisibleRecord
 
 HOSTILE = "a\x1b[31m\x07\u202eb\x9b2J\rc\nd\udc80[bold]:heart:"
@@ -25,18 +29,25 @@ def harmless(text: str) -> bool:
 @pytest.mark.parametrize(
     "show",
     [
-        lambda: show_collected({"folder": HOSTILE, "files": [HOSTILE], "recorded": False}),
+        lambda: show_collected(
+            Collected(folder=HOSTILE, version=None, recorded=False, files={HOSTILE: ""})
+        ),
         lambda: show_curated({"in": 1, "kept": {HOSTILE: 1}, "dropped": {}, "advice": [HOSTILE]}),
         lambda: show_decision(
-            {"action": "approve", "version": 1, "by": HOSTILE, "after": {"champion": 1}}
+            Decision(
+                **{"action": "approve", "version": 1, "by": HOSTILE, "comment": "", "at": ""},
+                **{"before": Aliases(), "after": Aliases(champion=1)},
+            )
         ),
         lambda: show_status(
-            {
-                **{"model": HOSTILE, "champion": 1, "challenger": 2, "previous": None},
-                **{"pending": [], "warnings": [HOSTILE]},
-            }
+            ProjectStatus(model=HOSTILE, champion=1, warnings=(HOSTILE,), platform=None)
         ),
-        lambda: show_platform({"sign_in_url": HOSTILE, "mlflow_url": "x", "credential": HOSTILE}),
+        lambda: show_platform(
+            RunningPlatform(
+                **{"prefect_url": "x", "prefect_api_url": "x", "sign_in_url": HOSTILE},
+                **{"mlflow_url": "x", "credential": HOSTILE, "processes": {}},
+            )
+        ),
     ],
 )
 def test_the_screen_shows_control_characters(show, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +85,7 @@ def test_logs_show_control_characters_and_keep_names_on_one_line() -> None:
 def test_every_logger_of_a_process_that_runs_flows_does_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    importlib.import_module("flows")
     with caplog.at_level(logging.INFO):
         logging.getLogger("tasks.somewhere").warning("read %s", HOSTILE)
     assert caplog.messages == [f"read {SHOWN}"]

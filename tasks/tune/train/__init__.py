@@ -24,6 +24,7 @@ def train(
     data: Path,
     out: Path,
     settings: Settings,
+    plots: Path | None = None,
 ) -> dict[str, Any]:
     """Train the configuration in `settings.tune`.
 
@@ -37,6 +38,7 @@ def train(
         data: folder with `train.jsonl` and `validation.jsonl`, as `curate` writes them.
         out: folder of this run alone.
         settings: `tune`, `base` and the project's seed matter.
+        plots: folder for the curves as DVC plots them, where wanted.
 
     Returns:
         What `metrics.json` holds: losses are nats per learned token, `tokens_per_second`
@@ -52,7 +54,7 @@ def train(
     """
     # Imported here: `perpetune --help` imports this module, and torch takes seconds.
     from tasks.tune.data import examples
-    from tasks.tune.train import checks, results, trainer
+    from tasks.tune.train import checks, dvc_plots, results, trainer
     from tasks.tune.train.progress import progress_bar
 
     read = examples.read(data, settings)
@@ -73,4 +75,6 @@ def train(
     metrics = results.finish(run, more=more)
     if metrics["worse_than_base"]:
         log.warning("%s", results.worse_than_base(metrics))
+    if plots:
+        dvc_plots.write_plots(out / "curve.jsonl", plots)
     return metrics

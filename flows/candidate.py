@@ -1,0 +1,121 @@
+"""From curated data to a registered version: search, evaluate, register."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from flows.progress import trial_table
+from flows.ray import workers
+from flows.round import SECTIONS, RoundInputs
+from tasks.decisions import Version
+from tasks.drift import write_reference
+from tasks.evaluate import Verdict, check_benchmarks, compare, model_card
+from tasks.registry import Candidate, Registry
+from tasks.tune.sweep import selection_sentence, sweep
+
+
+def make_candidate(inputs: RoundInputs) -> Version:
+    """Train, evaluate and register what a round is to bring; go on where an earlier try ended.
+
+    Raises:
+        BadInput: the settings or the data cannot be used.
+        PerpetuneError: a step failed.
+    """
+    run_id = _open_run(inputs)
+    swept = sweep_step(inputs, run_id)
+    verdict = judge_step(inputs, swept)
+    return register_step(inputs, run_id, swept, verdict)
+
+
+def _open_run(inputs: RoundInputs) -> str:
+    plain = inputs.settings.plain()
+    return Registry(inputs.settings).tracking.open_round(
+        inputs.key,
+        name=f"round {inputs.key}: {inputs.reason}",
+        params={section: plain[section] for section in ("curate", *SECTIONS)},
+        tags=inputs.lineage() | {"reason": inputs.reason},
+        datasets=inputs.datasets,
+    )
+
+
+@task(name="sweep", task_run_name="sweep")
+def sweep_step(inputs: RoundInputs, run_id: str) -> dict[str, Any]:
+    """The search; each finished trial becomes a child run of the round."""
+    check_benchmarks(inputs.settings)  # or the round would fail after its longest step
+    registry = Registry(inputs.settings)
+
+    def log_trial(trial: dict[str, Any], folder: Path) -> None:
+        registry.tracking.log_trial(run_id, trial, folder, inputs.datasets)
+
+    with trial_table() as show:
+        return sweep(
+            inputs.data.folder,
+            inputs.folder / "sweep",
+            inputs.settings,
+            on_trial=log_trial,
+            on_progress=show,
+            workers=workers(inputs.settings),
+        )
+
+
+@task(name="judge", task_run_name="judge")
+def judge_step(inputs: RoundInputs, swept: dict[str, Any]) -> Verdict:
+    """The winner against the champion, or against the base where there is no champion yet."""
+    registry = Registry(inputs.settings)
+    champion = registry.versions.champion()
+    in_use = None
+    if champion:
+        in_use = registry.versions.adapter(f"models:/{champion.name}/{champion.number}")
+    candidate = Path(swept["best"]["adapter"])
+    return compare(candidate, in_use, inputs.folder / "judge", inputs.settings)
+
+
+@task(name="register", task_run_name="register")
+def register_step(
+    inputs: RoundInputs, run_id: str, swept: dict[str, Any], verdict: Verdict
+) -> Version:
+    """The winner as a version of the registered model, with its evidence."""
+    registry = Registry(inputs.settings)
+    lineage = inputs.lineage()
+    card = model_card(verdict, inputs.settings, lineage | _winner(swept))
+    reference = inputs.folder / "reference.jsonl"
+    candidate = Candidate(
+        adapter=Path(swept["best"]["adapter"]),
+        passed=verdict.passed,
+        verdict=verdict.to_json(),
+        card=card,
+        artifacts=(write_reference(inputs.data.folder, reference, inputs.settings),),
+        tags=lineage,
+    )
+    version = registry.register(run_id, inputs.key, candidate)
+    registry.tracking.close_round(
+        run_id,
+        metrics={"validation_loss": swept["best"]["validation_loss"]}
+        | verdict.candidate.figures(),
+        artifacts=[path for path in _evidence(inputs) if path.exists()],
+    )
+    create_markdown_artifact(card, key=f"candidate-{version.number}", description="Model card")
+    return version
+
+
+def _winner(swept: dict[str, Any]) -> dict[str, str]:
+    """What the model card says of the chosen trial."""
+    best = swept["best"]
+    used = {name: str(value) for name, value in best["params"].items() if value is not None}
+    facts = {"trials": str(len(swept["trials"]))} | used
+    if swept.get("selection"):
+        sentence = selection_sentence(swept["selection"], best["validation_loss"])
+        facts["how sure that choice is"] = sentence
+    return facts
+
+
+def _evidence(inputs: RoundInputs) -> list[Path]:
+    """What a reviewer may want to look at, beside the round's run."""
+    sweep_folder, data = inputs.folder / "sweep", inputs.data.folder
+    return [
+        *(sweep_folder / name for name in ("curves.png", "heatmap.png")),
+        inputs.folder / "judge",
+        *(data / name for name in ("report.html", "data_card.md", "dropped.jsonl")),
+    ]

@@ -1,0 +1,55 @@
+"""What the flows return."""
+
+from typing import Any
+
+from pydantic import Field
+
+from tasks.core.values import Value
+from tasks.drift import DriftResult
+from tasks.evaluate import Verdict
+from tasks.registry import Status
+
+
+class Round(Value):
+    """One round: its data, its trials, the verdict, and the version that came of it."""
+
+    key: str = Field(alias="round")
+    """Equal keys mean equal rounds; see `flows.round.round_key`."""
+    reason: str
+    folder: str
+    data: dict[str, Any]
+    """The curation's report, with the data's `version` and the `folder` of the splits."""
+    sweep: dict[str, Any] | None
+    verdict: Verdict | None
+    version: int
+    new: bool
+    """Whether this round registered the version; False: nothing had changed since."""
+    status: Status
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether no gate refused the candidate."""
+        return self.verdict is None or self.verdict.passed
+
+    def to_json(self) -> dict[str, Any]:
+        """The value as JSON-able types; a verdict says whether it passed."""
+        return super().to_json() | {"verdict": self.verdict and self.verdict.to_json()}
+
+
+class WindowCheck(DriftResult):
+    """The drift check of one window, with the paths of the window and of its report."""
+
+    window: str
+    report: str
+
+
+class Watched(Value):
+    """The windows that were checked, and the round that drift started, if one ran here."""
+
+    windows: tuple[WindowCheck, ...]
+    retrain: Round | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The value as JSON-able types; see `Round`."""
+        return super().to_json() | {"retrain": self.retrain and self.retrain.to_json()}

@@ -1,0 +1,125 @@
+"""What a round is made of, the key that names it, and where its version comes from."""
+
+import subprocess
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import tasks
+from flows.data import CuratedData
+from tasks.core import files
+from tasks.core.code_version import library_versions, source_hash
+from tasks.core.errors import PerpetuneError
+from tasks.core.locks import exclusive
+from tasks.model import base_model
+from tasks.records import expand
+from tasks.registry import DatasetRef
+from tasks.settings import Settings
+
+SECTIONS = ("base", "tune", "sweep", "evaluate")
+"""Sections of the settings that, with the curated data, decide what a round gives."""
+_PACKAGES = ("core", "records", "model", "tune", "evaluate")
+"""Packages of `tasks` whose code decides the same. That of curation shows in the data's hashes."""
+_LIBRARIES = (
+    *("accelerate", "bitsandbytes", "optuna", "peft", "safetensors", "tokenizers", "torch"),
+    "transformers",
+)
+
+
+@dataclass(frozen=True)
+class RoundInputs:
+    """What decides the outcome of a round, and why it runs."""
+
+    settings: Settings
+    data: CuratedData
+    reason: str
+    """For the reviewer; not in the key."""
+
+    @cached_property
+    def key(self) -> str:
+        """The round's name."""
+        return round_key(self.settings, self.data)
+
+    @property
+    def folder(self) -> Path:
+        """Where the round keeps its trials and its verdict."""
+        return self.settings.project.state_dir / "rounds" / self.key
+
+    @property
+    def datasets(self) -> list[DatasetRef]:
+        """The curated splits as MLflow shows them: a digest is DVC's hash of the file."""
+        splits: tuple[tuple[str, str, Literal["training", "validation"]], ...] = (
+            ("train", self.data.train_hash, "training"),
+            ("validation", self.data.validation_hash, "validation"),
+        )
+        return [
+            DatasetRef(f"curated-{name}", str(self.data.folder / f"{name}.jsonl"), digest, context)
+            for name, digest, context in splits
+        ]
+
+    def lineage(self) -> dict[str, str]:
+        """Where the round's version comes from: code, data, settings and base, as tags."""
+        return {
+            "git_commit": _git("rev-parse", "HEAD") or "unknown",
+            "git_dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower(),
+            "code_version": code_version(),
+            "data_version": self.data.raw_version or "unversioned",
+            "train_hash": self.data.train_hash,
+            "params_hash": files.content_key(self.settings.plain()),
+            "base": base_model.identity(self.settings),
+            "method": self.settings.tune.method.name,
+        }
+
+
+def round_key(settings: Settings, data: CuratedData) -> str:
+    """What names a round: equal keys mean equal data, base, settings, benchmarks and code.
+
+    Raises:
+        BadInput: a benchmark is missing.
+    """
+    plain = settings.plain()
+    measured_on = [*settings.evaluate.benchmarks]
+    if settings.evaluate.general_probe:
+        measured_on.append(settings.evaluate.general_probe)
+    return files.content_key(
+        settings.project.name,
+        settings.project.seed,
+        base_model.identity(settings),
+        {section: plain[section] for section in SECTIONS},
+        [data.train_hash, data.validation_hash],
+        {path.as_posix(): files.md5(path) for path in expand(measured_on)},
+        code_version(),
+    )
+
+
+def code_version() -> str:
+    """The version of the code that trains and measures: ours, and that of the libraries below it.
+
+    Any change of a source file changes it, that of a comment too.
+    """
+    root = Path(tasks.__path__[0])
+    sources = source_hash(root / package for package in _PACKAGES)
+    return files.content_key(sources, library_versions(_LIBRARIES))
+
+
+def only_round(settings: Settings) -> AbstractContextManager[None]:
+    """One round at a time works in a state folder.
+
+    Raises:
+        PerpetuneError: another one does.
+    """
+    state = settings.project.state_dir
+    busy = f"another round is running in {state}: wait for it, or stop it, and run again"
+    return exclusive(state / "round.lock", PerpetuneError(busy))
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,46 @@
+"""What the commands of the platform, and `status`, say."""
+
+from tasks.core.values import Value
+from tasks.registry import Status
+
+
+class PlatformState(Value):
+    """Which processes of the last `perpetune up` run, and which are gone."""
+
+    prefect_url: str
+    mlflow_url: str
+    running: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+class ProjectStatus(Status):
+    """What the registry says of a project, and the platform's state; None before any `up`."""
+
+    platform: PlatformState | None
+
+
+class RunningProcess(Value):
+    """A process of the platform."""
+
+    pid: int
+    log: str
+
+
+class RunningPlatform(Value):
+    """Where the platform is, and how to sign in."""
+
+    prefect_url: str
+    prefect_api_url: str
+    sign_in_url: str
+    """Prefect's other pages show an error, not this one, to a browser that is not signed in."""
+    mlflow_url: str
+    credential: str
+    """The file with the credential of Prefect's server."""
+    processes: dict[str, RunningProcess]
+
+
+class StoppedPlatform(Value):
+    """What `down` ended, and what had ended before."""
+
+    stopped: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()

@@ -1,0 +1,47 @@
+"""The key of a round: it changes with the code that decides the outcome."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+
+
+def code_version(copy: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", "from flows.round import code_version; print(code_version())"],
+        cwd=copy,
+        env=os.environ | {"PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for package in ("flows", "tasks"):
+        shutil.copytree(
+            PROJECT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    return tmp_path
+
+
+def test_a_change_of_the_trainer_makes_another_round(copy: Path) -> None:
+    before = code_version(copy)
+    assert code_version(copy) == before
+    changes = {
+        "tasks/tune/train/loop.py": True,
+        "tasks/evaluate/statistics.py": True,
+        "tasks/rendering/markdown.py": False,  # how things look decides nothing
+    }
+    for name, decides in changes.items():
+        known = code_version(copy)
+        with (copy / name).open("a") as file:
+            file.write("\n_CHANGED = True\n")
+        assert (code_version(copy) != known) is decides, name
