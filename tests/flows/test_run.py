@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,23 @@ def test_the_same_round_again_registers_nothing(project: ProjectFolder, ran: dic
     assert (project.path / "data/benchmarks/held.jsonl").is_file()
     assert len(rounds_and_trials(project)[1]) == 4
     assert len(client(project).search_model_versions("name='tiny'")) == 1
+
+
+def test_an_unchanged_round_imports_no_torch_and_notices_new_code_of_curation(
+    project: ProjectFolder, ran: dict
+) -> None:
+    del ran
+    (project.path / ".perpetune/curated/code").write_text("that of another version\n")
+    code = (
+        "import sys\n"
+        "from perpetune.cli.main import main\n"
+        "try:\n    main(['run'])\n"
+        "except SystemExit as end:\n    assert end.code == 0, end.code\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules), 'heavy import'\n"
+    )
+    done = project.run(sys.executable, "-c", code)
+    assert "the code of curation has changed: curating again" in done.stderr
+    assert "Nothing has changed since version 1" in done.stdout
 
 
 def test_decisions_move_the_aliases_and_are_kept(project: ProjectFolder, ran: dict) -> None:
