@@ -92,8 +92,7 @@ def register_step(
     version = registry.register(run_id, inputs.key, candidate)
     registry.tracking.close_round(
         run_id,
-        metrics={"validation_loss": swept["best"]["validation_loss"]}
-        | verdict.candidate.figures(),
+        metrics={"validation_loss": swept["best"]["validation_loss"]} | verdict.candidate.figures(),
         artifacts=[path for path in _evidence(inputs) if path.exists()],
     )
     create_markdown_artifact(card, key=f"candidate-{version.number}", description="Model card")

@@ -54,7 +54,8 @@ def collect(
         manifest: where to write the MD5 of each file as JSON.
 
     Raises:
-        BadInput, PerpetuneError: as `collect_files`, `ensure_data`, `collect_embedded` and `write_pointer`.
+        BadInput, PerpetuneError: as `collect_files`, `ensure_data`, `collect_embedded` and
+            `write_pointer`.
     """
     pointer = pointer_to(data)
     if inputs:
