@@ -23,7 +23,7 @@ POINTER = pointer_to(DATA)
 CURATED = Path("artifacts/curated")
 _CURATING = ("core", "records", "model", "curate")
 """Packages of `tasks` whose code decides what curation gives."""
-# What DVC suggests after each run; a round's log is no place for it.
+# What DVC suggests after each run: not for the log of a round.
 _HINTS = ("To track the changes", "To enable auto staging", "Use `dvc push`", "\tgit ", "\tdvc ")
 
 
@@ -105,7 +105,7 @@ def dvc(*arguments: str) -> None:
 
 
 def _curate_again_if_code_changed(settings: Settings) -> None:
-    """DVC knows the data and the settings of a stage, but not our code: we remember its hash."""
+    """DVC knows the data and the settings of a stage, but not our code, whose hash is kept here."""
     root = Path(tasks.__path__[0])
     code = source_hash(root / package for package in _CURATING)
     memory = settings.project.state_dir / "curated" / "code"

@@ -1,4 +1,4 @@
-"""Who follows the trials of a round that runs in this process: the command, with a live table."""
+"""How a command follows the trials of a round that runs in its process: with a live table."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -24,6 +24,6 @@ def followed_by(table: TrialTable) -> Iterator[None]:
 
 
 def trial_table() -> AbstractContextManager[ShowTrials]:
-    """The table of whoever called the flow; without one, trials are not shown."""
+    """The caller's table; without one, trials are not shown."""
     table = _table.get()
     return table() if table else nullcontext(lambda _: None)

@@ -34,7 +34,7 @@ def _ray(settings: Settings, data: Path) -> Iterator[Executor]:
             "sweep.engine: Ray is not installed; pip install 'perpetune[ray]', or native"
         ) from None
     sweep = settings.sweep
-    # Without an address, Ray would join whatever cluster somebody left running here.
+    # Without an address, Ray would join any cluster that runs on this machine.
     ray.init(
         address=os.environ.get("RAY_ADDRESS", "local"),
         namespace="prefect",

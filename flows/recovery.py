@@ -1,7 +1,7 @@
-"""What a killed round leaves behind without a platform: a temporary server, a run that never ends.
+"""Cleans up after a round that was killed without a platform.
 
-On the platform a worker notices when a flow's process dies. Without one, nobody does: Prefect's
-temporary server loses its parent and stays, and the run says Running for ever.
+On the platform a worker notices when a flow's process dies. Without a platform nothing does:
+Prefect's temporary server stays without a parent, and the run is Running for ever.
 """
 
 import logging
@@ -29,7 +29,7 @@ _SERVER = "prefect.server.api.server:create_app"
 def recover() -> None:
     """End orphaned temporary servers of this project and mark dead rounds as crashed.
 
-    Only while the round's lock is held: then no other round is alive. On a platform it does
+    To be called under the round's lock: then no other round is alive. On a platform it does
     nothing.
     """
     if has_server():
@@ -51,5 +51,5 @@ def recover() -> None:
         )
         for run in runs:
             if str(run.id) != flow_run.id:
-                state: State = Crashed(message="Its process is gone; a later round took over.")
+                state: State = Crashed(message="Its process ended; a later round took over.")
                 client.set_flow_run_state(run.id, state, force=True)

@@ -21,7 +21,7 @@ from tasks.settings import Settings
 SECTIONS = ("base", "tune", "sweep", "evaluate")
 """Sections of the settings that, with the curated data, decide what a round gives."""
 _PACKAGES = ("core", "records", "model", "tune", "evaluate")
-"""Packages of `tasks` whose code decides the same. That of curation shows in the data's hashes."""
+"""Packages of `tasks` whose code does. What curation's code does is in the hashes of the data."""
 _LIBRARIES = (
     *("accelerate", "bitsandbytes", "optuna", "peft", "safetensors", "tokenizers", "torch"),
     "transformers",
@@ -95,9 +95,9 @@ def round_key(settings: Settings, data: CuratedData) -> str:
 
 
 def code_version() -> str:
-    """The version of the code that trains and measures: ours, and that of the libraries below it.
+    """The version of the code that trains and measures: our sources and the libraries they use.
 
-    Any change of a source file changes it, that of a comment too.
+    Every change of a source file changes it, also that of a comment.
     """
     root = Path(tasks.__path__[0])
     sources = source_hash(root / package for package in _PACKAGES)

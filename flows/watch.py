@@ -40,8 +40,8 @@ def watch(
 ) -> Watched:
     """Check every window of traffic that was not checked yet, up to the first that drifted.
 
-    One drifted window is answered at a time: later windows are compared with the champion that
-    comes out of it, in the next run.
+    It stops at a drifted window: the next run compares later windows with the champion that the
+    answer to this one brings.
 
     Args:
         params: the settings file.

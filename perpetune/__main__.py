@@ -1,8 +1,8 @@
-"""The entry of the `perpetune` command; from its first moment on Ctrl-C ends it quietly.
+"""The entry of the `perpetune` command, which Ctrl-C ends quietly from its first moment.
 
-A terminal sends Ctrl-C to every process that a command has started. Here only the first one takes
-it, and ends the others: the signal is blocked, which new processes inherit, and a thread waits for
-it. Otherwise workers of engines would each print a traceback.
+A terminal sends Ctrl-C to every process that a command has started. Here only the first process
+takes it, and ends the others: the signal is blocked, which new processes inherit, and a thread
+waits for it. Otherwise each worker of an engine would print a traceback.
 """
 
 import os
@@ -43,7 +43,7 @@ def _take_interrupts() -> None:
             signal.sigwait({signal.SIGINT})
             wake()
             time.sleep(_PATIENCE)
-            # The main thread waits in native code for an answer of theirs.
+            # The main thread may wait in native code for an answer of the workers.
             from perpetune.cli.endings import end_children
 
             end_children()
@@ -53,13 +53,13 @@ def _take_interrupts() -> None:
 
     def unraisable(problem: "sys.UnraisableHookArgs") -> None:
         if issubclass(problem.exc_type, KeyboardInterrupt):
-            # It fell into a destructor, which swallows it: try again.
+            # A destructor was running and swallowed it: try again.
             threading.Timer(0.1, wake).start()
         else:
             sys.__unraisablehook__(problem)
 
     if _PARALLEL & set(sys.argv):
-        # Started later it would unblock the signal.
+        # If it started later, it would unblock the signal.
         from multiprocessing import resource_tracker
 
         resource_tracker.ensure_running()

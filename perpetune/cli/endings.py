@@ -55,7 +55,7 @@ def run_to_end(call: Callable[[], Any], arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         interrupted()
     except BrokenPipeError:
-        # Whoever read our output has gone. What is left in the buffer must not be tried again.
+        # The reader of our output has closed it: do not write the rest of the buffer again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
 
@@ -66,10 +66,10 @@ def interrupted() -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     sys.stderr.write("perpetune: interrupted\n")
     sys.stderr.flush()
-    # What workers say of their end is of no use to anybody.
+    # Nobody needs what workers print when they are ended.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     end_children()
-    # Threads of engines would otherwise be waited for, and abort the process when it ends.
+    # Python would wait for threads of engines, which abort the process when it ends.
     os._exit(INTERRUPTED)
 
 
@@ -86,7 +86,7 @@ def end_children() -> None:
 
 
 def _ends_by_itself(process: psutil.Process) -> bool:
-    # Python's own: it ignores signals, and clears shared memory up when its parent has ended.
+    # Python's own: it ignores signals, and removes shared memory when its parent has ended.
     try:
         return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
     except psutil.Error:
@@ -129,7 +129,7 @@ def _answered(outcome: Any, as_json: bool, out: TextIO) -> int:
 
 
 def _of_the_system(error: OSError) -> str:
-    """What the system says, with the file; its own words are clear."""
+    """What the operating system says, with the file."""
     what = error.strerror or str(error) or type(error).__name__
     if error.errno == errno.EMFILE:
         what += "; raise the limit with `ulimit -n 4096`"
@@ -138,7 +138,7 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _unknown(error: Exception) -> str:
-    """A fault of ours: one line, and where the traceback is for whoever reports it."""
+    """A fault of ours: one line, and the file with the traceback for a report."""
     first = (str(error).strip() or "no message").splitlines()[0]
     with tempfile.NamedTemporaryFile(
         "w", prefix="perpetune-error-", suffix=".txt", delete=False, encoding="utf-8"
@@ -159,12 +159,12 @@ def _print_json(value: Value | dict[str, Any], out: TextIO) -> None:
 def _standard_output(as_json: bool) -> Iterator[TextIO]:
     """Where the JSON object goes.
 
-    What libraries, native code and child processes print meanwhile goes to standard error.
+    Meanwhile standard output of libraries, native code and child processes goes to standard error.
     """
     try:
         own = sys.stdout.fileno() == 1
     except (OSError, ValueError, AttributeError):
-        own = False  # somebody has replaced it, as tests do
+        own = False  # replaced, as tests do
     if not as_json or not own:
         yield sys.stdout
         return

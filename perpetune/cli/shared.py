@@ -72,8 +72,8 @@ def command(name: str) -> Callable[[Callable[..., Outcome]], click.Command]:
         def run(
             params: str, overrides: tuple[str, ...], as_json: bool, **arguments: Any
         ) -> Outcome:
-            del as_json  # whoever ends the command has seen it
-            # Ended politely, so that Prefect's temporary server ends, too.
+            del as_json  # read by `run_to_end`
+            # SIGTERM raises SystemExit, so that Prefect's temporary server ends, too.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
             settings = load_settings(Path(params), overrides)
             environment.log_to_stderr()

@@ -1,7 +1,7 @@
-"""What a client of the local Prefect server has to know: a password that `perpetune up` makes.
+"""The credential of the local Prefect server, which `perpetune up` makes.
 
-Prefect's server on loopback answers every process of this machine and, through a browser, every
-web page. With a credential it answers neither, unless they can read a file of this user.
+Without one, a server on loopback answers every process of this machine and, through a browser,
+every web page. With one it answers only those that can read a file of this user.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def write_credential(settings: Settings, credential: str) -> None:
     path = credential_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
-    # The state folder may lie in a repository that does not ignore it.
+    # The state folder may be in a repository that does not ignore it.
     (path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
     handle, name = tempfile.mkstemp(dir=path.parent)  # mode 0600 from the beginning
     try:
@@ -47,7 +47,7 @@ def write_credential(settings: Settings, credential: str) -> None:
 
 
 def read_credential(settings: Settings) -> str | None:
-    """The credential of the platform that was started last; None where this user has none."""
+    """The credential of the platform that was started last; None if this user has none."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         return credential_file(settings).read_text(encoding="utf-8").strip() or None
     return None

@@ -1,4 +1,4 @@
-"""What has to stand in the environment before Prefect and MLflow are imported."""
+"""The environment variables and logging that Prefect and MLflow find when they are imported."""
 
 import contextlib
 import logging
@@ -20,16 +20,16 @@ log = logging.getLogger(__name__)
 def prepare(settings: Settings) -> None:
     """Point Prefect and MLflow at this project's local state, or at its running platform.
 
-    Whatever the user has set in the environment already stays as it is.
+    A variable that the user has set already keeps its value.
     """
     state = settings.project.state_dir.resolve()
     values = {
         "PREFECT_HOME": str(state / "prefect"),
-        # Neither Prefect, its pages nor MLflow report to their makers.
+        # No telemetry: Prefect, its pages, MLflow.
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "DO_NOT_TRACK": "true",
-        # The first start migrates a database: on a busy laptop longer than the default's 20 s.
+        # The first start migrates a database; on a busy laptop the default of 20 s is too short.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,flows,perpetune",
         "PREFECT_CLI_PROMPT": "false",
@@ -37,11 +37,11 @@ def prepare(settings: Settings) -> None:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
-        # A temporary server has no pages: no origin is one of its own.
+        # A temporary server has no pages, so that no origin is allowed.
         **protection("http://none.invalid"),
     }
     if not sys.stderr.isatty():
-        # Bars are for people who watch; transformers heeds the second.
+        # Nobody watches progress bars; transformers reads the second variable.
         values |= {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     # Prefect creates its home, but not the folders around it.
     with contextlib.suppress(OSError):
@@ -53,12 +53,12 @@ def prepare(settings: Settings) -> None:
     for name, value in values.items():
         os.environ.setdefault(name, value)
     if not has_server():
-        # Prefect starts a server for the time of a flow. It is for this process alone.
-        # One that the environment holds is for a server of the user's own.
+        # Prefect starts a server for the time of a flow, for this process alone.
+        # A credential in the environment is for a server of the user's.
         own = os.environ.setdefault("PREFECT_SERVER_API_AUTH_STRING", new_credential())
         os.environ["PREFECT_API_AUTH_STRING"] = own
     elif platform and os.environ["PREFECT_API_URL"] == platform.prefect_api_url:
-        # No other server than that of the platform is ever sent its credential.
+        # Only the platform's server is ever sent the platform's credential.
         credential = read_credential(settings)
         if credential:
             os.environ["PREFECT_API_AUTH_STRING"] = credential
@@ -72,8 +72,9 @@ def prepare(settings: Settings) -> None:
 def protection(*origins: str) -> dict[str, str]:
     """Settings that close a Prefect server to web pages, except those of these origins.
 
-    A page of another origin can send requests to loopback, too: no answer is shown to it (CORS),
-    and no request that changes something is taken without a token that it cannot read (CSRF).
+    A page of another origin can send requests to loopback. The browser shows it no answer (CORS),
+    and the server refuses a request that changes something without a token (CSRF), which the page
+    cannot read.
     """
     return {
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
@@ -92,9 +93,9 @@ def log_to_stderr() -> None:
             continue
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
-        # Prefect's console handler, at the root, would say the same once more.
+        # Prefect's console handler, at the root, would repeat every line.
         logger.propagate = False
-    # Notes of the libraries to each other, on which no user can act.
+    # Users can do nothing about these.
     warnings.simplefilter("ignore", FutureWarning)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
@@ -102,7 +103,7 @@ def log_to_stderr() -> None:
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to what is `sys.stderr` at the moment: a live table stands in for it at times."""
+    """Writes to the present `sys.stderr`, which a live table replaces at times."""
 
     @property
     def stream(self) -> TextIO:

@@ -1,7 +1,7 @@
-"""Which platform runs: what `perpetune up` wrote down, compared with the processes that are there.
+"""Which platform runs: what `perpetune up` recorded, compared with the processes of this machine.
 
-A process id alone says nothing: after a restart of the machine it belongs to somebody else. A
-process counts as ours only when it began when ours began and has our command line.
+A process id alone identifies nothing: after a restart of the machine another process has it. A
+process is the recorded one only if it has the same start time and command line.
 """
 
 import json
@@ -18,7 +18,7 @@ from tasks.settings import Settings
 
 SERVERS = ("prefect", "mlflow")
 NAMES = (*SERVERS, "worker")
-# Seconds. The machine's start, from which we count, is known to the second only.
+# Seconds. The time at which the machine started is known to the second only.
 _SAME_START = 2.0
 
 
@@ -26,7 +26,7 @@ _SAME_START = 2.0
 class Process:
     """One process of the platform; `started` is in seconds after the machine's start.
 
-    That moment, unlike a time of day, stays the same when the clock is set.
+    Unlike a time of day, that does not change when the clock is set.
     """
 
     pid: int
@@ -35,7 +35,7 @@ class Process:
     log: str
 
     def find(self) -> psutil.Process | None:
-        """The process, if it still runs; None if it is gone or its id is another's by now."""
+        """The process, if it still runs; None if it has ended or another process has its id."""
         try:
             process = psutil.Process(self.pid)
             same = abs(_started(process) - self.started) < _SAME_START
@@ -76,19 +76,19 @@ def describe(pid: int, log: Path) -> Process:
 
 
 def platform_file(settings: Settings) -> Path:
-    """Where `perpetune up` writes down its platform."""
+    """Where `perpetune up` records its platform."""
     return settings.project.state_dir / "platform.json"
 
 
 def write_platform(settings: Settings, platform: Platform) -> None:
-    """Write down `platform` for the commands that come later."""
+    """Record `platform` for later commands."""
     files.write_json(platform_file(settings), asdict(platform))
 
 
 def recorded_platform(settings: Settings) -> Platform | None:
-    """What `perpetune up` wrote down last, whether it still runs or not; None if it is nothing.
+    """What `perpetune up` recorded last, whether it still runs or not; None without a record.
 
-    A file that cannot be read, or that names its processes by id alone, counts as none.
+    A file that cannot be read, or that names its processes by id alone, is no record.
     """
     try:
         plain = json.loads(platform_file(settings).read_bytes())
@@ -102,7 +102,7 @@ def recorded_platform(settings: Settings) -> Platform | None:
 
 
 def running_platform(settings: Settings) -> Platform | None:
-    """The platform of this state folder, if both of its servers run: the one answer to that."""
+    """The platform of this state folder, if both of its servers run."""
     platform = recorded_platform(settings)
     if platform and set(SERVERS) <= set(platform.alive()):
         return platform

@@ -1,7 +1,7 @@
 """The local platform: Prefect and MLflow servers and a worker, in the background, on loopback.
 
     perpetune up       # starts what is not running, deploys prefect.yaml
-    perpetune down     # stops it; all state stays in the state folder
+    perpetune down     # stops it; the state folder stays
 
 Each process leads a process group of its own, so that `down` takes its children with it.
 """
@@ -49,9 +49,9 @@ _PATIENCE = 180.0  # seconds; the first start migrates two databases
 
 
 def up(settings: Settings) -> RunningPlatform:
-    """Start the servers and the worker, deploy `prefect.yaml`, and write down where they are.
+    """Start the servers and the worker, deploy `prefect.yaml`, and record where they are.
 
-    What runs already stays as it is; only what is missing is started.
+    Only what does not run yet is started.
 
     Raises:
         BadInput: a port is taken.
@@ -83,7 +83,7 @@ def down(settings: Settings) -> StoppedPlatform:
             path.unlink()
         return StoppedPlatform()
     alive = platform.alive()
-    # The worker first: it must not see its server vanish.
+    # The worker first, while its server still runs.
     stopped = [name for name in reversed(list(platform.processes)) if name in alive]
     for name in stopped:
         _stop(alive[name])
@@ -97,7 +97,7 @@ def down(settings: Settings) -> StoppedPlatform:
 def _start_missing(settings: Settings, running: Platform | None) -> Platform:
     """Start every process that does not run, at the addresses of those that do.
 
-    Whatever this call has started ends again when it fails.
+    If it fails, everything that it has started ends again.
     """
     prefect_url = running.prefect_url if running else _url(settings.platform.prefect_port)
     mlflow_url = running.mlflow_url if running else _url(settings.platform.mlflow_port)
@@ -106,7 +106,7 @@ def _start_missing(settings: Settings, running: Platform | None) -> Platform:
         if name not in alive:
             _require_free(name, _port(url))
     credential = _credential(settings, fresh=not alive)
-    # MLflow's database is made here, once and whole, not by a server that may be killed meanwhile.
+    # MLflow's database is made here, whole, not by a server that may be killed meanwhile.
     Registry(settings).reconcile()
     kept = {name: running.processes[name] for name in alive} if running else {}
     starter = _Starter(settings, _environment(prefect_url, mlflow_url, credential), kept)
@@ -126,7 +126,7 @@ def _start_missing(settings: Settings, running: Platform | None) -> Platform:
 
 
 class _Starter:
-    """Starts processes with one environment and knows which of them are its own."""
+    """Starts processes with one environment, and remembers which it has started."""
 
     def __init__(
         self, settings: Settings, environment: Mapping[str, str], kept: Mapping[str, Process]
@@ -213,7 +213,7 @@ class _Starter:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    # What is started here outlives this command, which may have blocked Ctrl-C for its children.
+    # These processes outlive this command, which may have blocked Ctrl-C for its children.
     before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         yield
@@ -222,7 +222,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _credential(settings: Settings, fresh: bool) -> str:
-    """A new credential, kept in its file; that of the processes that run where some do."""
+    """A new credential in its file, or that of the processes that run already."""
     if fresh:
         credential = new_credential()
         write_credential(settings, credential)
@@ -266,7 +266,7 @@ def _environment(prefect_url: str, mlflow_url: str, credential: str) -> dict[str
         "PREFECT_API_URL": f"{prefect_url}/api",
         # Without it the UI of a server on another port than 4200 still calls port 4200.
         "PREFECT_SERVER_UI_API_URL": f"{prefect_url}/api",
-        # The newer pages ask an analytics host at each load and hide the button of an approval.
+        # The newer pages call an analytics host at each load, and hide the button of an approval.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_API_AUTH_STRING": credential,
         "PREFECT_API_AUTH_STRING": credential,
@@ -279,7 +279,7 @@ def _environment(prefect_url: str, mlflow_url: str, credential: str) -> dict[str
 
 def _mlflow_command(settings: Settings, url: str) -> list[str]:
     state = settings.project.state_dir.resolve()
-    # -P: a folder `tasks` where the user stands is not ours.
+    # -P: a folder `tasks` in the current folder is not ours.
     module = [sys.executable, "-P", "-m", "tasks.registry.server"]
     return [*module, str(_port(url)), _mlflow_store(state), str(state / "mlartifacts")]
 
