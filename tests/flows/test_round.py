@@ -10,10 +10,17 @@ import pytest
 
 from tests.conftest import PROJECT
 
+CODE = """
+import sys
+from flows.round import outcome_version
+from tasks.settings import Settings
+print(outcome_version(Settings.model_validate({"project": {"plugins": sys.argv[1:]}})))
+"""
 
-def code_version(copy: Path) -> str:
+
+def code_version(copy: Path, *plugins: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", "from flows.round import code_version; print(code_version())"],
+        [sys.executable, "-c", CODE, *plugins],
         cwd=copy,
         env=os.environ | {"PYTHONPATH": str(copy)},
         capture_output=True,
@@ -45,3 +52,12 @@ def test_a_change_of_the_trainer_makes_another_round(copy: Path) -> None:
         with (copy / name).open("a") as file:
             file.write("\n_CHANGED = True\n")
         assert (code_version(copy) != known) is decides, name
+
+
+def test_a_change_of_a_plugin_makes_another_round(copy: Path) -> None:
+    plugin = copy / "my_metric.py"
+    plugin.write_text("WORDS = 3\n")
+    before = code_version(copy, plugin.name)
+    assert before != code_version(copy)
+    plugin.write_text("WORDS = 4\n")
+    assert before != code_version(copy, plugin.name)
