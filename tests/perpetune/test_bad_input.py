@@ -94,7 +94,7 @@ def test_malformed_lines_are_dropped_and_listed(
 
 def hash_words(number: int) -> str:
     digest = hashlib.sha256(str(number).encode()).hexdigest()
-    return " ".join(digest[at : at + 4] for at in range(0, 64, 4))
+    return " ".join(digest[i : i + 4] for i in range(0, 64, 4))
 
 
 def test_a_full_disk_leaves_nothing_half_written(
