@@ -12,6 +12,7 @@ version once. A round that has its version already imports none of the code that
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, task
 
@@ -81,7 +82,7 @@ def _make_candidate(inputs: RoundInputs) -> Version:
 
 
 def _result(inputs: RoundInputs, version: Version, *, new: bool, seconds: float) -> Round:
-    def read(path: Path) -> dict | None:
+    def read(path: Path) -> Any:
         return files.read_json(path) if path.is_file() else None
 
     data, verdict = inputs.data, read(inputs.folder / "judge" / "verdict.json")
