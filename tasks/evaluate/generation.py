@@ -1,4 +1,4 @@
-"""What a model answers."""
+"""Answers of a model, by greedy decoding."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,9 +13,9 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.model.encoding import Codec, read_answer
 
-# Tokens of the longer of two prompts that show whether padding is overlooked.
-_PROBE = 16
-# What architectures raise that lack something for `generate`.
+# Length of the longer of two prompts that show whether padding is ignored.
+_PROBE_TOKENS = 16
+# Raised by architectures that lack something for `generate`.
 _FAILURES = (AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
 
 
@@ -29,17 +29,17 @@ def answer(
     batch_size: int,
     label: str = "answers",
 ) -> list[str]:
-    """The model's likeliest next token, again and again until the end token: one text a prompt.
+    """Greedy answers, up to the end token: one text for each prompt.
 
     Prompts of similar length are answered together, padded on the left, with a key-value cache;
-    where the model does not overlook what pads (as a recurrence may not), those of equal length.
+    where the model does not ignore padding (a recurrence may not), prompts of equal length.
 
     Args:
         model: a causal language model of transformers, with an adapter or without.
         tokenizer: its tokenizer.
         prompts: token ids of each prompt, ready for generation.
         max_new_tokens: longest answer, in tokens.
-        batch_size: prompts that are answered at once.
+        batch_size: number of prompts that are answered together.
         label: name of the progress bar.
 
     Raises:
@@ -48,23 +48,23 @@ def answer(
     answers = [""] * len(prompts)
     head = model.get_output_embeddings().weight
     frozen = not head.requires_grad
-    # PyTorch multiplies a batch by a weight at once only if that weight might need a gradient;
+    # PyTorch multiplies a batch by a weight in one product only if the weight may need a gradient;
     # otherwise, as under an adapter, it copies the whole head for every prompt of the batch.
     head.requires_grad_(head.is_floating_point())
-    # The one that generates, of which a PEFT model takes the settings.
+    # The model that generates: a PEFT model uses its settings.
     inner: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     shipped = inner.generation_config
-    # What the model ships (temperatures, penalties) would change or warn about a greedy answer.
+    # Shipped settings (temperatures, penalties) would change greedy answers, or warn about them.
     inner.generation_config = greedy = _greedy(shipped, tokenizer, max_new_tokens)
     try:
         with tqdm(
             total=len(prompts), desc=label, unit="answer", disable=None, file=sys.stderr
         ) as bar:
             for batch in _batches(model, prompts, batch_size, greedy):
-                width = max(len(prompts[at]) for at in batch)
-                said = model.generate(**_left_padded(model, [prompts[at] for at in batch], greedy))
-                for at, generated in zip(batch, said[:, width:].tolist(), strict=True):
-                    answers[at] = read_answer(generated, tokenizer)
+                width = max(len(prompts[i]) for i in batch)
+                rows = model.generate(**_left_padded(model, [prompts[i] for i in batch], greedy))
+                for i, generated in zip(batch, rows[:, width:].tolist(), strict=True):
+                    answers[i] = read_answer(generated, tokenizer)
                 bar.update(len(batch))
     except _FAILURES as error:
         raise PerpetuneError(
@@ -79,7 +79,7 @@ def answer(
 def _left_padded(
     model: Any, prompts: Sequence[Sequence[int]], greedy: GenerationConfig
 ) -> dict[str, torch.Tensor]:
-    """Keywords for `generate`: prompts with padding before them, and a mask of what is none."""
+    """Keywords for `generate`: prompts with padding before them, and a mask of the prompts."""
     width = max(map(len, prompts))
     ids = torch.full((len(prompts), width), greedy.pad_token_id)
     mask = torch.zeros_like(ids)
@@ -96,35 +96,35 @@ def _batches(
     """Indices of prompts that are answered together."""
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     unequal = len({len(prompt) for prompt in prompts}) > 1 and batch_size > 1
-    if unequal and not _overlooks_padding(model, [prompts[i] for i in order], greedy):
-        for _, alike in groupby(order, key=lambda i: len(prompts[i])):
-            yield from map(list, _batched(alike, batch_size))
+    if unequal and not _ignores_padding(model, [prompts[i] for i in order], greedy):
+        for _, same_length in groupby(order, key=lambda i: len(prompts[i])):
+            yield from map(list, _batched(same_length, batch_size))
     else:
         yield from map(list, _batched(order, batch_size))
 
 
 def _batched(items: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
-    """Items in parts of `size`, as `itertools.batched` of Python 3.12."""
+    """Batches of `size` items, as `itertools.batched` of Python 3.12."""
     rest = iter(items)
-    while part := tuple(islice(rest, size)):
-        yield part
+    while batch := tuple(islice(rest, size)):
+        yield batch
 
 
-def _overlooks_padding(
+def _ignores_padding(
     model: Any, by_length: Sequence[Sequence[int]], greedy: GenerationConfig
 ) -> bool:
-    """Whether what follows a short prompt is the same beside a longer one as alone."""
-    long = by_length[-1][-_PROBE:]
+    """Whether a short prompt has the same next-token logits beside a longer one as alone."""
+    long = by_length[-1][-_PROBE_TOKENS:]
     short = by_length[0][-(len(long) // 2) :]
     found = []
     for probed in ([short, long], [short]):
-        said = model.generate(
+        generated = model.generate(
             **_left_padded(model, probed, greedy),
             max_new_tokens=1,
             output_logits=True,
             return_dict_in_generate=True,
         )
-        found.append(said.logits[0][0].float())
+        found.append(generated.logits[0][0].float())
     exact = model.dtype in (torch.float32, torch.float64)
     bound = (0.01 if exact else 0.25) * float(found[1].std())
     return not bool((found[0] - found[1]).abs().max() > bound)

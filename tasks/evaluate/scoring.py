@@ -1,4 +1,4 @@
-"""How likely a model finds the right answers."""
+"""Losses of a model on the reference answers."""
 
 import logging
 import sys
@@ -15,8 +15,8 @@ from tasks.model.rows import asked_logits, padded
 
 log = logging.getLogger(__name__)
 
-# Loss of a token on which the model computes no number: far worse than any working model's.
 WORST_LOSS = 1e4
+"""Loss that counts for a token without a finite one: far worse than any working model's."""
 
 _BATCH_TOKENS = 1024
 _LOGITS_AT_ONCE = 256
@@ -25,15 +25,15 @@ _LOGITS_AT_ONCE = 256
 def negative_log_likelihoods(
     model: Any, examples: Sequence[Example], *, label: str = "loss"
 ) -> list[float]:
-    """−log p(answer | prompt) of each example in nats: the sum over its target tokens, in order.
+    """−log p(answer | prompt) of each example in nats: the sum over its target tokens.
 
-    A loss that is no finite number counts as `WORST_LOSS` for its token.
+    A token without a finite loss counts as `WORST_LOSS`.
     """
     return [summed(losses) for losses in token_losses(model, examples, label=label)]
 
 
 def summed(losses: torch.Tensor) -> float:
-    """The sum over an example's tokens, `WORST_LOSS` in the place of what is no finite number."""
+    """The sum over an example's tokens; one without a finite loss counts as `WORST_LOSS`."""
     return float(losses.where(losses.isfinite(), WORST_LOSS).sum())
 
 
@@ -41,17 +41,17 @@ def summed(losses: torch.Tensor) -> float:
 def token_losses(
     model: Any, examples: Sequence[Example], *, label: str = "loss"
 ) -> list[torch.Tensor]:
-    """−log p of each target token of each example in nats [targets], in float64.
+    """−log p of every target token in nats: for each example a float64 tensor [targets].
 
-    Batches hold sequences of similar length, padded on the right, where causal attention never
-    looks. Logits are computed at target positions only, their softmax in float32.
+    Batches hold sequences of similar length, padded on the right, which causal attention does not
+    see. Logits are computed at target positions only, their softmax in float32.
     """
     device = next(model.parameters()).device
     prompt = _prompt_length(model)
     found = [torch.empty(0)] * len(examples)
     with tqdm(total=len(examples), desc=label, unit="ex", disable=None, file=sys.stderr) as bar:
         for batch in _batches(examples):
-            rows = [examples[at] for at in batch]
+            rows = [examples[i] for i in batch]
             ids = padded([row.input_ids for row in rows], device)
             # The logits at position i predict token i + 1.
             learned = [row.learned[1:] for row in rows]
@@ -60,18 +60,18 @@ def token_losses(
             logits = asked_logits(model, {"input_ids": ids}, kept)
             losses = _token_losses(logits, ids.roll(-1, dims=1)[predicts]).double().cpu()
             parts = losses.split([row.targets for row in rows])
-            for at, part in zip(batch, parts, strict=True):
-                found[at] = part
+            for i, part in zip(batch, parts, strict=True):
+                found[i] = part
             bar.update(len(batch))
     broken = sum(int((~losses.isfinite()).sum()) for losses in found)
     if broken:
-        every = sum(map(len, found))
-        log.warning("%s: no finite loss on %d of %d tokens", label, broken, every)
+        total = sum(map(len, found))
+        log.warning("%s: no finite loss on %d of %d tokens", label, broken, total)
     return found
 
 
 def _prompt_length(model: Any) -> int:
-    """How many virtual tokens the model puts before each row, where it gives logits for them."""
+    """Number of virtual tokens before each row, if the model gives logits for them."""
     if not isinstance(model, PeftModel):
         return 0
     config: Any = model.active_peft_config
@@ -86,12 +86,12 @@ def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def _batches(examples: Sequence[Example]) -> Iterator[list[int]]:
-    order = sorted(range(len(examples)), key=lambda at: len(examples[at].input_ids))
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids))
     batch: list[int] = []
-    for at in order:
-        if (len(batch) + 1) * len(examples[at].input_ids) > _BATCH_TOKENS and batch:
+    for i in order:
+        if (len(batch) + 1) * len(examples[i].input_ids) > _BATCH_TOKENS and batch:
             yield batch
             batch = []
-        batch.append(at)
+        batch.append(i)
     if batch:
         yield batch
