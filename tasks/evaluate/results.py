@@ -7,8 +7,13 @@ from pydantic import model_serializer, model_validator
 
 from tasks.core.values import Value
 
-SYSTEMS = ("base", "champion", "candidate")
-"""Names of the systems that are compared, in the order in which they are shown."""
+SYSTEMS = {
+    "base": "the base model",
+    "champion": "the champion",
+    "candidate": "the candidate",
+}
+"""The systems that are compared, in the order in which they are shown, with their names in
+sentences."""
 
 
 class Score(Value):

@@ -9,12 +9,10 @@ from tasks.evaluate.aggregation import interval
 from tasks.evaluate.benchmarks import GENERAL
 from tasks.evaluate.items import Item
 from tasks.evaluate.metrics import METRICS
-from tasks.evaluate.results import GateResult, Outcome, Score
+from tasks.evaluate.results import SYSTEMS, GateResult, Outcome, Score
 from tasks.settings import Settings
 
 Need = Literal["champion", "general_probe"]
-
-_NAMES = {"base": "the base model", "champion": "the champion"}
 
 
 class Gate(Protocol):
@@ -71,7 +69,7 @@ class Difference:
     @property
     def name(self) -> str:
         """The other system in words."""
-        return _NAMES[self.other]
+        return SYSTEMS[self.other]
 
     def _words(self) -> tuple[str, str]:
         metric = METRICS.get(self.metric)

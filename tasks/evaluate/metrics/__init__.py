@@ -4,6 +4,8 @@ A metric sees the losses and answers of one system (`tasks.evaluate.items.Item`)
 a new metric computes, and generates nothing anew. It then appears in `metrics.json`, the gates'
 table, the review sheet, the model card, the plot, MLflow, DVC and the terminal.
 
+    from tasks.evaluate import METRICS, Item, Metric
+
     @METRICS.register
     class WordCount(Metric):
         \"\"\"Mean number of words of an answer.\"\"\"

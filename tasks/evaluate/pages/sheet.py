@@ -11,11 +11,9 @@ from tasks.evaluate.items import Item
 from tasks.evaluate.metrics import Metric, selected
 from tasks.evaluate.pages.selection import select
 from tasks.evaluate.pages.table import shown_rows
-from tasks.evaluate.results import GateResult, Verdict
+from tasks.evaluate.results import SYSTEMS, GateResult, Verdict
 from tasks.evaluate.words import common_spans
 from tasks.rendering.templates import render
-
-_REFERENCES = {"base": "the base model", "champion": "the champion"}
 
 
 def write(measured: Measured, verdict: Verdict, out: Path) -> None:
@@ -39,7 +37,7 @@ def write(measured: Measured, verdict: Verdict, out: Path) -> None:
         items[verdict.reference],
         metrics,
         settings.evaluate.review_examples,
-        _REFERENCES[verdict.reference],
+        SYSTEMS[verdict.reference],
     )
     values = {
         "name": settings.project.name,
