@@ -18,7 +18,7 @@ class General(Gate):
 
     name = "general"
     sentence = (
-        "On the general probe the loss is at most evaluate.max_general_loss_increase above the "
+        "On the general probe the loss is at most `evaluate.max_general_loss_increase` above the "
         "base model's."
     )
     needs = frozenset({"general_probe"})

@@ -12,7 +12,9 @@ class NoRegression(Gate):
     """Failed where the whole interval of a paired difference is above the limit."""
 
     name = "no_regression"
-    sentence = "On no benchmark the loss is more than evaluate.max_regression above the champion's."
+    sentence = (
+        "On no benchmark is the loss more than `evaluate.max_regression` above the champion's."
+    )
     needs = frozenset({"champion"})
     metric = "loss"
 

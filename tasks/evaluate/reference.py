@@ -1,0 +1,65 @@
+"""The reference of metrics and gates, as documentation: written from the registries.
+
+python -m tasks.evaluate.reference > docs/reference/metrics-and-gates.md
+"""
+
+import inspect
+
+from tasks.evaluate.gates import GATES, Gate
+from tasks.evaluate.metrics import METRICS, Metric
+
+_HEAD = """\
+# Metrics and gates
+
+Written from their own code by `python -m tasks.evaluate.reference`. What is computed, and in which
+order it is shown, is `evaluate.metrics`. Losses and answers are cached, figures are not: a metric
+more, or another confidence, computes nothing with a model again.
+"""
+_OWN = """\
+## Your own
+
+A metric or a gate is one Python file with a line in params.yaml:
+`project.plugins: [my_metric.py]`. The docstrings of `tasks/evaluate/metrics/__init__.py` and
+`tasks/evaluate/gates/__init__.py` have an example each. A metric then appears in `metrics.json`,
+the verdict, the review sheet, the model card, the plot, MLflow, `dvc metrics` and the terminal; a
+gate in the verdict and on all its pages.
+"""
+
+
+def metrics_and_gates() -> str:
+    """All metrics and gates as Markdown."""
+    return "\n".join(
+        [
+            _HEAD,
+            "## Metrics\n",
+            *map(_metric, sorted(METRICS, key=lambda metric: metric.name)),
+            "## Gates\n",
+            *map(_gate, sorted(GATES, key=lambda gate: gate.name)),
+            _OWN,
+        ]
+    )
+
+
+def _metric(metric: Metric) -> str:
+    source = {"answers": "generated answers", "losses": "losses of the reference answers"}
+    origin = f"from `{metric.derived_from}`" if metric.derived_from else source[metric.needs]
+    facts = f"`{metric.name}`: {metric.about}; {origin}."
+    return "\n\n".join([f"### {metric.label}", _described(metric), facts, *_caveat(metric)]) + "\n"
+
+
+def _gate(gate: Gate) -> str:
+    needs = ", ".join(sorted(need.replace("_", " ") for need in gate.needs))
+    applies = f"Applies where there is a {needs}." if needs else "Always applies."
+    return "\n\n".join([f"### `{gate.name}`", gate.sentence, _described(gate), applies]) + "\n"
+
+
+def _described(member: object) -> str:
+    return inspect.getdoc(type(member)) or ""
+
+
+def _caveat(metric: Metric) -> list[str]:
+    return [metric.caveat] if metric.caveat else []
+
+
+if __name__ == "__main__":
+    print(metrics_and_gates(), end="")  # noqa: T201
