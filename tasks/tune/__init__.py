@@ -12,4 +12,4 @@ computed only where something is learned, and equal input gives equal weights on
     plan        memory, time and advice before training
 """
 
-__all__ = ["plan", "sweep", "train"]
+__all__ = ["methods", "plan", "sweep", "train"]

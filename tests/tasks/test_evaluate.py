@@ -114,7 +114,7 @@ def compared(
             "max_new_tokens": 8,
             "resamples": 1000,
         }
-        return make_settings(judge=values | more)
+        return make_settings(evaluate=values | more)
 
     return make
 
@@ -296,7 +296,7 @@ def test_evaluate_repeats_byte_for_byte_in_any_order_of_lines(
     tmp_path: Path,
 ) -> None:
     settings = make_settings(
-        judge={"max_examples": 10, "max_generations": 3, "max_new_tokens": 4, "resamples": 200}
+        evaluate={"max_examples": 10, "max_generations": 3, "max_new_tokens": 4, "resamples": 200}
     )
     rows = task_rows(25)
     one = write_lines("one/heldout.jsonl", *rows)
@@ -633,7 +633,7 @@ def test_a_probe_that_is_named_but_missing_is_bad_input(
     out.mkdir()
     (out / "verdict.json").write_text("{}")
     missing = compared(general_probe=str(tmp_path / "gone.jsonl"))
-    with pytest.raises(BadInput, match=r"judge\.general_probe: .*gone\.jsonl: no such file"):
+    with pytest.raises(BadInput, match=r"evaluate\.general_probe: .*gone\.jsonl: no such file"):
         compare(tuned, None, out, missing)
     assert not (out / "verdict.json").exists(), "an old verdict would be taken for this one"
 

@@ -625,7 +625,7 @@ def test_the_champion_is_served_from_a_fresh_process_like_vanilla_peft(
 
     adapter = random_lora(tiny_base, tmp_path / "adapter")
     settings = new_project(
-        base={"model": str(tiny_base), "dtype": "float32"}, judge={"max_new_tokens": 8}
+        base={"model": str(tiny_base), "dtype": "float32"}, evaluate={"max_new_tokens": 8}
     )
     registry = Registry(settings)
     run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
@@ -661,7 +661,7 @@ def test_a_base_in_4_bits_is_served_in_4_bits_and_named_among_what_serving_needs
     needed, answers = [], []
     for quantisation in (None, "nf4"):
         base = {"model": str(tiny_base), "dtype": "float32", "quantisation": quantisation}
-        settings = new_project(base=base, judge={"max_new_tokens": 8})
+        settings = new_project(base=base, evaluate={"max_new_tokens": 8})
         registry = Registry(settings)
         run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
         registry.register(run, "k", Candidate(adapter, True, {"passed": True}, "card"))
@@ -692,7 +692,7 @@ def test_a_whole_model_is_registered_and_served_without_its_base(
             each.add_(0.1 * torch.randn_like(each))
     model.save_pretrained(whole)
     settings = new_project(
-        base={"model": str(base), "dtype": "float32"}, judge={"max_new_tokens": 8}
+        base={"model": str(base), "dtype": "float32"}, evaluate={"max_new_tokens": 8}
     )
     registry = Registry(settings)
     run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])

@@ -7,9 +7,7 @@ from tasks.evaluate.pages.table import shown_rows
 from tasks.evaluate.results import Verdict
 from tasks.rendering.templates import render
 from tasks.settings import Settings
-
-# Methods that give a whole model instead of an adapter.
-_WHOLE = ("full", "feature_extraction")
+from tasks.tune.methods import METHODS
 
 
 def model_card(verdict: Verdict, settings: Settings, facts: Mapping[str, str]) -> str:
@@ -27,6 +25,7 @@ def model_card(verdict: Verdict, settings: Settings, facts: Mapping[str, str]) -
     tune = settings.tune.short()
     tune.pop("source_weights")
     training = {name: facts.get(name, value) for name, value in tune.items()}
+    method = METHODS.get(training["method"])
     metrics = selected(settings.evaluate.metrics)
     return render(
         "tasks.evaluate.pages",
@@ -38,7 +37,8 @@ def model_card(verdict: Verdict, settings: Settings, facts: Mapping[str, str]) -
         base_is_package=settings.base.model.startswith("package:"),
         loading=_loading(settings),
         trust=_trust(settings),
-        whole=training["method"] in _WHOLE,
+        method=method,
+        whole=method.writes == "model",
         verdict=verdict,
         confidence=f"{100 * settings.evaluate.confidence:g}%",
         models=list(verdict.models),

@@ -27,6 +27,7 @@ METHODS.add(
         usual_rate=2e-5,
         rates=(1e-5, 5e-5),
         source="Devlin et al. 2018, https://arxiv.org/abs/1810.04805",
+        writes="model",
     )
 )
 METHODS.add(
@@ -38,6 +39,7 @@ METHODS.add(
         usual_rate=1e-4,
         rates=(1e-5, 3e-4),
         source="Kumar et al. 2022, https://arxiv.org/abs/2202.10054",
+        writes="model",
     )
 )
 METHODS.add(
@@ -106,6 +108,7 @@ METHODS.add(
         usual_rate=3e-4,
         rates=(1e-4, 1e-3),
         source="Houlsby et al. 2019, https://arxiv.org/abs/1902.00751",
+        loaded_with="tasks.model.bottleneck",
     )
 )
 METHODS.add(

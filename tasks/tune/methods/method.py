@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.tune.methods.settings import MethodSettings
 
@@ -39,6 +39,11 @@ class Method:
     """Where it was published."""
     quantised: bool = False
     """The base is loaded in NF4."""
+    writes: Literal["adapter", "model"] = "adapter"
+    """What training writes: a plain PEFT adapter, or a whole model."""
+    loaded_with: str | None = None
+    """Module that registers the method with PEFT, to import before an adapter is loaded; None: PEFT
+    has the method."""
     shares: bool = False
     """Several adapters of it can share one pass through one base."""
 
