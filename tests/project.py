@@ -102,10 +102,16 @@ def make_project(path: Path, tiny_base: Path, prefect_home: Path) -> ProjectFold
     settings = {
         "project": {"name": "tiny"},
         "base": {"model": str(tiny_base), "dtype": "float32"},
-        "curate": {"min_completion_characters": 1, "min_tokens": 1, "validation_share": 0.15},
+        "curate": {
+            "quality": {"min_completion_characters": 1, "min_tokens": 1},
+            "splits": {"validation_share": 0.15},
+        },
         "tune": {"batch_size": 8, "max_steps": 16, "learning_rate": 0.01},
-        "sweep": {"rank": [2, 8], "learning_rate": [0.003, 0.03], "trials": 4},
-        "judge": {
+        "sweep": {
+            "space": {"tune.method.rank": [2, 8], "tune.learning_rate": [0.003, 0.03]},
+            "trials": 4,
+        },
+        "evaluate": {
             "max_generations": 4,
             "max_new_tokens": 8,
             "resamples": 500,

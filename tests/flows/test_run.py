@@ -205,7 +205,7 @@ def test_a_candidate_that_fails_its_gates_is_not_offered(
 ) -> None:
     project = new_project("worse")
     # A rate at which a model of this size unlearns rather than learns.
-    ruin = ["--set", "sweep.rank=[2]", "--set", "sweep.learning_rate=[1e-9]"]
+    ruin = ["--set", "sweep.space={tune.method.rank: [2], tune.learning_rate: [1e-9]}"]
     outcome = project.perpetune("run", *ruin, "--set", "tune.max_steps=1", exit_code=3)
     assert outcome["verdict"]["passed"] is False
     status = project.perpetune("status")

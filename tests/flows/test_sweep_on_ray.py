@@ -23,7 +23,7 @@ def test_a_sweep_on_ray_gives_the_bytes_of_one_process(tmp_path, make_settings):
             sweep={
                 "rank": [2, 4],
                 "learning_rate": [1e-3, 3e-2],
-                "packed": 1,
+                "adapters_per_pass": 1,
                 "engine": engine,
             },
         )

@@ -205,7 +205,7 @@ def test_names_of_settings_files(run: Run, params: str) -> None:
 @pytest.fixture
 def tiny(tiny_base: Path, tmp_path: Path) -> Path:
     """The folder of the run, with settings for the tiny base."""
-    curate = "{min_tokens: 0, near_duplicates: null}"
+    curate = "{quality: {min_tokens: 0}, duplicates: {similarity: null}}"
     (tmp_path / "params.yaml").write_text(
         f"base: {{model: {tiny_base}, dtype: float32}}\ncurate: {curate}\n"
     )
@@ -378,10 +378,10 @@ def broken(tiny_base: Path, tmp_path: Path) -> Callable[[Callable[[Path], object
     for name in ("train", "validation", "test"):
         content = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / f"{name}.jsonl").write_text(content)
-    judge = "{max_generations: 1, max_new_tokens: 2, resamples: 100}"
+    evaluate = "{max_generations: 1, max_new_tokens: 2, resamples: 100}"
     (tmp_path / "params.yaml").write_text(
         "base: {model: ./base, dtype: float32}\n"
-        f"tune: {{max_steps: 1, evaluations: 1}}\njudge: {judge}\n"
+        f"tune: {{max_steps: 1, evaluations: 1}}\nevaluate: {evaluate}\n"
     )
 
     def damage(change: Callable[[Path], object]) -> None:
@@ -399,7 +399,7 @@ def test_damaged_model_folders(run: Run, broken: Callable[..., None], name: str)
     for command in (
         ["curate", "train.jsonl", "--out", "out"],
         ["train", "--data", ".", "--out", "out"],
-        ["evaluate", "base", "--data", "test.jsonl", "--out", "judged"],
+        ["evaluate", "base", "--data", "test.jsonl", "--out", "measured"],
     ):
         run(*command)
 
