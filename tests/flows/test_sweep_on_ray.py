@@ -21,8 +21,7 @@ def test_a_sweep_on_ray_gives_the_bytes_of_one_process(tmp_path, make_settings):
         settings = make_settings(
             tune={"batch_size": 4, "max_steps": 2, "evaluations": 2},
             sweep={
-                "rank": [2, 4],
-                "learning_rate": [1e-3, 3e-2],
+                "space": {"tune.method.rank": [2, 4], "tune.learning_rate": [1e-3, 3e-2]},
                 "adapters_per_pass": 1,
                 "engine": engine,
             },
