@@ -2,7 +2,7 @@
 example.
 
 Every kind has the same views (`prompt`, `target`, `turns`, `text`, `system`, `tools`), so that
-later steps ask a record and not its shape. `tasks.records.forms` makes records of decoded lines.
+later steps need not know its kind. `tasks.records.parsing` makes records of decoded lines.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from json.encoder import encode_basestring_ascii
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import orjson
 
@@ -20,7 +20,7 @@ KINDS: tuple[Kind, ...] = ("chat", "text", "preference", "labelled")
 INSTRUCTING = ("system", "developer")
 """Roles of the turns that instruct the model."""
 TEXT_ROLE = "text"
-"""Role of the one turn that a text has: nobody says it."""
+"""Role of the one turn that a text has; it is nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Place:
     origin: tuple[str, int] | None = None
 
     def content(self) -> dict[str, Any]:
-        """The content under the keys that it is written with."""
+        """The content under the keys that it is written with, which are a format's."""
         raise NotImplementedError
 
     def row(self) -> dict[str, Any]:
@@ -160,46 +160,64 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chat(Place):
-    """A conversation; the assistant's turns are learned."""
+class _Conversation(Place):
+    """The views that records of turns have in common."""
 
-    kind: ClassVar[Kind] = "chat"
-    turns: tuple[Turn, ...]
+    _turn_fields: ClassVar[tuple[str, ...]] = ("turns",)
     tools: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def context(self) -> tuple[Turn, ...]:
+        """The turns that instruct and ask."""
+        raise NotImplementedError
 
     @property
     def system(self) -> str:
         """What instructs the model."""
-        return _system(self.turns)
+        return "\n".join(turn.content for turn in self.context if turn.role in INSTRUCTING)
 
     @property
     def prompt(self) -> str:
-        """The user's last turn."""
-        return _asked(self.turns)
+        """The user's last turn before the answer."""
+        return _asked(self.context)
+
+    def mapped(self, change: Callable[[str], str]) -> Self:
+        """The record with every text of its content changed; a label stays."""
+        changed: dict[str, Any] = {
+            name: tuple(turn.mapped(change) for turn in getattr(self, name))
+            for name in self._turn_fields
+        }
+        return replace(self, **changed, tools=tuple(_mapped(tool, change) for tool in self.tools))
+
+    def _with_tools(self, content: dict[str, Any]) -> dict[str, Any]:
+        return content | {"tools": list(self.tools)} if self.tools else content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat(_Conversation):
+    """A conversation; the assistant's turns are learned."""
+
+    kind: ClassVar[Kind] = "chat"
+    turns: tuple[Turn, ...]
+
+    @property
+    def context(self) -> tuple[Turn, ...]:
+        """All turns."""
+        return self.turns
 
     @property
     def target(self) -> str | None:
         """The assistant's last turn, where it is the chat's last; its calls if it says nothing."""
-        last = self.turns[-1]
-        return (last.content or last.text) if last.role == "assistant" else None
+        return _answer(self.turns)
 
     @property
     def text(self) -> str:
         """All that is said, turn by turn."""
-        return _said(self.turns)
+        return _joined(self.turns)
 
     def content(self) -> dict[str, Any]:
         """As `Place.content`."""
-        content: dict[str, Any] = {"messages": [turn.row() for turn in self.turns]}
-        return content | {"tools": list(self.tools)} if self.tools else content
-
-    def mapped(self, change: Callable[[str], str]) -> "Chat":
-        """The record with every text of its content changed."""
-        return replace(
-            self,
-            turns=tuple(turn.mapped(change) for turn in self.turns),
-            tools=tuple(_mapped(tool, change) for tool in self.tools),
-        )
+        return self._with_tools({"messages": [turn.row() for turn in self.turns]})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +241,7 @@ class Text(Place):
         return self.text
 
     def content(self) -> dict[str, Any]:
-        """The content under the keys that it is written with."""
+        """As `Place.content`."""
         return {"text": self.text}
 
     def mapped(self, change: Callable[[str], str]) -> "Text":
@@ -232,32 +250,22 @@ class Text(Place):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preference(Place):
+class Preference(_Conversation):
     """Two answers to one prompt, of which the first is the better.
 
     `context` is what both answer, `chosen` and `rejected` how each goes on (usually one turn).
     """
 
     kind: ClassVar[Kind] = "preference"
+    _turn_fields: ClassVar[tuple[str, ...]] = ("context", "chosen", "rejected")
     context: tuple[Turn, ...]
     chosen: tuple[Turn, ...]
     rejected: tuple[Turn, ...]
-    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """Context, the better answer, the worse one."""
         return (*self.context, *self.chosen, *self.rejected)
-
-    @property
-    def system(self) -> str:
-        """What instructs the model."""
-        return _system(self.context)
-
-    @property
-    def prompt(self) -> str:
-        """The user's last turn before the answers."""
-        return _asked(self.context)
 
     @property
     def target(self) -> str | None:
@@ -267,7 +275,7 @@ class Preference(Place):
     @property
     def text(self) -> str:
         """All that is said, both answers included."""
-        return _said(self.turns)
+        return _joined(self.turns)
 
     def chats(self) -> dict[str, Chat]:
         """The two chats that are compared, by `chosen` and `rejected`."""
@@ -278,36 +286,19 @@ class Preference(Place):
         }
 
     def content(self) -> dict[str, Any]:
-        """The content under the keys that it is written with: texts where that says it all."""
-        answers = (self.chosen, self.rejected)
-        if _is_asked(self.context) and all(map(_is_answer, answers)):
-            asked, chosen, rejected = self.context[0], self.chosen[0], self.rejected[0]
-            content: dict[str, Any] = {
-                "prompt": asked.content,
-                "chosen": chosen.content,
-                "rejected": rejected.content,
-            }
-        else:
-            content = {
-                "prompt": [turn.row() for turn in self.context],
-                "chosen": [turn.row() for turn in self.chosen],
-                "rejected": [turn.row() for turn in self.rejected],
-            }
-        return content | {"tools": list(self.tools)} if self.tools else content
-
-    def mapped(self, change: Callable[[str], str]) -> "Preference":
-        """The record with every text of its content changed."""
-        return replace(
-            self,
-            context=tuple(turn.mapped(change) for turn in self.context),
-            chosen=tuple(turn.mapped(change) for turn in self.chosen),
-            rejected=tuple(turn.mapped(change) for turn in self.rejected),
-            tools=tuple(_mapped(tool, change) for tool in self.tools),
+        """As `Place.content`: texts where they say everything, else messages."""
+        sides = {"prompt": self.context, "chosen": self.chosen, "rejected": self.rejected}
+        if _is_plain(self.context, "user") and all(
+            _is_plain(answer, "assistant") for answer in (self.chosen, self.rejected)
+        ):
+            return self._with_tools({name: turns[0].content for name, turns in sides.items()})
+        return self._with_tools(
+            {name: [turn.row() for turn in turns] for name, turns in sides.items()}
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled(Place):
+class Labelled(_Conversation):
     """An example with a label: a text and its class, or a chat whose last answer was rated.
 
     A rated answer (an unpaired preference) has a boolean `label`: whether the answer is wanted.
@@ -316,12 +307,11 @@ class Labelled(Place):
     kind: ClassVar[Kind] = "labelled"
     turns: tuple[Turn, ...]
     label: str | int | float | bool
-    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
-    def system(self) -> str:
-        """What instructs the model."""
-        return _system(self.turns)
+    def context(self) -> tuple[Turn, ...]:
+        """All turns."""
+        return self.turns
 
     @property
     def prompt(self) -> str:
@@ -331,38 +321,28 @@ class Labelled(Place):
     @property
     def target(self) -> str | None:
         """The label of a text, or the answer that was rated."""
-        if self._is_text:
-            return str(self.label)
-        last = self.turns[-1]
-        return (last.content or last.text) if last.role == "assistant" else None
+        return str(self.label) if self._is_text else _answer(self.turns)
 
     @property
     def text(self) -> str:
         """All that is said; of a text also its label."""
-        said = _said(self.turns)
-        return f"{said}\n{self.label}" if self._is_text else said
+        words = _joined(self.turns)
+        return f"{words}\n{self.label}" if self._is_text else words
 
     @property
     def _is_text(self) -> bool:
         return self.turns[0].role == TEXT_ROLE
 
     def content(self) -> dict[str, Any]:
-        """The content under the keys that it is written with."""
+        """As `Place.content`."""
         if self._is_text:
             return {"text": self.turns[0].content, "label": self.label}
-        if not self.tools and _is_asked(self.turns[:1]) and _is_answer(self.turns[1:]):
+        plain = _is_plain(self.turns[:1], "user") and _is_plain(self.turns[1:], "assistant")
+        if plain and not self.tools:
             asked, answer = self.turns
             return {"prompt": asked.content, "completion": answer.content, "label": self.label}
-        content = {"messages": [turn.row() for turn in self.turns], "label": self.label}
-        return content | {"tools": list(self.tools)} if self.tools else content
-
-    def mapped(self, change: Callable[[str], str]) -> "Labelled":
-        """The record with every text of its content changed; a label stays."""
-        return replace(
-            self,
-            turns=tuple(turn.mapped(change) for turn in self.turns),
-            tools=tuple(_mapped(tool, change) for tool in self.tools),
-        )
+        messages = [turn.row() for turn in self.turns]
+        return self._with_tools({"messages": messages, "label": self.label})
 
 
 Record: TypeAlias = Chat | Text | Preference | Labelled
@@ -419,24 +399,24 @@ def _quoted(text: str) -> str:
     return encode_basestring_ascii(text)
 
 
-def _said(turns: Sequence[Turn]) -> str:
+def _joined(turns: Sequence[Turn]) -> str:
     return "\n".join(turn.text for turn in turns)
 
 
-def _system(turns: Sequence[Turn]) -> str:
-    return "\n".join(turn.content for turn in turns if turn.role in INSTRUCTING)
-
-
 def _asked(turns: Sequence[Turn]) -> str:
+    """The user's last turn."""
     return next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
 
 
-def _is_asked(turns: Sequence[Turn]) -> bool:
-    return len(turns) == 1 and turns[0].role == "user" and turns[0].plain
+def _answer(turns: Sequence[Turn]) -> str | None:
+    """What the last turn says if it is the assistant's; its calls if it says nothing."""
+    last = turns[-1]
+    return (last.content or last.text) if last.role == "assistant" else None
 
 
-def _is_answer(turns: Sequence[Turn]) -> bool:
-    return len(turns) == 1 and turns[0].role == "assistant" and turns[0].plain
+def _is_plain(turns: Sequence[Turn], role: str) -> bool:
+    """Whether the turns are one, of that role, of which content is all there is."""
+    return len(turns) == 1 and turns[0].role == role and turns[0].plain
 
 
 def _texts(value: Any) -> list[str]:

@@ -33,7 +33,7 @@ class LabelledText(Format):
     precedence = 51
     required = (("text",), ("label",))
     keys: ClassVar = {"text": "the text", "label": "its class: a text or a number"}
-    source = "classification"
+    source = "data sets for text classification"
     examples = ({"text": "The film is wonderful.", "label": "good"},)
 
     def parse(self, line: Line) -> Content | None:
