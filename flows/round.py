@@ -12,7 +12,7 @@ from tasks.core import files
 from tasks.core.code_version import code_version
 from tasks.core.errors import PerpetuneError
 from tasks.core.locks import exclusive
-from tasks.model import base_model
+from tasks.model import base_source
 from tasks.records import expand
 from tasks.registry import DatasetRef
 from tasks.settings import Settings
@@ -67,7 +67,7 @@ class RoundInputs:
             "data_version": self.data.raw_version or "unversioned",
             "train_hash": self.data.train_hash,
             "params_hash": files.content_key(self.settings.plain()),
-            "base": base_model.identity(self.settings),
+            "base": base_source.identity(self.settings),
             "method": self.settings.tune.method.name,
         }
 
@@ -85,7 +85,7 @@ def round_key(settings: Settings, data: CuratedData) -> str:
     return files.content_key(
         settings.project.name,
         settings.project.seed,
-        base_model.identity(settings),
+        base_source.identity(settings),
         {section: plain[section] for section in SECTIONS},
         [data.train_hash, data.validation_hash],
         {path.as_posix(): files.md5(path) for path in expand(measured_on)},

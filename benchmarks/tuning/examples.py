@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks import records
 from tasks.core.errors import BadInput
-from tasks.model import base_model
+from tasks.model import base_model, base_source
 from tasks.model.encoding import Example, encode
 from tasks.records import Record
 from tasks.settings import Settings
@@ -71,7 +71,7 @@ def prepare(data: Path, folder: Path, settings: Settings) -> Material:
         peer_train=_peer(drawn, read, folder / "peer-train.jsonl"),
         peer_validation=_peer(judged, validating, folder / "peer-validation.jsonl"),
         peer_whole=_peer(whole, validating, folder / "peer-whole.jsonl"),
-        base=base_model.locate(settings).absolute(),
+        base=base_source.locate(settings).absolute(),
         chat_template=getattr(tokenizer, "chat_template", None),
         tokens=[sum(len(each.input_ids) for each in batch) for batch in batches],
         targets=[sum(each.targets for each in batch) for batch in batches],

@@ -133,13 +133,13 @@ def main() -> int:
         job = json.load(sys.stdin)
         print(json.dumps(measure(job) if "layout" in job else limit(job)))
         return 0
-    from tasks.model import base_model
+    from tasks.model import base_source, machine
     from tasks.settings import load_settings
 
     settings = load_settings(Path("params.yaml"), [])
     job = {
-        "base": str(base_model.locate(settings)),
-        "dtype": str(base_model.compute_dtype(settings.base)).removeprefix("torch."),
+        "base": str(base_source.locate(settings)),
+        "dtype": str(machine.compute_dtype(settings.base)).removeprefix("torch."),
         "tokens": [given.tokens],
         "targets": [given.targets],
         "rank": given.rank,

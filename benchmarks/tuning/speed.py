@@ -35,7 +35,7 @@ from typing import Any
 
 from benchmarks.tuning.examples import Material, prepare
 from benchmarks.tuning.process import Result, call, cores, median, rounds, take_cores
-from tasks.model import base_model
+from tasks.model.machine import compute_dtype
 from tasks.settings import Settings, load_settings
 
 OURS = "ours"
@@ -122,7 +122,7 @@ def train_peer(
 
 def limit(material: Material, settings: Settings, threads: int, with_lora: bool) -> Result:
     """The matrix products of such a run alone."""
-    dtype = str(base_model.compute_dtype(settings.base)).removeprefix("torch.")
+    dtype = str(compute_dtype(settings.base)).removeprefix("torch.")
     rank = settings.tune.method.rank if with_lora else 0
     return call("gemm", material.plain() | {"rank": rank, "threads": threads, "dtype": dtype})
 

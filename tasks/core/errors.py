@@ -20,3 +20,8 @@ class Refused(PerpetuneError):
     """A gate or a policy says no (exit code 3)."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its name if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from tasks.evaluate.items import Item
 from tasks.evaluate.measuring import System, measure, virtual_tokens
 from tasks.evaluate.metrics import selected
 from tasks.evaluate.results import Evaluation
-from tasks.model import base_model
+from tasks.model import base_model, machine
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def _check_finite(items: Sequence[Item], adapter: Path | None, settings: Setting
     broken = [item for item in items if item.not_finite]
     if not broken:
         return
-    kind = str(base_model.compute_dtype(settings.base)).removeprefix("torch.")
+    kind = str(machine.compute_dtype(settings.base)).removeprefix("torch.")
     whose = "the base model" if adapter is None else f"{adapter} on its base"
     remedy = "another copy of the weights"
     if kind == "float16":

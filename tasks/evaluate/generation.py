@@ -11,7 +11,8 @@ from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.model.encoding import Codec, read_answer
+from tasks.model.codec import Codec
+from tasks.model.encoding import read_answer
 
 # Length of the longer of two prompts that show whether padding is ignored.
 _PROBE_TOKENS = 16

@@ -18,7 +18,7 @@ from tasks import records
 from tasks.core import files
 from tasks.evaluate.benchmarks import Benchmark
 from tasks.evaluate.items import Item
-from tasks.model import base_model, encoding
+from tasks.model import base_model, base_source, encoding, machine
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class System:
         return [
             _FORMAT,
             [version(package) for package in ("torch", "transformers", "peft")],
-            [base_model.identity(self.settings), base_model.locate(self.settings).name],
-            [str(base_model.compute_dtype(self.settings.base)), base_model.device().type],
+            [base_source.identity(self.settings), base_source.locate(self.settings).name],
+            [str(machine.compute_dtype(self.settings.base)), machine.device().type],
             self.tokenizer.chat_template,
             self.adapter and files.file_hashes(self.adapter),
         ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.errors import BadInput
+from tasks.core.errors import BadInput, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ def check(model: "PreTrainedModel") -> None:
             weighed = (logits * torch.linspace(-1, 1, logits.shape[-1], device=model.device)).sum()
             gradient = torch.autograd.grad(weighed, found)[0]
     except Exception as error:  # whatever an architecture does not take
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        first = first_line(error)
         raise BadInput(
             f"base.model: {type(model).__name__} does not read plain tokens ({first}); "
             "choose a causal language model"

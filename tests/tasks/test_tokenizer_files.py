@@ -12,9 +12,10 @@ import pytest
 from tasks import records
 from tasks.core.errors import BadInput
 from tasks.curate import curate
-from tasks.model import base_model, tokenizer_files, tokens
+from tasks.model import base_model, base_source, tokenizer_files, tokens
 from tasks.model.chat_template import PLAIN_TEMPLATE
-from tasks.model.encoding import Codec, encode_all, encode_prompt
+from tasks.model.codec import Codec
+from tasks.model.encoding import encode_all, encode_prompt
 from tasks.settings import Settings
 from tests.tasks.templates import LLAMA3, STYLES, Style, build
 
@@ -121,11 +122,11 @@ def test_a_template_of_ones_own_takes_the_place_of_the_models(
         ids = encode_prompt(record, tokenizer)
         assert whole.decode(ids).endswith("<|im_end|>[user] Bye<|im_end|>[assistant] ")
     # Other tokens are another base: nothing kept under the one counts for the other.
-    first = base_model.identity(mine)
-    assert first != base_model.identity(plain)
+    first = base_source.identity(mine)
+    assert first != base_source.identity(plain)
     located = tokens.locate(mine)
     file.write_text(file.read_text() + " ")
-    assert base_model.identity(mine) != first and tokens.locate(mine) != located
+    assert base_source.identity(mine) != first and tokens.locate(mine) != located
     # Curation counts with it, and drops what only the model's own template could render.
     rows = [{"prompt": f"one {i} two three", "completion": f"four {i} five"} for i in range(30)]
     source = write_lines("a.jsonl", *rows)
@@ -149,7 +150,7 @@ def test_a_template_that_is_none_is_refused(folder, tmp_path, content, words) ->
     if content is not None:
         (tmp_path / "mine.jinja").write_bytes(content)
     settings = folder(STYLES["chatml"], chat_template=str(tmp_path / "mine.jinja"))
-    for use in (base_model.load_tokenizer, tokens.locate, base_model.identity):
+    for use in (base_model.load_tokenizer, tokens.locate, base_source.identity):
         with pytest.raises(BadInput, match=words):
             use(settings)
 

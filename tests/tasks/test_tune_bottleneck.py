@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from tasks.core.errors import BadInput
-from tasks.model import base_model
+from tasks.model import peft_adapter
 from tasks.model.bottleneck import BottleneckConfig, BottleneckLayer
 from tasks.settings import Settings
 from tasks.tune.methods import METHODS
@@ -158,10 +158,10 @@ def test_plain_peft_does_not_know_the_method(base, tiny_base, tmp_path):
 def test_perpetune_loads_the_folder_without_being_told_the_method(base, tiny_base, tmp_path):
     get_peft_model(base, config()).save_pretrained(tmp_path / "saved")
     script = (
-        "import sys; from pathlib import Path; from tasks import base_model\n"
+        "import sys; from pathlib import Path; from tasks.model import base_model, peft_adapter\n"
         "from transformers import AutoModelForCausalLM\n"
         "model = AutoModelForCausalLM.from_pretrained(sys.argv[1])\n"
-        "print(base_model.load_adapter(model, Path(sys.argv[2])).peft_type)\n"
+        "print(peft_adapter.load_adapter(model, Path(sys.argv[2])).peft_type)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(tiny_base), str(tmp_path / "saved")],
@@ -179,7 +179,7 @@ def test_a_folder_of_another_width_is_refused(base, tmp_path):
     wrong = {name: each[..., :4].contiguous() for name, each in weights.items()}
     save_file(wrong, tmp_path / "saved" / "adapter_model.safetensors")
     with pytest.raises(BadInput, match="does not fit"):
-        base_model.load_adapter(base, tmp_path / "saved")
+        peft_adapter.load_adapter(base, tmp_path / "saved")
 
 
 def test_several_adapters_live_side_by_side(base):

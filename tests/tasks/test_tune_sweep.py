@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM
 
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.model import base_model
+from tasks.model import base_source
 from tasks.settings import load_settings
 from tasks.tune.sweep import plots as pictures
 from tasks.tune.sweep import sweep
@@ -111,7 +111,7 @@ def test_trials_in_one_process_equal_trials_alone(data, tmp_path, make_settings)
 
 
 def test_the_weights_of_the_base_are_hashed_once(data, tmp_path, make_settings, monkeypatch):
-    asked, identity = [], base_model.identity
+    asked, identity = [], base_source.identity
     monkeypatch.setattr(base_model, "identity", lambda s: (asked.append(1), identity(s))[1])
     sweep(data, tmp_path / "out", make_settings(tune=TUNE, sweep=GRID | {"sampler": "grid"}))
     assert len(asked) == 2  # for the sweep, and for the base that all its trials share

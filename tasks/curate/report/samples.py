@@ -20,7 +20,8 @@ from tasks.curate.run.shards import Parts
 from tasks.curate.run.writer import Assembled
 from tasks.curate.steps.contamination.benchmarks import Benchmark
 from tasks.curate.steps.privacy.redaction import mask
-from tasks.model.encoding import TEMPLATE_ERRORS, pieces
+from tasks.model.chat_template import TEMPLATE_ERRORS
+from tasks.model.encoding import pieces
 from tasks.model.tokens import Tokenizer
 from tasks.records import Chunk, Preference, Record
 from tasks.rendering.markdown import clip

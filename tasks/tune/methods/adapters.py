@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tasks.core import files
 from tasks.core.errors import BadInput
-from tasks.model import base_model
+from tasks.model import peft_adapter
 from tasks.settings import Settings
 from tasks.tune.methods.contract import AdaptedModel, Weights, size
 
@@ -69,7 +69,7 @@ class PeftAdapter(AdaptedModel):
         with files.atomic_folder(folder) as building:
             save_file(dict(weights), building / "adapter_model.safetensors", {"format": "pt"})
             files.write_json(building / "adapter_config.json", plain)
-            files.write_json(building / "base.json", base_model.note_base(settings))
+            files.write_json(building / "base.json", peft_adapter.note_base(settings))
 
 
 @contextmanager

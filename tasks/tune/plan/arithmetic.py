@@ -27,7 +27,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tasks.core import files
-from tasks.core.errors import BadInput
+from tasks.core.errors import BadInput, first_line
 from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data.batching import batches
@@ -153,7 +153,7 @@ def predict_run(
 
 def unpredictable(base: str, method: str, error: Exception) -> str:
     """Why memory is not predicted, in words."""
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first = first_line(error)
     return f"the memory that {method} takes on {base} cannot be predicted ({first})"
 
 

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tasks.core.errors import BadInput
-from tasks.model import base_model
+from tasks.model import base_source, machine
 from tasks.settings import Settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.batching import batches, first_by_hash
@@ -84,7 +84,7 @@ def plan(data: Path, settings: Settings) -> Plan:
     read = tuning_data.read(data, settings, weights=False)
     base = checks.skeleton(settings)
     checks.check_positions(base, read)
-    device = base_model.device()
+    device = machine.device()
     available, total = available_memory(device)
     budget = settings.plan.memory_gb * 1e9 if settings.plan.memory_gb else available
     predictions = _predictions(base, read, settings, device)
@@ -107,7 +107,7 @@ def plan(data: Path, settings: Settings) -> Plan:
             memory_bytes=total,
             memory_available_bytes=available,
             memory_budget_bytes=int(budget),
-            dtype=str(base_model.compute_dtype(settings.base)).removeprefix("torch."),
+            dtype=str(machine.compute_dtype(settings.base)).removeprefix("torch."),
             flops_per_second=measured.flops_per_second,
             price_per_hour=settings.plan.price_per_hour,
         ),
@@ -126,7 +126,7 @@ def _predictions(
     """The memory of every method, for the largest pack of the run."""
     spec = BaseSpec(
         config=base.config,
-        dtype=base_model.compute_dtype(settings.base),
+        dtype=machine.compute_dtype(settings.base),
         quantised=settings.base.quantisation == "nf4",
         device_type=device.type,
         trust_remote_code=settings.base.trust_remote_code,
@@ -168,7 +168,7 @@ def _measured(
     data: Path, read: Data, settings: Settings, lora: _Prediction | None, available: int
 ) -> Measured:
     """The base model's loss and the speed of training, where the base can be loaded."""
-    folder = base_model.locate(settings, weights=False)
+    folder = base_source.locate(settings, weights=False)
     # Loading in 4 bits reads the whole base, too, and takes minutes where memory is short.
     if not any(folder.glob("*.safetensors")):
         unknown = f"{folder} holds no weights"

@@ -33,7 +33,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
-from tasks.model import base_model
+from tasks.model import base_source
 from tasks.settings import Settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.examples import Data
@@ -294,7 +294,7 @@ def _key(data: Path, settings: Settings) -> str:
     return files.content_key(
         _FORMAT,
         [files.md5(path) for path in tuning_data.split_files(data)],
-        base_model.identity(settings),
+        base_source.identity(settings),
         settings.base.plain(),
         _fixed(settings),
         settings.sweep.model_dump(

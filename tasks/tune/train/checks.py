@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from tasks.core.errors import BadInput
-from tasks.model import base_model
+from tasks.core.errors import BadInput, first_line
+from tasks.model import base_model, base_source
 from tasks.settings import Settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.examples import Data
@@ -51,7 +51,7 @@ def skeleton(settings: Settings) -> PreTrainedModel:
         BadInput: it is no causal language model, or cannot be built.
     """
     trusted = settings.base.trust_remote_code
-    config = base_model.load_config(settings, base_model.locate(settings, weights=False))
+    config = base_model.load_config(settings, base_source.locate(settings, weights=False))
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(
@@ -59,7 +59,7 @@ def skeleton(settings: Settings) -> PreTrainedModel:
             )
             return model
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        first = first_line(error)
         raise BadInput(
             f"base.model: no {config.model_type} can be built from its config.json: {first}"
         ) from error

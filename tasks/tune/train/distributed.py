@@ -15,7 +15,7 @@ import torch
 
 from tasks.core import files
 from tasks.core.errors import BadInput
-from tasks.model import base_model
+from tasks.model import machine
 from tasks.tune.settings import Tune
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Processes:
         """Those that `torchrun` has begun, this one among them; each takes its device."""
         from accelerate import PartialState
 
-        state = PartialState(cpu=base_model.device().type == "cpu")
+        state = PartialState(cpu=machine.device().type == "cpu")
         return cls(state.num_processes, state.process_index, tune.shard)
 
     @property
@@ -97,7 +97,7 @@ class Processes:
                 f"tune.shard: {type(base).__name__} does not say what its layers are; set it to "
                 "false, or choose another base model"
             )
-        mesh = init_device_mesh(base_model.device().type, (self.count,))
+        mesh = init_device_mesh(machine.device().type, (self.count,))
         for module in [*layers, base]:
             fully_shard(module, mesh=mesh)
         parameters = list(base.parameters())

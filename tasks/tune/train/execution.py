@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from tasks.core import files
 from tasks.core.errors import BadInput
-from tasks.model import base_model, causality
+from tasks.model import base_source, causality, peft_adapter
 from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data import batching
@@ -123,7 +123,7 @@ def of(base: PreTrainedModel, longest: int, settings: Settings) -> Execution:
     key = files.content_key(
         _FORMAT,
         [version(package) for package in ("torch", "transformers", "peft")],
-        base_model.fingerprint(base_model.locate(settings)),
+        peft_adapter.fingerprint(base_source.locate(settings)),
         base.config.to_dict(),
         [str(base.dtype), base.device.type, getattr(base, "quantization_method", None)],
         longest,

@@ -27,7 +27,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tasks.core import files
-from tasks.model import base_model
+from tasks.model import base_model, base_source
 from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data import examples as tuning_data
@@ -118,7 +118,7 @@ def prepare(
     _check_finite(losses, read.validation.path, base)
     base_loss = float(losses.sum() / sum(len(packed.targets) for packed in validation))
     log.info("%d training examples; base model's validation loss %.4f", len(train), base_loss)
-    identity = base_model.identity(settings)
+    identity = base_source.identity(settings)
     return Prepared(base, form, train, validation, base_loss, read, processes, identity)
 
 

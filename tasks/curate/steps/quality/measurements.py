@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tasks.curate.ledger import Place, place
 from tasks.curate.steps.quality.token_counts import TokenCounts
-from tasks.model.encoding import Unrenderable
+from tasks.model.chat_rendering import Unrenderable
 from tasks.records import Record
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from tasks.curate.ledger import Place, place
-from tasks.model.encoding import Codec, Unrenderable, control_token, encode_all
+from tasks.model.chat_rendering import Unrenderable
+from tasks.model.codec import Codec, control_token
+from tasks.model.encoding import encode_all
 from tasks.model.tokens import Tokenizer
 from tasks.records import Chat, Labelled, Preference, Record, Text, Turn
 
