@@ -1,1 +1,1 @@
-"""model."""
+"""The base model: found, loaded, its tokenizer, and records encoded for it."""

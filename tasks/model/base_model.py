@@ -27,7 +27,7 @@ _NOT_TEXT = re.compile(
 
 
 def load_config(settings: Settings, folder: Path | None = None) -> "PreTrainedConfig":
-    """The configuration of the base, or of another model in `folder`, as far as it can be trained.
+    """The configuration of the base, or of another model in `folder`, if it can be trained.
 
     Raises:
         BadInput: it cannot be read, or is none of a causal language model.
@@ -179,7 +179,7 @@ def load_model(
 def _read_whole(folder: Path, settings: Settings, **options: Any) -> "PreTrainedModel":
     """The model in `folder`, of which no weight is missing and none left over.
 
-    The library fills in random numbers for what is missing, and says so in a warning at best.
+    The library fills in random numbers for what is missing, with no more than a warning.
 
     Raises:
         BadInput: there are such weights.

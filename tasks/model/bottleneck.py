@@ -143,7 +143,7 @@ class BottleneckModel(BaseTuner):
         new_module: nn.Module,
         child: nn.Module,  # noqa: ARG002
     ) -> None:
-        # PEFT's own also hands on the weight of the one to the other; a block has none.
+        # PEFT's own method also passes the weight on; a block has none.
         setattr(parent, child_name, new_module)
 
     def _check_merge_allowed(self) -> None:
@@ -158,8 +158,10 @@ def _linear(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def _blocks(model: nn.Module) -> str:
-    """Name of the list of the model's blocks: the longest one that lies in no other."""
-    lists = {name: each for name, each in model.named_modules() if isinstance(each, nn.ModuleList)}
+    """Name of the list of the model's blocks: the longest list that is in no other."""
+    lists = {
+        name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)
+    }
     outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
     if not outer:
         raise ValueError(f"{type(model).__name__} has no list of blocks; give target_modules")

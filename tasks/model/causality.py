@@ -1,4 +1,4 @@
-"""Whether a model predicts each token from those before it alone, asked of the model itself."""
+"""Whether a model predicts each token from those before it alone, measured on the model itself."""
 
 import random
 import re
@@ -87,7 +87,7 @@ def random_tokens(config: "PreTrainedConfig", count: int) -> list[int]:
 
 
 def bounds(config: "PreTrainedConfig") -> list[int]:
-    """How many tokens back some layers see, as far as the configuration says it in numbers."""
+    """How many tokens back layers with a window see, where the configuration has the number."""
     return [value for name, value in _numbers(config) if _BOUND.search(name)]
 
 

@@ -49,7 +49,7 @@ class Answer:
     what the template writes after that."""
 
     prompt: str
-    said: str
+    text: str
     rest: str
 
 
@@ -78,8 +78,8 @@ def learned_answers(chat: Chat, form: Form, codec: Codec) -> list[Answer]:
 
 def _answer(prompt: str, text: str, turn: Turn, codec: Codec) -> Answer:
     """Cut what follows the prompt where generation stops; put an end there if there is none."""
-    said_at = text.rfind(turn.content.strip()) if turn.content.strip() else 0
-    begin = max(0, said_at) + len(turn.content.strip()) * (said_at >= 0)
+    position = text.rfind(turn.content.strip()) if turn.content.strip() else 0
+    begin = max(0, position) + len(turn.content.strip()) * (position >= 0)
     ends = [(text.find(end, begin), end) for end in codec.end_texts]
     found = min(((i, end) for i, end in ends if i >= 0), default=None)
     if found is None:
@@ -188,7 +188,7 @@ def _check_words(chat: Chat, number: int, answer: Answer) -> None:
         last = i == number
         if not last and turn.role == "assistant" and turn.learn is not False:
             continue
-        key = left_out(turn, answer.said if last else answer.prompt, last=last)
+        key = left_out(turn, answer.text if last else answer.prompt, last=last)
         if key:
             raise _ignores(chat, i, key)
 

@@ -26,7 +26,7 @@ PLAIN_TEMPLATE = (
 
 TODAY = datetime(2024, 7, 26)
 """What `strftime_now` says in every template: the same records give the same tokens on any day.
-It is the date that Llama 3's templates fall back to where nobody tells the time."""
+It is the date that Llama 3's templates fall back to."""
 
 TEMPLATE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a chat template, which is the model's code, raises on turns that it does not expect, besides
@@ -146,7 +146,7 @@ def read_template(path: str) -> str:
 def _compiled(source: str) -> Any:
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
-    # An environment belongs to one source there; ours has a date of its own.
+    # Transformers has an environment for each source; this one sets the date.
     environment = _compile_jinja_template(source).environment
     return environment.from_string(source, globals={"strftime_now": TODAY.strftime})
 

@@ -231,11 +231,11 @@ def _drafts(chat: Chat, codec: Codec) -> Iterator[_Draft]:
             yield _closed(draft, rest, known)
             draft = _Draft()
         draft.add(answer.prompt[len(draft.text) :], prompt[len(draft.ids) :], False)
-        whole = known.ids(answer.prompt + answer.said)
+        whole = known.ids(answer.prompt + answer.text)
         # The answer's tokens are those of the whole text, unless a token spans the border.
         joint = whole[: len(prompt)] == prompt
-        said = whole[len(prompt) :] if joint else _apart(answer.said, codec)
-        draft.add(answer.said, said, True)
+        learned = whole[len(prompt) :] if joint else _apart(answer.text, codec)
+        draft.add(answer.text, learned, True)
         rest = answer.rest
     if draft.ids:
         yield _closed(draft, rest, known)
@@ -279,15 +279,15 @@ class _Known:
         return ids
 
 
-def _apart(said: str, codec: Codec) -> list[int]:
+def _apart(text: str, codec: Codec) -> list[int]:
     """Tokens of an answer that cannot be told from those of the whole text; without the space that
     some tokenizers put before a text."""
     for before in ("\n", codec.end):
         begin = codec.tokens(before) if before else []
-        whole = codec.tokens(before + said)
+        whole = codec.tokens(before + text)
         if whole[: len(begin)] == begin:
             return whole[len(begin) :]
-    return codec.tokens(said)
+    return codec.tokens(text)
 
 
 def _finished(record: Record, draft: _Draft, codec: Codec, max_length: int | None) -> Example:

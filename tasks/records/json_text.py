@@ -1,4 +1,4 @@
-"""Values of JSON in text: one a line, an array, one after another, or one table for all."""
+"""Values of JSON in a file: one a line, an array, one after another, or all in one object."""
 
 import io
 import json
@@ -113,9 +113,9 @@ def decode(data: bytes | bytearray, source: str, number: int) -> Any:
 
 
 def _without_nan(data: bytes | bytearray) -> Any:
-    """The value of JSON as Python writes it: NaN is null, other numbers that JSON has not are text.
+    """The value of JSON as Python writes it: NaN is null; other numbers that JSON lacks are text.
 
-    None where that is not what is wrong with it.
+    None where something else is wrong with it.
     """
 
     def number(text: str) -> Any:
@@ -275,7 +275,7 @@ def json_objects(path: Path, limit: int) -> Rows:
 
 
 def _ends(text: str) -> Iterator[int]:
-    """Where each of the values ends, up to what is none."""
+    """Where each of the values ends, up to the first that is not JSON."""
     decoder = json.JSONDecoder()
     blank = re.compile(r"[ \t\r\n]*")
     end = 0
@@ -393,4 +393,4 @@ def _nothing_else(file: io.BufferedReader, rest: bytes | bytearray) -> None:
         rest = file.read1(BLOCK)
         if not rest:
             return
-    raise Damaged("invalid_json", f"after the end of the array stands {bytes(rest[:20])!r}")
+    raise Damaged("invalid_json", f"found {bytes(rest[:20])!r} after the end of the array")

@@ -25,8 +25,8 @@ TEXT_ROLE = "text"
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call that the assistant makes: `arguments` is the decoded JSON object, or the text as it
-    came where it is none."""
+    """A call that the assistant makes: `arguments` is the decoded JSON object, or the text if it is
+    not an object."""
 
     name: str
     arguments: Any
@@ -60,7 +60,7 @@ class Turn:
             assistant's turns are learned).
         name: who speaks, or the tool that a tool's turn comes from.
         tool_call_id: the call that a tool's turn answers.
-        extra: other keys of the turn; they are carried along and say nothing to the model.
+        extra: other keys of the turn; they are carried along, and the model does not see them.
     """
 
     role: str
@@ -89,8 +89,8 @@ class Turn:
         """All that the turn says: reasoning, content, and the names and arguments of its calls."""
         if not (self.reasoning or self.tool_calls):
             return self.content
-        said = [self.reasoning, self.content, *(call.text for call in self.tool_calls)]
-        return "\n".join(text for text in said if text)
+        texts = [self.reasoning, self.content, *(call.text for call in self.tool_calls)]
+        return "\n".join(text for text in texts if text)
 
     def message(self) -> dict[str, Any]:
         """The turn as chat templates take it."""

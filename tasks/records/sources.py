@@ -81,7 +81,7 @@ class RemotePath(PosixPath):
 
 
 class Damaged(Exception):
-    """From here on the file is unreadable; `reason` as a `BadLine` has it."""
+    """The file is unreadable from here on; `reason` is that of a `BadLine`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -245,14 +245,17 @@ def _raw(path: Path) -> Iterator[Any]:
             yield file
         return
     with path.open() as store:
-        yield io.BufferedReader(_Reader(_guarded(store.read, path.url)), BLOCK)
+        yield io.BufferedReader(_Reader(_reachable_reads(store.read, path.url)), BLOCK)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """The file's bytes, decompressed, in UTF-8 without a byte order mark.
 
-    Text in UTF-16 or UTF-32 is told by its mark, and recoded. Damage is told by raising `Damaged`.
+    Text in UTF-16 or UTF-32 is recognised by its mark and recoded.
+
+    Raises:
+        Damaged: while it is read, where the rest of it cannot be.
     """
     with ExitStack() as stack:
         file = stack.enter_context(_raw(path))
@@ -264,7 +267,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         elif packed == ".zst":
             import pyarrow as pa
 
-            # Unlike zstandard's reader this one does not take a truncated file for its end.
+            # Unlike zstandard's reader, it does not mistake a truncated file for a whole one.
             unpack = stack.enter_context(pa.input_stream(file, compression="zstd"))
             file = io.BufferedReader(_Reader(_unpacked(unpack.read)), BLOCK)
         start = file.peek(4)[:4]
@@ -297,7 +300,7 @@ class _Reader(io.RawIOBase):
         return len(data)
 
 
-def _guarded(read: Callable[[int], bytes], url: str) -> Callable[[int], bytes]:
+def _reachable_reads(read: Callable[[int], bytes], url: str) -> Callable[[int], bytes]:
     def take(size: int) -> bytes:
         with reachable(url):
             return read(size)

@@ -72,7 +72,7 @@ def read_turns(value: Any, key: str) -> tuple[Turn, ...]:
 
     Args:
         value: the list, or the same as JSON text (tables have it so).
-        key: where it stands, for the detail.
+        key: where it is, for the detail.
 
     Raises:
         Rejected: it is no such list, or holds what cannot be honoured.
@@ -90,26 +90,26 @@ def read_turn(message: Any, key: str) -> Turn:
     Raises:
         Rejected: as `read_turns`.
     """
-    # The common case, and an exact dict is told from other mappings much faster.
+    # The common case; checking for an exact dict is much faster than for a mapping.
     if type(message) is dict and message.keys() == _TURN:
         role, content = message["role"], message["content"]
         if type(content) is str and type(role) is str and role in _EXACT:
             return Turn(role, content)
     if not isinstance(message, Mapping):
         raise Rejected("missing_field", f"{key}: expected role and content")
-    said_as = message.get("role", message.get("from"))
-    if said_as is None:
+    role_name = message.get("role", message.get("from"))
+    if role_name is None:
         raise Rejected("missing_field", f"{key}: expected role and content")
-    role = _ROLES.get(said_as.strip().lower()) if isinstance(said_as, str) else None
+    role = _ROLES.get(role_name.strip().lower()) if isinstance(role_name, str) else None
     if role is None:
         name = "role" if "role" in message else "from"
-        raise Rejected("wrong_type", f"{key}.{name}: unknown role {said_as!r}")
+        raise Rejected("wrong_type", f"{key}.{name}: unknown role {role_name!r}")
     if "content" not in message and "value" not in message and not _calls_something(message):
         raise Rejected("missing_field", f"{key}: expected role and content")
     _refuse_unsupported(message, key)
     content, reasoning = _content(message, key)
     calls = _tool_calls(message, key)
-    if said_as.strip().lower() in _CALLING:
+    if role_name.strip().lower() in _CALLING:
         calls, content = _calls_in_text(content, key), ""
     if calls and role != "assistant":
         raise Rejected("wrong_type", f"{key}.tool_calls: a turn of the {role} calls no tool")
@@ -132,7 +132,7 @@ def read_tools(value: Any, key: str) -> tuple[Mapping[str, Any], ...]:
 
     Args:
         value: a list of them, of bare functions, of JSON texts of either, or all that as JSON text.
-        key: where it stands, for the detail.
+        key: where it is, for the detail.
 
     Raises:
         Rejected: it is nothing of the kind.
@@ -217,12 +217,12 @@ def _content(message: Mapping[str, Any], key: str) -> tuple[str, str]:
     if not isinstance(content, list):
         found = type(content).__name__
         raise Rejected("wrong_type", f"{key}.{name}: expected text, found {found}")
-    said: list[str] = []
-    thought: list[str] = []
+    words: list[str] = []
+    thoughts: list[str] = []
     for i, part in enumerate(content):
         kind, text = _part(part, f"{key}.{name}[{i}]")
-        (thought if kind == "thinking" else said).append(text)
-    return "".join(said), "".join(thought)
+        (thoughts if kind == "thinking" else words).append(text)
+    return "".join(words), "".join(thoughts)
 
 
 def _part(part: Any, key: str) -> tuple[str, str]:
@@ -261,7 +261,8 @@ def _reasoning(message: Mapping[str, Any], key: str) -> str:
 
 
 def _learn(message: Mapping[str, Any], role: str, key: str) -> bool | None:
-    """What a turn's weight says; weights between 0 and 1 and of other turns cannot be honoured."""
+    """Whether a turn is learned, by its weight; weights between 0 and 1, and positive weights of
+    turns that are not the assistant's, cannot be honoured."""
     found: bool | None = None
     for name in _WEIGHTS:
         value = message.get(name)

@@ -115,10 +115,10 @@ class Tickets(Format):
     examples = ({"ticket": "It is broken.", "reply": "Turn it off and on."},)
 
     def parse(self, line: Line) -> Content | None:
-        asked, said = line.text("ticket"), line.text("reply")
-        if said == "?":
+        ticket, reply = line.text("ticket"), line.text("reply")
+        if reply == "?":
             raise Rejected("nothing_to_learn", "reply: not answered yet")
-        return Content((Turn("user", asked), Turn("assistant", said)))
+        return Content((Turn("user", ticket), Turn("assistant", reply)))
 """
 
 

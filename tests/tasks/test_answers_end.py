@@ -55,8 +55,8 @@ def test_a_tuned_model_answers_and_stops(style: str, tmp_path: Path) -> None:
     settings = base(style, tmp_path)
     tokenizer, model = base_model.load_tokenizer(settings), base_model.load_model(settings)
     chats = [
-        records.parse({"prompt": asked, "completion": said}, "a.jsonl", 1)
-        for asked, said in PAIRS.items()
+        records.parse({"prompt": asked, "completion": answer}, "a.jsonl", 1)
+        for asked, answer in PAIRS.items()
     ]
     examples = [example for chat in chats for example in encode_all(chat, tokenizer, 512)]
     model.train()
@@ -70,8 +70,8 @@ def test_a_tuned_model_answers_and_stops(style: str, tmp_path: Path) -> None:
             break
     model.eval()
     prompts = [encode_prompt(chat, tokenizer) for chat in chats]
-    said = answer(model, tokenizer, prompts, max_new_tokens=60, batch_size=2)
-    assert said == list(PAIRS.values())
+    answers = answer(model, tokenizer, prompts, max_new_tokens=60, batch_size=2)
+    assert answers == list(PAIRS.values())
 
 
 def loss_of(model: torch.nn.Module, example) -> torch.Tensor:

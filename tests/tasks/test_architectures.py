@@ -265,8 +265,8 @@ def plain_loss(model: Any, examples: list[encoding.Example]) -> float:
         ids = torch.tensor([example.input_ids])
         logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
         learned = torch.tensor(example.learned[1:])
-        each = functional.cross_entropy(logits, ids[0, 1:], reduction="none")[learned]
-        total, targets = total + float(each.sum()), targets + len(each)
+        losses = functional.cross_entropy(logits, ids[0, 1:], reduction="none")[learned]
+        total, targets = total + float(losses.sum()), targets + len(losses)
     return total / targets
 
 
@@ -319,9 +319,9 @@ def test_base(
     adapted = base_model.load_model(chosen, best)
     tokenizer = base_model.load_tokenizer(chosen)
     prompts = [list(example.input_ids[: example.learned.index(True)]) for example in held_out]
-    said = generation.answer(adapted, tokenizer, prompts, max_new_tokens=4, batch_size=3)
+    answers = generation.answer(adapted, tokenizer, prompts, max_new_tokens=4, batch_size=3)
     plain = plain_answers(tuned, prompts, 4)
-    assert said == [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in plain]
+    assert answers == [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in plain]
 
 
 @pytest.mark.parametrize(("kind", "reason"), REFUSED, ids=[kind for kind, _ in REFUSED])

@@ -59,7 +59,7 @@ def chat(*turns: str) -> Record:
     return record(*({"role": roles[i % 2], "content": text} for i, text in enumerate(turns)))
 
 
-def said(tokenizer: PreTrainedTokenizerFast, example: Example) -> str:
+def learned_text(tokenizer: PreTrainedTokenizerFast, example: Example) -> str:
     pairs = zip(example.input_ids, example.learned, strict=True)
     return tokenizer.decode([token for token, learned in pairs if learned])
 
@@ -146,17 +146,17 @@ def test_a_template_that_rewrites_earlier_turns_gives_an_example_for_each_answer
     given = chat("Hi", "Hello.", "Bye", "See you.")
     first, second = encode_all(given, tokenizers["qwen3"], ENDLESS)
     empty = "<think>\n\n</think>\n\n"
-    assert said(tokenizers["qwen3"], first) == f"{empty}Hello.<|im_end|>"
-    assert said(tokenizers["qwen3"], second) == f"{empty}See you.<|im_end|>"
+    assert learned_text(tokenizers["qwen3"], first) == f"{empty}Hello.<|im_end|>"
+    assert learned_text(tokenizers["qwen3"], second) == f"{empty}See you.<|im_end|>"
     assert empty not in tokenizers["qwen3"].decode(second.input_ids).partition("Bye")[0]
     assert (
         first.id != second.id and encode(given, tokenizers["qwen3"]).input_ids == second.input_ids
     )
     # Phi-3 ends the text after each whole chat: where generation stops before that, all is one.
     (whole,) = encode_all(given, tokenizers["phi3"], ENDLESS)
-    assert said(tokenizers["phi3"], whole) == "Hello.<|end|>See you.<|end|>"
+    assert learned_text(tokenizers["phi3"], whole) == "Hello.<|end|>See you.<|end|>"
     apart = encode_all(given, tokenizers["phi3_stops_at_eos"], ENDLESS)
-    assert [said(tokenizers["phi3_stops_at_eos"], example) for example in apart] == [
+    assert [learned_text(tokenizers["phi3_stops_at_eos"], example) for example in apart] == [
         "Hello.<|end|>\n<|endoftext|>",
         "See you.<|end|>\n<|endoftext|>",
     ]
@@ -186,7 +186,7 @@ def test_tools_calls_and_results_are_rendered_and_calls_are_learned(tokenizers):
     }.items():
         tokenizer = tokenizers[style]
         found = encode_all(given, tokenizer, ENDLESS)
-        learned = "".join(said(tokenizer, example) for example in found)
+        learned = "".join(learned_text(tokenizer, example) for example in found)
         assert call in learned and "Sunny, 21 degrees." in learned
         whole = tokenizer.decode(found[-1].input_ids)
         assert "Tells the weather." in whole and "21" in whole
@@ -197,10 +197,12 @@ def test_templates_that_take_arguments_as_text_or_short_ids_get_them_so(tokenize
     tokenizer = build(STYLES["chatml"])
     tokenizer.chat_template = TEXT_ARGUMENTS
     given = record(USER, CALLING, RESULT, ANSWER)
-    assert '<call>weather {"city": "Rome"}<|im_end|>' in said(tokenizer, encode(given, tokenizer))
+    assert '<call>weather {"city": "Rome"}<|im_end|>' in learned_text(
+        tokenizer, encode(given, tokenizer)
+    )
     mistral = encode(given, tokenizers["mistral"])
     whole = tokenizers["mistral"].decode(mistral.input_ids)
-    assert "[TOOL_CALLS]" in said(tokenizers["mistral"], mistral)
+    assert "[TOOL_CALLS]" in learned_text(tokenizers["mistral"], mistral)
     assert "21 call00000[/TOOL_RESULTS]" in whole
 
 
@@ -251,15 +253,17 @@ def test_reasoning_is_learned_in_the_answer_that_it_belongs_to(tokenizers):
     thinking = {**ANSWER, "reasoning_content": "What do I know?"}
     given = record(USER, thinking, {"role": "user", "content": "Sure?"}, ANSWER)
     first, second = encode_all(given, tokenizers["qwen3"], ENDLESS)
-    assert said(tokenizers["qwen3"], first).startswith(
+    assert learned_text(tokenizers["qwen3"], first).startswith(
         "<think>\nWhat do I know?\n</think>\n\nSunny"
     )
     assert "What do I know" not in tokenizers["qwen3"].decode(second.input_ids)
     (only,) = encode_all(record(USER, thinking), tokenizers["channels"], ENDLESS)
-    assert "analysis<|message|>What do I know?" in said(tokenizers["channels"], only)
+    assert "analysis<|message|>What do I know?" in learned_text(tokenizers["channels"], only)
     inline = {**ANSWER, "content": "<think>\nWhat?\n</think>\n\nSunny."}
     example = encode(record(USER, inline), tokenizers["qwen3"])
-    assert said(tokenizers["qwen3"], example) == "<think>\nWhat?\n</think>\n\nSunny.<|im_end|>"
+    assert (
+        learned_text(tokenizers["qwen3"], example) == "<think>\nWhat?\n</think>\n\nSunny.<|im_end|>"
+    )
 
 
 def test_a_turn_of_weight_0_is_read_and_not_learned(tokenizers):
@@ -267,11 +271,11 @@ def test_a_turn_of_weight_0_is_read_and_not_learned(tokenizers):
     given = record(USER, bad, {"role": "user", "content": "Again?"}, ANSWER)
     for tokenizer in tokenizers.values():
         (example,) = encode_all(given, tokenizer, ENDLESS)
-        assert "seven" not in said(tokenizer, example)
+        assert "seven" not in learned_text(tokenizer, example)
         assert "Three seven." in tokenizer.decode(example.input_ids)
-        assert "Sunny" in said(tokenizer, example)
+        assert "Sunny" in learned_text(tokenizer, example)
     last = record(USER, ANSWER, {"role": "user", "content": "Again?"}, bad)
-    assert "Sunny" in said(tokenizers["chatml"], encode(last, tokenizers["chatml"]))
+    assert "Sunny" in learned_text(tokenizers["chatml"], encode(last, tokenizers["chatml"]))
     nothing = replace(last, turns=tuple(replace(turn, learn=False) for turn in last.turns))
     assert encode(nothing, tokenizers["chatml"]).targets == 0
 
@@ -341,7 +345,7 @@ def test_a_prompt_ends_where_an_answer_without_reasoning_begins(tokenizers):
     tokenizer = tokenizers["deepseek_r1"]
     asked = tokenizer.decode(encode_prompt(chat("Hi", "Hello."), tokenizer))
     assert asked.endswith("<|Assistant|>")
-    assert said(tokenizer, encode(chat("Hi", "Hello."), tokenizer)) == "Hello.<|eos|>"
+    assert learned_text(tokenizer, encode(chat("Hi", "Hello."), tokenizer)) == "Hello.<|eos|>"
 
 
 @pytest.mark.parametrize("style", ["zephyr_first", "alpaca_prepend", "llama2"])
@@ -371,6 +375,6 @@ def test_the_light_tokenizer_reads_as_transformers_does(tokenizers, style, tmp_p
     assert tokens._is_native(tmp_path)
     light = tokens.Tokenizer(tmp_path)
     given = chat("Hi, what is it?", "Hello.", "Bye", "See you.")
-    for each in (given, records.parse({"text": "One two."}, "a.jsonl", 3)):
-        assert encode_all(each, light, ENDLESS) == encode_all(each, tokenizer, ENDLESS)
+    for record in (given, records.parse({"text": "One two."}, "a.jsonl", 3)):
+        assert encode_all(record, light, ENDLESS) == encode_all(record, tokenizer, ENDLESS)
     assert encode_prompt(given, light) == encode_prompt(given, tokenizer)

@@ -1,4 +1,4 @@
-"""The data held against data.dvc, in a real DVC repository."""
+"""The data compared with data.dvc, in a real DVC repository."""
 
 import shutil
 import subprocess
@@ -167,7 +167,7 @@ def test_the_default_is_built_where_nothing_is(tmp_path: Path) -> None:
     data.mkdir()
     assert ensure_data(SMALL, data, tmp_path / "data.dvc") == hashes
     assert files.file_hashes(data) == hashes
-    # A second time the data is there and only held against the pointer.
+    # A second time the data is there and only compared with the pointer.
     (data / "general_probe.jsonl").write_text("changed\n")
     with pytest.raises(PerpetuneError, match=r"changed: general_probe\.jsonl; .*make setup"):
         ensure_data(SMALL, data, tmp_path / "data.dvc")

@@ -25,7 +25,7 @@ def watch(data: Path, share: float = 0.5, least: int = 2) -> Settings:
         {
             "watch": {"heldout_share": share, "min_labelled": least},
             "curate": {"feedback": str(data / "feedback")},
-            "judge": {"benchmarks": [str(data / "benchmarks")]},
+            "evaluate": {"benchmarks": [str(data / "benchmarks")]},
         }
     )
 
@@ -136,7 +136,7 @@ def test_files_go_where_the_settings_say(tmp_path: Path, write_lines: Lines) -> 
     settings = Settings.model_validate(
         {
             "curate": {"feedback": str(tmp_path / "labelled")},
-            "judge": {"benchmarks": [str(exam), str(tmp_path / "held out")]},
+            "evaluate": {"benchmarks": [str(exam), str(tmp_path / "held out")]},
         }
     )
     adopted = adopt_window(window, settings)
@@ -150,8 +150,8 @@ def test_files_go_where_the_settings_say(tmp_path: Path, write_lines: Lines) -> 
     ("section", "value"),
     [
         ("curate", {"feedback": None}),
-        ("judge", {"benchmarks": ["exam.jsonl", "more/*"]}),
-        ("judge", {"benchmarks": ["s3://bucket/benchmarks"]}),
+        ("evaluate", {"benchmarks": ["exam.jsonl", "more/*"]}),
+        ("evaluate", {"benchmarks": ["s3://bucket/benchmarks"]}),
     ],
 )
 def test_without_a_folder_nothing_is_adopted(

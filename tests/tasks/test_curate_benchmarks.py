@@ -77,7 +77,7 @@ ANSWERED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("row", "answer"), ANSWERED, ids=lambda one: "/".join(one)[:40])
+@pytest.mark.parametrize(("row", "answer"), ANSWERED, ids=lambda row: "/".join(row)[:40])
 def test_question_and_answer_are_read(row: dict[str, Any], answer: str) -> None:
     found = item(row)
     assert (found.prompt, found.answer, found.answered) == (ASKED, answer, True)
@@ -128,7 +128,7 @@ def test_lines_without_answers_are_counted(
     assert (len(found.records), found.unreadable, found.unanswered) == (2, 1, 1)
     assert "no answer was found in 1 of 2 records" in caplog.text
     # What all records have in a column says nothing of one.
-    assert all(not one.more for one in found.records)
+    assert all(not item.more for item in found.records)
     path.write_text('{"n": 1}\n')
     with pytest.raises(BadInput, match=r"bench.jsonl:1: missing_field"):
         read_benchmarks([str(path)], Curate())

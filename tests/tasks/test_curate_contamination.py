@@ -16,6 +16,7 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from tasks import records
+from tasks.curate.settings import Decontamination
 from tasks.curate.steps.contamination.benchmarks import Benchmark, Item
 from tasks.curate.steps.contamination.contamination import ContaminationIndex
 from tasks.curate.steps.contamination.overlaps import Overlap
@@ -24,7 +25,7 @@ from tasks.curate.steps.contamination.rarity import Vocabulary
 from tasks.curate.text.ngrams import covered, hash_words, repeated_share, windows
 from tasks.curate.text.normalise import comparable, words
 from tasks.curate.text.turn_texts import TurnWords
-from tasks.records import Record
+from tasks.records import Record, parse
 from tests.sections import curate_from
 
 BATCH = 7
@@ -70,9 +71,9 @@ def flagged(train: list[dict], *benchmark: dict, **options: Any) -> dict[int, di
     counts = index.count_words(TurnWords.of([]))
     for begin in range(0, len(lines), BATCH):
         batch = lines[begin : begin + BATCH]
-        said = TurnWords.of(batch)
-        counts += index.count_words(said)
-        for number, found in index.match(batch, said).items():
+        turn_words = TurnWords.of(batch)
+        counts += index.count_words(turn_words)
+        for number, found in index.match(batch, turn_words).items():
             rows = json.loads(json.dumps([overlap.row() for overlap in found]))
             overlaps[begin + number] = [Overlap.of_row(row) for row in rows]
     return {
@@ -166,9 +167,9 @@ def test_the_share_of_the_passage_decides(share: float, found: bool) -> None:
 
 @pytest.mark.parametrize("length", [16, 40, 120])
 def test_a_copy_with_changed_words_is_found_by_smaller_ngrams(length: int) -> None:
-    said = prose("n", length).split()
-    changed = [word if n % 10 != 4 else "changed" for n, word in enumerate(said)]
-    train, benchmark = [pair(f"{prose(1, 50)} {' '.join(changed)}")], pair(" ".join(said))
+    original = prose("n", length).split()
+    changed = [word if n % 10 != 4 else "changed" for n, word in enumerate(original)]
+    train, benchmark = [pair(f"{prose(1, 50)} {' '.join(changed)}")], pair(" ".join(original))
     (evidence,) = flagged(train, benchmark).values()
     assert evidence["ngram"] == 5 and 0.5 < evidence["overlap"] < 1
     assert "changed" not in evidence["text"]
@@ -177,9 +178,10 @@ def test_a_copy_with_changed_words_is_found_by_smaller_ngrams(length: int) -> No
 
 
 def test_a_copy_that_lost_its_hyphens_and_apostrophes_is_found() -> None:
-    said = prose("h", 48).replace(",", "").replace(".", "").split()
+    original = prose("h", 48).replace(",", "").replace(".", "").split()
     joined = [
-        f"{a}-{b}'s" if n % 2 and n > 6 else f"{a} {b}" for n, (a, b) in enumerate(pairs_of(said))
+        f"{a}-{b}'s" if n % 2 and n > 6 else f"{a} {b}"
+        for n, (a, b) in enumerate(pairs_of(original))
     ]
     prompt = " ".join(joined)
     leak = re.sub(r"[^\w\s]", "", prompt)
@@ -187,15 +189,15 @@ def test_a_copy_that_lost_its_hyphens_and_apostrophes_is_found() -> None:
     assert evidence["overlap"] > 0.8  # in whole words only a third is left
 
 
-def pairs_of(said: list[str]) -> list[tuple[str, str]]:
-    return list(zip(said[0::2], said[1::2], strict=True))
+def pairs_of(original: list[str]) -> list[tuple[str, str]]:
+    return list(zip(original[0::2], original[1::2], strict=True))
 
 
 def test_words_scattered_over_a_long_record_are_no_copy() -> None:
-    said = prose("n", 60).split()
-    pieces = [" ".join(said[n : n + 6]) for n in range(0, 60, 6)]
+    original = prose("n", 60).split()
+    pieces = [" ".join(original[n : n + 6]) for n in range(0, 60, 6)]
     far = " ".join(f"{prose(n, 200)} {piece}" for n, piece in enumerate(pieces))
-    assert flagged([pair(far)], pair(" ".join(said))) == {}
+    assert flagged([pair(far)], pair(" ".join(original))) == {}
 
 
 # What stays
@@ -286,17 +288,17 @@ def test_recall_and_precision_on_planted_truth(capsys: pytest.CaptureFixture[str
     rng = random.Random(5)
     leaks, clean = [], []
     for number, change in enumerate(list(VARIANTS.values()) * 12):
-        said = str(benchmark[number]["prompt"])
-        leaks.append(pair(change(said), prose(f"leak {number}", 12)))
+        prompt = str(benchmark[number]["prompt"])
+        leaks.append(pair(change(prompt), prose(f"leak {number}", 12)))
     for number in range(110, 150):
-        said = str(benchmark[number]["prompt"]).split()
-        keep = round(len(said) * rng.uniform(0.62, 0.75))
-        leaks.append(pair(f"{prose(number, 12)} {' '.join(said[-keep:])}", prose(-number, 9)))
+        prompt = str(benchmark[number]["prompt"]).split()
+        keep = round(len(prompt) * rng.uniform(0.62, 0.75))
+        leaks.append(pair(f"{prose(number, 12)} {' '.join(prompt[-keep:])}", prose(-number, 9)))
     for number in range(1500):
         clean.append(pair(f"{template} {prose(f't{number}', 25)}", prose(f"ta{number}", 12)))
     for number in range(200):
-        said = str(benchmark[number]["prompt"]).split()
-        quote = " ".join(said[15:21])
+        prompt = str(benchmark[number]["prompt"]).split()
+        quote = " ".join(prompt[15:21])
         clean.append(pair(f"{prose(number, 20)} {quote} {prose(-number, 9)}", REFUSAL))
     found = set(flagged([*leaks, *clean], *benchmark))
     hits = sum(number <= len(leaks) for number in found)
@@ -316,9 +318,9 @@ TEXTS = st.lists(st.lists(st.sampled_from(["a", "b", "É", "snake_case", "字"])
 @given(st.lists(st.text(max_size=40), max_size=8))
 def test_words_are_hashed_as_they_compare(texts: list[str]) -> None:
     hashed = hash_words(texts)
-    said = [words(text) for text in texts]
-    assert hashed.starts.tolist() == [sum(map(len, said[:n])) for n in range(len(said) + 1)]
-    flat = [word for one in said for word in one]
+    of_texts = [words(text) for text in texts]
+    assert hashed.starts.tolist() == [sum(map(len, of_texts[:n])) for n in range(len(of_texts) + 1)]
+    flat = [word for of_text in of_texts for word in of_text]
     assert len(set(flat)) == len(set(hashed.hashes.tolist()))
     pairs = set(zip(flat, hashed.hashes.tolist(), strict=True))
     assert len(pairs) == len(set(flat))
@@ -343,18 +345,18 @@ def test_repetition_is_what_was_said_before(texts: list[list[str]]) -> None:
     found = repeated_share(hash_words([" ".join(text) for text in texts])).tolist()
     for text, share in zip(texts, found, strict=True):
         seen, inside = set(), [False] * len(text)
-        for at in range(len(text) - 4):
-            gram = tuple(text[at : at + 5])
+        for begin in range(len(text) - 4):
+            gram = tuple(text[begin : begin + 5])
             if gram in seen:
-                inside[at : at + 5] = [True] * 5
+                inside[begin : begin + 5] = [True] * 5
             seen.add(gram)
         assert share == pytest.approx(sum(inside) / max(len(text), 1))
 
 
-def test_the_hash_of_a_word_is_the_same_wherever_it_stands() -> None:
+def test_the_hash_of_a_word_is_the_same_wherever_it_is() -> None:
     long = [prose(n, 700) for n in range(80)]  # more than is hashed at once
     alone = [hash_words([text]).hashes.tolist() for text in long]
-    assert hash_words(long).hashes.tolist() == [word for one in alone for word in one]
+    assert hash_words(long).hashes.tolist() == [word for text in alone for word in text]
     assert covered(windows(hash_words(["a b c"]), 2).begin, 2, 3).all()
 
 
@@ -409,13 +411,13 @@ def put(question: str, where: str) -> dict:
     half = len(INSTRUCTION) // 2
     if where == "system":
         turns = [("system", INSTRUCTION), ("user", question), ("assistant", "A")]
-        return {"messages": [{"role": role, "content": said} for role, said in turns]}
-    said = {
+        return {"messages": [{"role": role, "content": text} for role, text in turns]}
+    prompts = {
         "before": f"{INSTRUCTION}\n\n{question}",
         "after": f"{question}\n\n{INSTRUCTION}",
         "around": f"{INSTRUCTION[:half]}\n{question}\n{INSTRUCTION[half:]}",
     }
-    return pair(said[where], "A")
+    return pair(prompts[where], "A")
 
 
 @pytest.mark.parametrize("where", ["before", "after", "around", "system"])
@@ -504,17 +506,17 @@ ESCAPED = {
 @pytest.mark.parametrize("embedded", [False, True])
 def test_a_disguise_is_seen_through(disguise: str, embedded: bool) -> None:
     asked = f"{QUESTIONS[0]}, and {QUESTIONS[3]}?"
-    said = ESCAPED[disguise](asked)
-    said = f"{prose('a', 20)}\n{said}\n{prose('b', 20)}" if embedded else said
-    assert set(flagged([pair(said), pair(prose(1, 30))], pair(asked))) == {1}
+    disguised = ESCAPED[disguise](asked)
+    disguised = f"{prose('a', 20)}\n{disguised}\n{prose('b', 20)}" if embedded else disguised
+    assert set(flagged([pair(disguised), pair(prose(1, 30))], pair(asked))) == {1}
 
 
 def test_shuffled_words_are_found_where_they_are_together() -> None:
     asked = f"{QUESTIONS[0]}, and {QUESTIONS[3]}"
-    said = asked.split()
-    random.Random(4).shuffle(said)
-    spread = " ".join(f"{word} {prose(n, 4)}" for n, word in enumerate(said))
-    train = [pair(f"{prose(1, 9)} {' '.join(said)} {prose(2, 9)}"), pair(spread)]
+    shuffled = asked.split()
+    random.Random(4).shuffle(shuffled)
+    spread = " ".join(f"{word} {prose(n, 4)}" for n, word in enumerate(shuffled))
+    train = [pair(f"{prose(1, 9)} {' '.join(shuffled)} {prose(2, 9)}"), pair(spread)]
     found = flagged(train, pair(asked))
     assert set(found) == {1} and found[1]["ngram"] == 1
     assert not flagged(train, pair(asked), max_paraphrase=1)
@@ -567,3 +569,23 @@ def test_the_same_verdicts_whatever_the_batches(monkeypatch: pytest.MonkeyPatch)
     found = flagged(train, *benchmark)
     monkeypatch.setattr(sys.modules[__name__], "BATCH", 3)
     assert flagged(train, *benchmark) == found
+
+
+def test_the_documented_example_holds() -> None:
+    """The figures in the docstring of `ContaminationIndex`."""
+    prompt = (
+        "How many kilograms of fresh salmon does the old harbour restaurant serve every single "
+        "evening"
+    )
+    text = "He asked me how many kilograms of fresh salmon does the old harbour cafe sell"
+    index = ContaminationIndex(
+        [Benchmark("exam", [Item("1", "exam", 1, prompt)])], Decontamination()
+    )
+    record = parse({"text": text}, "train.jsonl", 1)
+    assert isinstance(record, Record)
+    words = TurnWords.of([record])
+    overlaps = index.match([record], words)
+    assert overlaps == {0: [Overlap(0, (), ((0, 10),))]}
+    found = index.decide(overlaps, index.count_words(words))[0]
+    assert (round(found.share, 3), round(found.bits, 1), found.ngram) == (0.628, 112.3, 5)
+    assert index.evidence(record, found)["text"] == text[len("He asked me ") : -len(" cafe sell")]

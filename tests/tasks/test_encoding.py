@@ -30,7 +30,7 @@ def chat(*turns: str) -> Record:
     )
 
 
-def said(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
+def learned_text(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
     pairs = zip(example.input_ids, example.learned, strict=True)
     return tokenizer.decode([token for token, learned in pairs if learned])
 
@@ -41,7 +41,7 @@ def test_a_chat_is_the_template_and_its_answers_are_learned(tokenizer):
     assert text == tokenizer.apply_chat_template(
         chat("Hi", "Hello.", "Bye", "See you.").content()["messages"], tokenize=False
     )
-    assert said(tokenizer, example) == "Hello.<|im_end|>See you.<|im_end|>"
+    assert learned_text(tokenizer, example) == "Hello.<|im_end|>See you.<|im_end|>"
     assert example.targets == sum(example.learned)
 
 
@@ -49,7 +49,7 @@ def test_a_text_is_learned_whole_and_ends(tokenizer):
     example = encode(record(text="One two three."), tokenizer)
     assert tokenizer.decode(example.input_ids) == "One two three." + tokenizer.eos_token
     assert all(example.learned)
-    assert example.targets == len(example.input_ids) - 1  # nothing stands before the first token
+    assert example.targets == len(example.input_ids) - 1  # nothing is before the first token
 
 
 def test_turns_of_tools_and_systems_are_not_learned(tokenizer):
@@ -60,7 +60,7 @@ def test_turns_of_tools_and_systems_are_not_learned(tokenizer):
         {"role": "user", "content": "Thanks"},
     ]
     example = encode(record(messages=turns), tokenizer)
-    assert said(tokenizer, example) == "4<|im_end|>"
+    assert learned_text(tokenizer, example) == "4<|im_end|>"
 
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="<|>"), max_size=30)
@@ -125,7 +125,7 @@ def test_of_a_template_that_rewrites_earlier_turns_the_example_is_the_last_answe
         "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
     )
     example = encode(chat("Hi", "Hello.", "Bye", "See you."), tokenizer)
-    assert said(tokenizer, example) == "See you.<|im_end|>"
+    assert learned_text(tokenizer, example) == "See you.<|im_end|>"
     text = tokenizer.decode(example.input_ids)
     assert text == "<user>Hi<assistant>...<user>Bye<assistant>See you.<|im_end|>"
 
@@ -142,7 +142,7 @@ def test_the_plain_template_serves_models_without_one(tiny_base):
     tokenizer.chat_template = PLAIN_TEMPLATE
     example = encode(chat("Hi", "Hello.", "Bye", "See you."), tokenizer)
     end = tokenizer.eos_token
-    assert said(tokenizer, example) == f"Hello.{end}See you.{end}"
+    assert learned_text(tokenizer, example) == f"Hello.{end}See you.{end}"
     assert tokenizer.decode(encode_prompt(chat("Hi", "Hello."), tokenizer)) == (
         "user:\nHi\n\nassistant:\n"
     )

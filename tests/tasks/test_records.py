@@ -160,8 +160,8 @@ def test_ids_and_groups_are_text_and_zero_is_an_id() -> None:
 
 
 def test_without_an_id_equal_contents_have_equal_ids() -> None:
-    one, same = parsed({"text": "a", "x": 1}), parsed({"text": "a", "id": None})
-    assert one.id == same.id != parsed({"text": "b"}).id
+    first, same = parsed({"text": "a", "x": 1}), parsed({"text": "a", "id": None})
+    assert first.id == same.id != parsed({"text": "b"}).id
 
 
 def test_other_keys_are_carried_in_meta() -> None:
@@ -581,8 +581,8 @@ def test_an_endless_line_is_named_but_not_held(tmp_path: Path, name: str, data: 
     assert peak < 6 * 2**20
     assert isinstance(first, Record) and isinstance(bad, BadLine)
     assert bad.reason == "too_long_line" and str(2**20) in bad.detail
-    said = int(bad.detail.split()[0])
-    assert long <= said <= 2 * long + 100 and len(bad.excerpt) <= 200
+    size = int(bad.detail.split()[0])
+    assert long <= size <= 2 * long + 100 and len(bad.excerpt) <= 200
     assert [item.text for item in after if isinstance(item, Record)] == ["a"] * len(after)
     assert len(after) == data.count(b"a", data.rindex(b"%b"))
     many = data.count(b"\n", data.index(b"%b"), data.rindex(b"%b"))
@@ -669,14 +669,14 @@ def test_chunks_in_order_are_the_file(data: bytes, target: int, block: int, limi
             chunks = records.chunks(path, target)
         parts = [records.read_chunk(chunk, max_line_bytes=limit) for chunk in chunks]
         assert list(chain(*parts)) == outcome(records.read(path, max_line_bytes=limit))
-    at = 0
+    position = 0
     for chunk in chunks:
         part = data[chunk.start : chunk.start + chunk.size]
-        assert chunk.start == at and chunk.first_line == data[:at].count(b"\n") + 1
+        assert chunk.start == position and chunk.first_line == data[:position].count(b"\n") + 1
         assert chunk is chunks[-1] or (part.endswith(b"\n") and len(part) >= target)
         assert b"\n" not in part[max(target - 1, 0) : -1]
-        at += chunk.size
-    assert at == len(data)
+        position += chunk.size
+    assert position == len(data)
 
 
 def test_a_chunk_of_a_file_that_has_shrunk_is_refused(write_lines: Callable[..., Path]) -> None:

@@ -254,8 +254,8 @@ def test_what_is_collected_is_what_is_curated(
     datasets.Dataset.from_list(ROWS).save_to_disk(inside / "e")
     folder = collect_files([str(inside)], tmp_path / "data", "train")
 
-    def said(place: Path) -> list[dict[str, Any]]:
+    def contents(place: Path) -> list[dict[str, Any]]:
         found: list[Record] = records.load([place])
         return sorted((record.content() for record in found), key=str)
 
-    assert len(said(folder)) == 11 and said(folder) == said(inside)
+    assert len(contents(folder)) == 11 and contents(folder) == contents(inside)

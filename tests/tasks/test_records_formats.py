@@ -44,7 +44,7 @@ def chat(value: dict[str, Any]) -> Chat:
     return record
 
 
-def said(value: dict[str, Any]) -> list[tuple[str, str]]:
+def role_texts(value: dict[str, Any]) -> list[tuple[str, str]]:
     return [(turn.role, turn.content) for turn in chat(value).turns]
 
 
@@ -82,7 +82,7 @@ ASKED = [("user", "Ask"), ("assistant", "Say")]
     ],
 )
 def test_every_usual_form_of_a_chat_is_the_same_chat(value: dict[str, Any]) -> None:
-    assert said(value) == ASKED
+    assert role_texts(value) == ASKED
 
 
 @pytest.mark.parametrize(
@@ -114,18 +114,18 @@ def test_history_and_context_are_part_of_what_is_asked() -> None:
     history = [["Who?", "Me."], ["Where?", "Here."]]
     asked = [("user", "Who?"), ("assistant", "Me."), ("user", "Where?"), ("assistant", "Here.")]
     value = {"instruction": "Ask", "output": "Say", "history": history}
-    assert said(value) == asked + ASKED
-    assert said(value | {"history": json.dumps(history)}) == asked + ASKED
+    assert role_texts(value) == asked + ASKED
+    assert role_texts(value | {"history": json.dumps(history)}) == asked + ASKED
     assert refused(value | {"history": [["alone"]]})[0] == "wrong_type"
-    assert said({"instruction": "Ask", "context": "Facts.", "response": "Say"})[0] == (
+    assert role_texts({"instruction": "Ask", "context": "Facts.", "response": "Say"})[0] == (
         "user",
         "Ask\n\nFacts.",
     )
 
 
 def test_numbers_beside_a_prompt_are_what_they_are_written_as() -> None:
-    assert said({"instruction": "6 * 2?", "output": 12})[1] == ("assistant", "12")
-    assert said({"question": "1 / 2?", "answer": 0.5})[1] == ("assistant", "0.5")
+    assert role_texts({"instruction": "6 * 2?", "output": 12})[1] == ("assistant", "12")
+    assert role_texts({"question": "1 / 2?", "answer": 0.5})[1] == ("assistant", "0.5")
 
 
 # Tools
@@ -268,12 +268,12 @@ def test_two_answers_are_not_guessed_at() -> None:
 def test_only_a_key_that_repeats_a_whole_turn_says_nothing_new() -> None:
     reason, detail = refused({"instruction": "Ask", "query": "y", "output": "Say"})
     assert reason == "unread_key" and "query" in detail
-    assert said({"messages": [USER, ANSWER], "prompt": " Ask "}) == ASKED
+    assert role_texts({"messages": [USER, ANSWER], "prompt": " Ask "}) == ASKED
 
 
 def test_a_refusal_is_the_answer_where_there_is_no_other() -> None:
     turn = {"role": "assistant", "content": None, "refusal": "I will not."}
-    assert said({"messages": [USER, turn]})[1] == ("assistant", "I will not.")
+    assert role_texts({"messages": [USER, turn]})[1] == ("assistant", "I will not.")
     assert refused({"messages": [USER, ANSWER | {"refusal": "I will not."}]})[0] == "ambiguous"
 
 

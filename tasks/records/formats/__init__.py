@@ -20,8 +20,8 @@ A format of your own is a file that `project.plugins` names:
         examples = ({"ticket": "It is broken.", "reply": "Turn it off and on."},)
 
         def parse(self, line: Line) -> Content | None:
-            asked, said = line.text("ticket"), line.text("reply")
-            return Content((Turn("user", asked), Turn("assistant", said)))
+            ticket, reply = line.text("ticket"), line.text("reply")
+            return Content((Turn("user", ticket), Turn("assistant", reply)))
 """
 
 from collections.abc import Mapping

@@ -87,9 +87,9 @@ def _split_chats(context: Turns, chosen: Turns, rejected: Turns) -> tuple[Turns,
     while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
         shared += 1
     beginning = chosen[:shared]
-    asked, inside = _users(context), _users(beginning)
-    if asked and inside:
-        if asked[-1] not in (inside[0], inside[-1]):
+    before, inside = _users(context), _users(beginning)
+    if before and inside:
+        if before[-1] not in (inside[0], inside[-1]):
             raise Rejected("ambiguous", "prompt: differs from what chosen and rejected begin with")
         system = tuple(turn for turn in context if turn.role in INSTRUCTING)
         context = () if beginning[0].role in INSTRUCTING else system

@@ -59,12 +59,12 @@ def read_prompt(line: Line, key: str) -> tuple[Turn, ...]:
     Raises:
         Rejected: they cannot be put together.
     """
-    asked = line.turns(key, "user", numbers=key in INPUT_KEYS)
+    prompt = line.turns(key, "user", numbers=key in INPUT_KEYS)
     beside = line.first(INPUT_KEYS) if key != "input" else None
     if beside is not None:
-        if len(asked) != 1 or not asked[0].plain:
+        if len(prompt) != 1 or not prompt[0].plain:
             raise Rejected("unread_key", f"{beside}: beside a {key} that is a list of turns")
         about = line.text(beside, numbers=True)
-        instruction = asked[0].content
-        asked = (Turn("user", f"{instruction}\n\n{about}" if instruction else about),)
-    return line.history() + asked
+        instruction = prompt[0].content
+        prompt = (Turn("user", f"{instruction}\n\n{about}" if instruction else about),)
+    return line.history() + prompt

@@ -56,21 +56,21 @@ class ContaminationIndex:
     """What may not be seen, ready to be searched for; memory grows with the benchmarks only.
 
     Workers `match` their records and `count_words`; what they found in all records is then decided
-    on at once. With one benchmark record of 14 words::
+    on at once. Example: a benchmark record of 15 words, and a training record that copies ten::
 
-        index = ContaminationIndex([benchmark], settings)
+        benchmark   How many kilograms of fresh salmon does the old harbour restaurant serve every
+                    single evening
+        record      He asked me how many kilograms of fresh salmon does the old harbour cafe sell
 
-        the 7-grams of its prompt lead to passage 0      (`PassageIndex.anchors`)
-        a training record has three of these 7-grams     → passage 0 is compared with it
-        it has words 0 to 9 of the passage in a row      → Overlap(0, exact=(), close=((0, 9),))
-        (no 13-gram is left of it, several 5-grams are)
-
-        index.match([record], words)    → {0: [Overlap(...)]}
-        index.decide({0: [...]}, counts)
-            52 of the passage's 80 bits are in these words     → share 0.65
-            more than max_paraphrase, and more than 1.1 * min_information bits
-                                        → {0: Contamination(share=0.65, bits=52, ngram=5)}
-        index.evidence(record, ...)     → the nine words of the record, and the benchmark's text
+        PassageIndex(...)       the prompt is passage 0; its eleven 5-grams lead to it
+        match([record], ...)    the record has six of these anchors, so it is compared with
+                                passage 0: no 13-gram is in common, but in 5-grams the words 0 to 9
+                                → {0: [Overlap(passage=0, exact=(), close=((0, 10),))]}
+        decide(..., counts)     these words are worth 112.3 of the passage's 178.9 bits: a share of
+                                0.628, above max_paraphrase, and enough information
+                                → {0: Contamination(share=0.628, bits=112.3, ngram=5, ...)}
+        evidence(record, ...)   "how many kilograms of fresh salmon does the old harbour", beside
+                                the benchmark's text
     """
 
     def __init__(self, benchmarks: Sequence[Benchmark], settings: Decontamination) -> None:

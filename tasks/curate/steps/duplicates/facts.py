@@ -1,7 +1,7 @@
-"""Signs, numbers and negations: small in a text, and often all that it says.
+"""Facts: signs, numbers and negations, which are small in a text and may be all that it says.
 
 Near-duplicates are found by their words. Records whose words are the same but for numbers,
-negations and the signs of code and arithmetic are looked at here: `a < b` is not `a > b`, 12 is not
+negations and the signs of code and arithmetic are compared here: `a < b` is not `a > b`, 12 is not
 15, and "is" is not "is not". Punctuation, quotes, brackets and the marks of lists and headings are
 no such signs.
 """
@@ -46,11 +46,11 @@ _FACTS = frozenset((_NEGATIONS + _NUMBERS).split())
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What tells a record from one in nearly the same words.
+    """What tells a record from another in nearly the same words.
 
     Attributes:
         turns: the words and signs of each turn.
-        lead: what stands above the last paragraph of what was asked last; empty where it has one
+        lead: what is above the last paragraph of the last question; empty where it has one
             paragraph only.
         asked: the words of that last paragraph.
         answer: the words of what was answered last.
@@ -62,11 +62,11 @@ class Facts:
     answer: tuple[str, ...]
 
     @classmethod
-    def of(cls, said: Sequence[str], asked: str, answer: str) -> "Facts":
-        """Of what is said turn by turn, and of the last question and answer (empty for a text)."""
+    def of(cls, turns: Sequence[str], asked: str, answer: str) -> "Facts":
+        """Of the texts of the turns, the last question and the last answer (empty for a text)."""
         lead, _, last = asked.strip().rpartition("\n\n")
         return cls(
-            tuple(map(_words, said)),
+            tuple(map(_words, turns)),
             _words(lead),
             _words(last) if lead else (),
             _words(answer),
@@ -78,46 +78,46 @@ class Facts:
         return tuple(itertools.chain.from_iterable(self.turns))
 
 
-def contradict(one: Facts, other: Facts, filled: bool) -> bool:
+def contradict(first: Facts, second: Facts, filled: bool) -> bool:
     """Whether two records in nearly the same words say different things.
 
-    Some turn says the same but for signs, numbers or negations; or below the same instruction
-    stands another paragraph; or both fill one template (`filled`), and each has a number that the
-    other has not.
+    A turn says the same but for signs, numbers or negations; or another paragraph is below the same
+    instruction; or both fill one template (`filled`), and each has a number that the other has not.
     """
-    if _contradict_in_a_turn(one, other):
+    if _contradict_in_a_turn(first, second):
         return True
     if filled:
-        mine, theirs = _numbers(one), _numbers(other)
-        if mine - theirs and theirs - mine:
+        left, right = _numbers(first), _numbers(second)
+        if left - right and right - left:
             return True
-    if not one.lead or one.lead != other.lead:
+    if not first.lead or first.lead != second.lead:
         return False
-    mine, theirs = set(one.asked), set(other.asked)
-    return 2 * len(mine & theirs) < len(mine | theirs)
+    left, right = set(first.asked), set(second.asked)
+    return 2 * len(left & right) < len(left | right)
 
 
 def lacks_own_content(record: Facts, held_out: Facts) -> bool:
-    """Whether `record` has nothing of what is the held-out record's own, though much of the rest.
+    """Whether `record` lacks the content of the held-out record, though it has much of the rest.
 
-    That is the last paragraph of a question in several, and the answer, where both records have as
-    many turns; or all is said of both but for signs, numbers or negations.
+    The content is the last paragraph of a question in several paragraphs, and the answer, where
+    both records have as many turns. It is also lacking where a turn of both is the same but for
+    signs, numbers or negations.
     """
     if _contradict_in_a_turn(record, held_out):
         return True
-    own = [held_out.asked]
+    content = [held_out.asked]
     if len(record.turns) == len(held_out.turns):
-        own.append(held_out.answer)
-    return any(2 * _held(record.words, words) < 1 for words in own if words)
+        content.append(held_out.answer)
+    return any(2 * _share_of_runs(record.words, words) < 1 for words in content if words)
 
 
-def _contradict_in_a_turn(one: Facts, other: Facts) -> bool:
-    """Whether some turn is in the same words, but for signs, numbers or negations."""
-    return len(one.turns) == len(other.turns) and any(
-        mine != theirs
-        and not any(map(_plain, {*mine} ^ {*theirs}))
-        and [*filter(_plain, mine)] == [*filter(_plain, theirs)]
-        for mine, theirs in zip(one.turns, other.turns, strict=True)
+def _contradict_in_a_turn(first: Facts, second: Facts) -> bool:
+    """Whether a turn of both is in the same words, but for signs, numbers or negations."""
+    return len(first.turns) == len(second.turns) and any(
+        left != right
+        and not any(map(_plain, {*left} ^ {*right}))
+        and [*filter(_plain, left)] == [*filter(_plain, right)]
+        for left, right in zip(first.turns, second.turns, strict=True)
     )
 
 
@@ -126,11 +126,11 @@ def _plain(word: str) -> bool:
     return word not in _FACTS and (word.isalpha() or bool(_PLAIN.fullmatch(word)))
 
 
-def _numbers(told: Facts) -> set[str]:
-    return set(_NUMBER.findall(" ".join(told.words)))
+def _numbers(facts: Facts) -> set[str]:
+    return set(_NUMBER.findall(" ".join(facts.words)))
 
 
-def _held(words: Sequence[str], part: Sequence[str]) -> float:
+def _share_of_runs(words: Sequence[str], part: Sequence[str]) -> float:
     """Share of the runs of three words of `part` that are in `words`."""
     size = min(3, len(part))
     return len(_runs(part, size) & _runs(words, size)) / len(_runs(part, size))

@@ -1,1 +1,1 @@
-"""Which split a record's group goes to, and whether it leaks a record of another split."""
+"""The split that a record's group goes to, and records that leak one of another split."""
