@@ -112,7 +112,7 @@ def test_trials_in_one_process_equal_trials_alone(data, tmp_path, make_settings)
 
 def test_the_weights_of_the_base_are_hashed_once(data, tmp_path, make_settings, monkeypatch):
     asked, identity = [], base_source.identity
-    monkeypatch.setattr(base_model, "identity", lambda s: (asked.append(1), identity(s))[1])
+    monkeypatch.setattr(base_source, "identity", lambda s: (asked.append(1), identity(s))[1])
     sweep(data, tmp_path / "out", make_settings(tune=TUNE, sweep=GRID | {"sampler": "grid"}))
     assert len(asked) == 2  # for the sweep, and for the base that all its trials share
 

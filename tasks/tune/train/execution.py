@@ -21,7 +21,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from tasks.core import files
-from tasks.core.errors import BadInput
+from tasks.core.errors import BadInput, first_line
 from tasks.model import base_source, causality, peft_adapter
 from tasks.model.encoding import Example
 from tasks.settings import Settings
@@ -154,7 +154,7 @@ def decide(base: PreTrainedModel, longest: int) -> Execution:
         except Exception as error:
             raise BadInput(
                 f"base.model: {type(base).__name__} cannot be trained on plain tokens "
-                f"({_first_line(error)}); choose another base model"
+                f"({first_line(error)}); choose another base model"
             ) from error
         if not all(torch.isfinite(losses).all() for losses, _ in alone):
             # Nothing can be compared; training ends with its reason at the first step.
@@ -234,7 +234,7 @@ def _why_not_packed(
             strange = _from_others(losses, found, packed)
             gradient = torch.autograd.grad(losses.sum(), found)[0]
     except Exception as error:  # noqa: BLE001 (whatever an architecture does not take)
-        return f"a pack fails in it ({_first_line(error)})"
+        return f"a pack fails in it ({first_line(error)})"
     if strange:
         return "its layers look at other sequences of a pack"
     if not _agrees((losses.detach(), gradient), alone, packed, tolerance):
@@ -258,7 +258,7 @@ def _why_not_long(model: PreTrainedModel, longest: int, tolerance: float, window
         with packed_attention(model):
             losses = sequence_losses(model, pack(sequences, model.device, shared=False))[0]
     except Exception as error:  # noqa: BLE001 (whatever an architecture does not take)
-        return f"a pack of long sequences fails in it ({_first_line(error)})"
+        return f"a pack of long sequences fails in it ({first_line(error)})"
     if _differs(losses, torch.cat(alone), tolerance):
         return "losses in a pack of long sequences are not those of the sequences alone"
     return ""
@@ -345,7 +345,3 @@ def _quiet(model: PreTrainedModel) -> Iterator[None]:
             yield
     finally:
         model.train(training)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
