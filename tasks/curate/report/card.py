@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from tasks.curate.reasons import explain
-from tasks.curate.report.advice import personal
+from tasks.curate.results import CurationReport, Figures
+from tasks.curate.steps.privacy.redaction import KIND_NAMES
 from tasks.curate.settings import Curate
 from tasks.curate.steps.quality.filters.language import Languages
-from tasks.rendering.markdown import clip, escape, visible
+from tasks.rendering.markdown import visible
+from tasks.rendering.templates import render
 from tasks.settings import Settings
 
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B")
 """Classes of size, as dataset cards on the Hugging Face hub name them."""
 
 
-def card(
-    report: Mapping[str, Any], examples: Sequence[Mapping[str, Any]], settings: Settings
+def write_card(
+    report: CurationReport, examples: Sequence[Mapping[str, Any]], settings: Settings
 ) -> str:
     """Describe curated data in Markdown.
 
@@ -26,45 +28,30 @@ def card(
     answer them; its head is that of a dataset card of the Hugging Face hub.
 
     Args:
-        report: the figures of `report.json`.
-        examples: training records, as `samples.show` gives them; the first one is shown.
+        report: the curation's report.
+        examples: training records (`ReportExamples.training`); the first one is shown.
         settings: what the data was made with.
 
     Returns:
         Markdown in which no value can become markup.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=False,  # noqa: S701 (`finalize` escapes for Markdown and HTML)
-        finalize=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "clip": clip,
-        "count": "{:,}".format,
-        "meaning": lambda reason: explain(reason).meaning,
-        "percent": "{:.1%}".format,
-        "personal": personal,
-        "quoted": _quoted,
-    }
-    template = environment.from_string(
-        Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8")
-    )
     curate = shown_settings(settings.curate)
-    return template.render(
+    name = data_name(report)
+    return render(
+        __package__ or "",
+        "card.md.j2",
         report=report,
-        name=data_name(report),
+        name=name,
+        pretty_name=_quoted(f"Training data of {name}"),
         base=settings.base.model,
-        kept=sum(report["kept"].values()),
-        size=_size(sum(report["kept"].values())),
+        size=_quoted(_size(report.total_kept)),
+        splits=[(_quoted(split), _quoted(f"{split}.jsonl")) for split, n in report.kept.items() if n],
         example=examples[0] if examples else None,
         actions=settings.curate.privacy.model_dump(),
-        languages=settings.curate.quality.of(Languages).languages,
-        settings={name: json.dumps(value, ensure_ascii=False) for name, value in curate.items()},
+        kind_names=KIND_NAMES,
+        languages=[_quoted(language) for language in settings.curate.quality.of(Languages).languages],
+        meanings={reason: explain(reason).meaning for reason in report.dropped},
+        settings={key: json.dumps(value, ensure_ascii=False) for key, value in curate.items()},
     )
 
 
@@ -74,9 +61,9 @@ def shown_settings(curate: Curate) -> dict[str, Any]:
     return {key: value for key, value in curate.dotted().items() if key not in sources}
 
 
-def data_name(report: Mapping[str, Any]) -> str:
+def data_name(report: Figures) -> str:
     """What the data is called: its file, or the folder of its files, or the first of the files."""
-    paths = [Path(file["path"]) for file in report["files"]]
+    paths = [Path(file.path) for file in report.files]
     folders = {path.parent.name for path in paths}
     if len(paths) > 1 and len(folders) == 1 and (folder := folders.pop()):
         return folder
@@ -86,10 +73,10 @@ def data_name(report: Mapping[str, Any]) -> str:
 
 def _size(records: int) -> str:
     steps = [1000 * 10**n for n in range(len(_SIZES))]
-    at = sum(records >= step for step in steps)
-    if at == 0:
+    i = sum(records >= step for step in steps)
+    if i == 0:
         return f"n<{_SIZES[0]}"
-    return f"{_SIZES[at - 1]}<n<{_SIZES[at]}" if at < len(_SIZES) else f"n>{_SIZES[-1]}"
+    return f"{_SIZES[i - 1]}<n<{_SIZES[i]}" if i < len(_SIZES) else f"n>{_SIZES[-1]}"
 
 
 def _quoted(text: str) -> Any:

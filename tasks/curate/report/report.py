@@ -17,93 +17,83 @@ import numpy.typing as npt
 
 from tasks import records
 from tasks.core import files
-from tasks.curate.report.advice import alarms, personal, remarks
-from tasks.curate.report.card import card, data_name, shown_settings
+from tasks.curate.report.advice import alarms, remarks
+from tasks.curate.report.card import data_name, shown_settings, write_card
 from tasks.curate.report.histogram import draw, round_up
-from tasks.curate.report.samples import Shown, show
-from tasks.curate.run.engine import Engine
-from tasks.curate.run.global_steps import Decided
-from tasks.curate.run.shards import Parts
-from tasks.curate.run.writer import Assembled
-from tasks.curate.steps.contamination.benchmarks import Benchmark
-from tasks.curate.steps.privacy.redaction import KINDS
+from tasks.curate.report.samples import ReportExamples, collect_examples
+from tasks.curate.results import CurationReport, Figures
+from tasks.curate.run.shards import Shards
+from tasks.curate.run.statuses import RecordStatus
+from tasks.curate.run.steps import RECORD_STEPS
+from tasks.curate.run.writer import Tally
+from tasks.curate.step import GlobalRun
+from tasks.curate.steps.privacy.redaction import KIND_NAMES, KINDS
+from tasks.curate.steps.privacy.step import Redact
 from tasks.curate.steps.quality.filters.token_count import FewestTokens, MostTokens
-from tasks.curate.steps.splits.splits import SPLITS, TRAIN, group_key
+from tasks.curate.steps.replay.step import wanted_replay
+from tasks.curate.steps.splits.splits import SPLITS, group_key
 from tasks.model import tokens
-from tasks.rendering.markdown import clip, visible
+from tasks.rendering.templates import render
 from tasks.settings import Settings
 
 _BINS = 30
-_SIFTED = ("read", "quality", "redact")
+_CHAT = records.KINDS.index("chat")
 
 
 def write_report(
-    out: Path,
-    parts: Parts,
-    decided: Decided,
-    assembled: Assembled,
-    benchmarks: Sequence[Benchmark],
-    settings: Settings,
-    *,
-    engine: Engine,
-    seconds: float,
-) -> dict[str, Any]:
-    """Write `report.html` and `data_card.md` into `out`; returns what `report.json` is to hold.
+    out: Path, run: GlobalRun, tally: Tally, settings: Settings, *, engine: str, seconds: float
+) -> CurationReport:
+    """Write `report.html` and `data_card.md` into `out`.
 
-    In it `in` is the sum of all `kept` and all `dropped`.
+    Args:
+        out: folder.
+        run: all records, and what has become of them.
+        tally: of the records that were written.
+        settings: what the data was made with.
+        engine: name of the engine.
+        seconds: that the curation has taken.
+
+    Returns:
+        What `report.json` is to hold, without the hashes of the files.
     """
     folder = tokens.locate(settings).absolute()
-    report = _figures(parts, decided, assembled, benchmarks, settings)
-    report["tokens"]["context_window"] = _context_window(folder)
-    report["alarms"] = alarms(report, settings.curate)
-    report["remarks"] = remarks(report, settings.curate)
-    report["advice"] = report["alarms"] + report["remarks"]
-    shown = show(parts, assembled, benchmarks, tokens.load(folder))
-    files.write_text(out / "report.html", page(report, shown, settings))
-    files.write_text(out / "data_card.md", card(report, shown.examples, settings))
-    report |= {
-        "seconds": round(seconds, 3),
-        "records_per_second": round(report["in"] / max(seconds, 1e-9), 1),
-        "engine": engine,
-    }
+    figures = count_figures(run, tally, context_window=_context_window(folder))
+    alarming, remarkable = alarms(figures, settings.curate), remarks(figures, settings.curate)
+    report = CurationReport(
+        **dict(figures),
+        alarms=alarming,
+        remarks=remarkable,
+        advice=[*alarming, *remarkable],
+        seconds=round(seconds, 3),
+        records_per_second=round(figures.before / max(seconds, 1e-9), 1),
+        engine=engine,
+    )
+    examples = collect_examples(run, tally, tokens.load(folder))
+    files.write_text(out / "report.html", page(report, examples, settings))
+    files.write_text(out / "data_card.md", write_card(report, examples.training, settings))
     return report
 
 
-def page(report: Mapping[str, Any], shown: Shown, settings: Settings) -> str:
+def page(report: CurationReport, examples: ReportExamples, settings: Settings) -> str:
     """`report.html`: one accessible page, light or dark as the reader's system is."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "count": "{:,}".format,
-        "share": percent,
-        "visible": visible,
-        "clip": clip,
-        "personal": personal,
-    }
-    template = environment.from_string(
-        Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
-    )
     curate = settings.curate
-    return template.render(
+    quality = curate.quality
+    bounds = (quality.of(FewestTokens).min_tokens, quality.of(MostTokens).max_tokens)
+    return render(
+        __package__ or "",
+        "report.html.j2",
         report=report,
         name=data_name(report),
         base=settings.base.model,
-        kept=sum(report["kept"].values()),
-        dropped=sum(report["dropped"].values()),
         splits=SPLITS,
-        reasons=shown.reasons,
-        leaks=shown.leaks,
-        leak_count=report["dropped"].get("contaminated", 0),
-        examples=shown.examples,
-        histogram=draw(
-            report["tokens"],
-            curate.quality.of(FewestTokens).min_tokens,
-            curate.quality.of(MostTokens).max_tokens,
-        ),
+        reasons=examples.reasons,
+        leaks=examples.leaks,
+        leak_count=report.dropped.get("contaminated", 0),
+        examples=examples.training,
+        histogram=draw(report.tokens, *bounds),
         actions=curate.privacy.model_dump(),
+        kind_names=KIND_NAMES,
+        share=percent,
         settings=shown_settings(curate),
     )
 
@@ -116,74 +106,99 @@ def percent(share: float) -> str:
     return f"{value:.1f} %" if 0 < value < 10 or 99 < value < 100 else f"{value:.0f} %"
 
 
-def _figures(
-    parts: Parts,
-    decided: Decided,
-    assembled: Assembled,
-    benchmarks: Sequence[Benchmark],
-    settings: Settings,
-) -> dict[str, Any]:
+def count_figures(run: GlobalRun, tally: Tally, *, context_window: int | None) -> Figures:
+    """The figures of the report.
+
+    Args:
+        run: all records, and what has become of them.
+        tally: of the records that were written.
+        context_window: tokens that the base model was made for.
+    """
     passed: Counter[str] = Counter()
     private: Counter[str] = Counter()
-    for part in parts:
-        summary = part.summary()
+    for shard in run.shards:
+        summary = shard.summary()
         passed.update(summary["passed"])
-        private.update(summary["personal"])
-    kept = decided.left()
-    verdict = decided.verdict[kept]
-    positions, replay = parts.column("position")[kept], parts.column("replay")[kept]
-    lengths, kinds = parts.column("tokens")[kept], parts.column("kind")[kept]
-    identities = parts.column("identity")[kept]
-    of_split = {name: verdict == number for number, name in enumerate(SPLITS)}
-    training, general = int((verdict == TRAIN).sum()), int(replay.sum())
-    share = settings.curate.replay.share
-    before = [passed["in"], *(passed[step] for step in _SIFTED)]
-    steps = [*zip(_SIFTED, before[:-1], before[1:], strict=True), *decided.funnel]
-    dropped = dict(sorted(assembled.dropped.items()))
-    same = dropped.get("duplicate", 0) + dropped.get("near_duplicate", 0)
+        private.update(summary["counts"][Redact.name])
+    kept = run.statuses.remaining()
+    status = run.statuses.status[kept]
+    in_split = {name: status == number for number, name in enumerate(SPLITS)}
+    dropped = dict(sorted(tally.dropped.items()))
+    same = sum(dropped.get(reason, 0) for reason in ("duplicate", "near_duplicate"))
+    column = run.shards.column
+    positions, lengths, kinds = (column(name)[kept] for name in ("position", "tokens", "kind"))
+    replay, answers = run.replay[kept], column("answer")[kept]
+    return Figures.from_json(
+        {
+            "in": passed["in"],
+            "kept": {name: int(mask.sum()) for name, mask in in_split.items()},
+            "groups": {name: len(np.unique(positions[mask])) for name, mask in in_split.items()},
+            "dropped": dropped,
+            "details": _commonest_details(tally),
+            "steps": _funnel(passed, run.statuses.funnel),
+            "tokens": {
+                **_distribution(lengths),
+                "by_split": {name: _total(lengths[mask]) for name, mask in in_split.items()},
+                "context_window": context_window,
+            },
+            "kinds": {name: int((kinds == i).sum()) for i, name in enumerate(records.KINDS)},
+            "labels": _labels(answers[(kinds == _CHAT) & ~replay]),
+            "duplicates": {"share": round(same / passed["in"], 4)},
+            "personal_data": {
+                kind: {"records": private[f"{kind} records"], "places": private[kind]}
+                for kind in KINDS
+                if private[kind]
+            },
+            "largest_group": _largest_group(run.shards, kept, positions),
+            "shared_ids": len(kept) - len(np.unique(column("identity")[kept])),
+            "replay": _replay(run, status, replay),
+            "files": [
+                {"path": path, "in": count, "kept": stayed}
+                for path, (count, stayed) in sorted(tally.of_file.items())
+            ],
+            "benchmarks": [
+                {
+                    "path": benchmark.path,
+                    "records": len(benchmark.records),
+                    "unreadable": benchmark.unreadable,
+                    "unanswered": benchmark.unanswered,
+                }
+                for benchmark in run.benchmarks
+            ],
+        }
+    )
+
+
+def _commonest_details(tally: Tally) -> dict[str, Any]:
+    """By reason, the commonest detail in the ledger."""
     return {
-        "in": passed["in"],
-        "kept": {name: int(of_it.sum()) for name, of_it in of_split.items()},
-        "groups": {name: len(np.unique(positions[of_it])) for name, of_it in of_split.items()},
-        "dropped": dropped,
-        "details": {
-            reason: {"text": text, "records": count}
-            for reason, counts in sorted(assembled.details.items())
-            for text, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:1]
-        },
-        "steps": [{"step": step, "in": count, "out": left} for step, count, left in steps],
-        "tokens": _distribution(lengths)
-        | {"by_split": {name: _total(lengths[of_it]) for name, of_it in of_split.items()}},
-        "kinds": {name: int((kinds == number).sum()) for number, name in enumerate(records.KINDS)},
-        "labels": _labels(parts.column("answer")[kept][(kinds == 0) & ~replay]),
-        "duplicates": {"share": round(same / passed["in"], 4)},
-        "personal_data": {
-            kind: {"records": private[f"{kind} records"], "places": private[kind]}
-            for kind in KINDS
-            if private[kind]
-        },
-        "largest_group": _largest_group(parts, kept, positions),
-        "shared_ids": len(kept) - len(np.unique(identities)),
-        "replay": {
-            "kept": general,
-            "wanted": round((training - general) * share / (1 - share))
-            if settings.curate.replay.inputs
-            else 0,
-        },
-        "files": [
-            {"path": path, "in": count, "kept": left}
-            for path, (count, left) in sorted(assembled.of_file.items())
-        ],
-        "benchmarks": [
-            {
-                "path": one.path,
-                "records": len(one.records),
-                "unreadable": one.unreadable,
-                "unanswered": one.unanswered,
-            }
-            for one in benchmarks
-        ],
+        reason: {"text": text, "records": count}
+        for reason, counts in sorted(tally.details.items())
+        for text, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:1]
     }
+
+
+def _funnel(
+    passed: Mapping[str, int], global_steps: Sequence[tuple[str, int, int]]
+) -> list[dict[str, Any]]:
+    """Records before and after each step."""
+    before = ["in", *(step.name for step in RECORD_STEPS)]
+    steps = [
+        (step.title, passed[earlier], passed[step.name])
+        for step, earlier in zip(RECORD_STEPS, before[:-1], strict=True)
+    ]
+    return [
+        {"step": title, "in": count, "out": left} for title, count, left in (*steps, *global_steps)
+    ]
+
+
+def _replay(
+    run: GlobalRun, status: npt.NDArray[np.int8], replay: npt.NDArray[np.bool_]
+) -> dict[str, int]:
+    general = int(replay.sum())
+    task = int((status == RecordStatus.TRAIN).sum()) - general
+    wanted = wanted_replay(task, run.settings.replay.share) if run.settings.replay.inputs else 0
+    return {"kept": general, "wanted": wanted}
 
 
 def _distribution(lengths: npt.NDArray[np.int32]) -> dict[str, Any]:
@@ -231,19 +246,19 @@ def _labels(answers: npt.NDArray[np.uint64]) -> dict[str, Any] | None:
 
 
 def _largest_group(
-    parts: Parts, kept: npt.NDArray[np.int64], positions: npt.NDArray[np.float64]
+    shards: Shards, kept: npt.NDArray[np.int64], positions: npt.NDArray[np.float64]
 ) -> dict[str, Any]:
     first, counts = np.unique(positions, return_index=True, return_counts=True)[1:]
     largest = int(np.argmax(counts))
-    one = parts.record(int(kept[first[largest]]))
-    return {"name": group_key(one), "records": int(counts[largest])}
+    record = shards.record(int(kept[first[largest]]))
+    return {"name": group_key(record), "records": int(counts[largest])}
 
 
 def _context_window(folder: Path) -> int | None:
-    """Tokens that the base model was made for, where its configuration lies by the tokenizer."""
+    """Tokens that the base model was made for, if its configuration is beside the tokenizer."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        # Models that see pictures, too, keep it a level deeper.
+        # Models that also read images keep it a level deeper.
         value = config.get("max_position_embeddings") or config["text_config"].get(
             "max_position_embeddings"
         )

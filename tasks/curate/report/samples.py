@@ -1,4 +1,4 @@
-"""What the page shows of single records: dropped ones with their evidence, and training examples.
+"""What the report shows of single records: dropped ones with their evidence, training examples.
 
 Personal data is masked in all of it, whatever the settings keep.
 """
@@ -16,8 +16,9 @@ from tasks.curate.ledger import Dropped
 from tasks.curate.reasons import explain
 from tasks.curate.report import alignment
 from tasks.curate.report.alignment import Marked
-from tasks.curate.run.shards import Parts
-from tasks.curate.run.writer import Assembled
+from tasks.curate.run.shards import Shards
+from tasks.curate.run.writer import Tally
+from tasks.curate.step import GlobalRun
 from tasks.curate.steps.contamination.benchmarks import Benchmark
 from tasks.curate.steps.privacy.redaction import mask
 from tasks.model.chat_template import TEMPLATE_ERRORS
@@ -37,42 +38,52 @@ _NEAR_START = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """Reasons with their samples, leaks with their evidence, and examples of training records."""
+class ReportExamples:
+    """What people are shown of single records, ready for the templates.
+
+    Attributes:
+        reasons: each reason with samples of its records, the most frequent first.
+        leaks: contaminated records beside the benchmark's passages.
+        training: examples of training records.
+    """
 
     reasons: list[dict[str, Any]]
     leaks: list[dict[str, Any]]
-    examples: list[dict[str, Any]]
+    training: list[dict[str, Any]]
 
 
-def show(
-    parts: Parts, assembled: Assembled, benchmarks: Sequence[Benchmark], tokenizer: Tokenizer
-) -> Shown:
-    """What the page shows of single records."""
-    return Shown(
-        _reasons(parts, assembled),
-        [_leak(line, benchmarks) for line in _each_once(assembled.samples.get("contaminated", []))],
-        [_example(parts, number, tokenizer) for number in assembled.examples],
+def collect_examples(run: GlobalRun, tally: Tally, tokenizer: Tokenizer) -> ReportExamples:
+    """What report and data card show of single records.
+
+    Args:
+        run: all records.
+        tally: of the records that were written.
+        tokenizer: the base model's.
+    """
+    leaks = _each_once(tally.samples("contaminated"))
+    return ReportExamples(
+        _reasons(run.shards, tally),
+        [_leak(line, run.benchmarks) for line in leaks],
+        [_example(run.shards, number, tokenizer) for number in tally.examples],
     )
 
 
-def _reasons(parts: Parts, assembled: Assembled) -> list[dict[str, Any]]:
-    """Each reason with its samples, the most frequent first."""
-    counted = sorted(assembled.dropped.items(), key=lambda item: (-item[1], item[0]))
+def _reasons(shards: Shards, tally: Tally) -> list[dict[str, Any]]:
+    counted = sorted(tally.dropped.items(), key=lambda item: (-item[1], item[0]))
     return [
         {
             "name": reason,
-            "step": assembled.samples[reason][0].step,
+            "step": tally.samples(reason)[0].step,
             "count": count,
             "meaning": explain(reason).meaning,
             "setting": explain(reason).setting,
-            "samples": [_sample(parts, line) for line in assembled.samples[reason]],
+            "samples": [_sample(shards, line) for line in tally.samples(reason)],
         }
         for reason, count in counted
     ]
 
 
-def _sample(parts: Parts, line: Dropped) -> dict[str, Any]:
+def _sample(shards: Shards, line: Dropped) -> dict[str, Any]:
     """A dropped record, its evidence, and beside it the record that the evidence names, if any."""
     evidence = dict(line.evidence)
     text: Marked = [(clip(evidence.pop("excerpt", line.text), _CHARACTERS), False)]
@@ -80,12 +91,12 @@ def _sample(parts: Parts, line: Dropped) -> dict[str, Any]:
     side = next((side for side in ("kept", "held_out") if f"{side}_id" in evidence), None)
     if side:
         of_other = {name: evidence.pop(f"{side}_{name}") for name in ("id", "source", "line")}
-        theirs = _text_at(parts, of_other["source"], of_other["line"])
+        other_text = _text_at(shards, of_other["source"], of_other["line"])
         marked: Marked = []
-        if theirs is not None and side == "kept":
-            text, marked = alignment.changed(line.text, theirs)
-        elif theirs is not None:
-            text, marked = alignment.shared(line.text, theirs, evidence["ngram"])
+        if other_text is not None and side == "kept":
+            text, marked = alignment.changed(line.text, other_text)
+        elif other_text is not None:
+            text, marked = alignment.shared(line.text, other_text, evidence["ngram"])
         other = of_other | {"side": side, "text": marked}
     return {
         "id": line.id,
@@ -97,13 +108,13 @@ def _sample(parts: Parts, line: Dropped) -> dict[str, Any]:
     }
 
 
-def _text_at(parts: Parts, source: str, line: int) -> str | None:
+def _text_at(shards: Shards, source: str, line: int) -> str | None:
     """The text of the record that was read from there; None where the path itself is masked."""
-    for part in parts:
-        lines = part.column("line")
-        at = int(lines.searchsorted(line))
-        if part.source == source and at < len(lines) and lines[at] == line:
-            return mask(parts.record(part.first + at).text)[0]
+    for shard in shards:
+        lines = shard.column("line")
+        i = int(lines.searchsorted(line))
+        if shard.source == source and i < len(lines) and lines[i] == line:
+            return mask(shards.record(shard.first + i).text)[0]
     return None
 
 
@@ -120,7 +131,7 @@ def _each_once(lines: Sequence[Dropped]) -> Iterator[Dropped]:
 def _leak(line: Dropped, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
     """A contaminated record beside the benchmark's passage; marked is what both have."""
     evidence = line.evidence
-    theirs = next(
+    leaked = next(
         (
             record
             for benchmark in benchmarks
@@ -130,7 +141,7 @@ def _leak(line: Dropped, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
         ),
         None,
     )
-    passage = mask(theirs.part_text(evidence["part"]))[0] if theirs else evidence["benchmark_text"]
+    passage = mask(leaked.part_text(evidence["part"]))[0] if leaked else evidence["benchmark_text"]
     text, marked = alignment.shared(line.text, passage, evidence["ngram"])
     if not any(mark for _, mark in text):
         # In disguise, or outside of the turns: the evidence has the words as they are.
@@ -147,17 +158,17 @@ def _leak(line: Dropped, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
     }
 
 
-def _example(parts: Parts, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
+def _example(shards: Shards, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
     """A training record: its line as it came, and what the model reads of it."""
-    record = parts.record(number)
-    part, local = next(iter(parts.split(np.array([number]))))
+    record = shards.record(number)
+    shard, local = next(iter(shards.split(np.array([number]))))
     source, line = record.origin or (record.source, record.line)
     return {
         "id": record.id,
         "source": source,
         "line": line,
-        "tokens": int(part.column("tokens")[local[0]]),
-        "before": _before(Chunk(**part.summary()["chunk"]), record.line),
+        "tokens": int(shard.column("tokens")[local[0]]),
+        "before": _before(Chunk(**shard.summary()["chunk"]), record.line),
         "after": [
             {"label": label, "text": _read(chat, tokenizer)} for label, chat in _chats(record)
         ],
@@ -180,11 +191,11 @@ def _before(chunk: Chunk, line: int) -> list[tuple[str, str]]:
 def _fields(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Every text, number and so on inside `value`, with the way to it."""
     if isinstance(value, Mapping):
-        for name, one in value.items():
-            yield from _fields(one, f"{path}.{name}" if path else str(name))
+        for name, inner in value.items():
+            yield from _fields(inner, f"{path}.{name}" if path else str(name))
     elif isinstance(value, list):
-        for number, one in enumerate(value):
-            yield from _fields(one, f"{path}[{number}]")
+        for number, inner in enumerate(value):
+            yield from _fields(inner, f"{path}[{number}]")
     elif value is not None:
         yield path, value if isinstance(value, str) else json.dumps(value, default=str)
 
@@ -209,9 +220,9 @@ def _read(record: Record, tokenizer: Tokenizer) -> Marked:
 
 def _turns(record: Record) -> list[tuple[str, str]]:
     """Who says what in it, without what the template adds."""
-    said = [(turn.role, turn.text) for turn in record.turns]
+    texts = [(turn.role, turn.text) for turn in record.turns]
     if isinstance(record, Preference):
-        said = [(turn.role, turn.text) for turn in record.context]
-        said += [("chosen", turn.text) for turn in record.chosen]
-        said += [("rejected", turn.text) for turn in record.rejected]
-    return [(role, clip(mask(text)[0], _CHARACTERS)) for role, text in said]
+        texts = [(turn.role, turn.text) for turn in record.context]
+        texts += [("chosen", turn.text) for turn in record.chosen]
+        texts += [("rejected", turn.text) for turn in record.rejected]
+    return [(role, clip(mask(text)[0], _CHARACTERS)) for role, text in texts]

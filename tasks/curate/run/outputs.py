@@ -10,11 +10,11 @@ import logging
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput
+from tasks.curate.results import CurationReport
 from tasks.records import RemotePath
 from tasks.rendering.markdown import visible
 
@@ -88,11 +88,14 @@ def forget(building: Path) -> None:
             path.unlink()
 
 
-def publish(building: Path, out: Path, report: dict[str, Any]) -> None:
+def publish(building: Path, out: Path, report: CurationReport) -> CurationReport:
     """Put the files of `building` into `out`, the report last, with the hashes of the others.
 
     A run that is killed in between leaves a journal in `building`, by which the next one knows
     that these files are its own.
+
+    Returns:
+        The report with the hashes.
     """
     names = [name for name in OUTPUTS if name != REPORT]
     hashes = {name: _hash(building / name) for name in names}
@@ -100,12 +103,13 @@ def publish(building: Path, out: Path, report: dict[str, Any]) -> None:
     for name, value in hashes.items():
         known.setdefault(name, []).append(value)
     files.write_json(building / _JOURNAL, known)
-    report["outputs"] = hashes
-    files.write_json(building / REPORT, report)
+    report = report.with_outputs(hashes)
+    files.write_json(building / REPORT, report.to_json())
     (out / REPORT).unlink(missing_ok=True)
     for name in (*names, REPORT):
         (building / name).replace(out / name)
     (building / _JOURNAL).unlink()
+    return report
 
 
 def _known(out: Path, building: Path) -> dict[str, set[str]]:

@@ -1,4 +1,4 @@
-"""Curate: the way of all records, from files to files."""
+"""Curate: from files of raw records to files of splits, step by step."""
 
 import logging
 import sys
@@ -7,22 +7,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from tasks.core.errors import BadInput, PerpetuneError
+from tasks.core.locks import exclusive
 from tasks.curate.reasons import explain
 from tasks.curate.report.report import write_report
+from tasks.curate.results import CurationReport
 from tasks.curate.run import engine, outputs
-from tasks.curate.run.global_steps import decide
-from tasks.curate.run.reading import input_chunks, no_record
-from tasks.curate.run.shards import Parts
-from tasks.curate.run.worker import Plan, Sifter, Task
-from tasks.curate.run.writer import Assembled, assemble
+from tasks.curate.run.shards import Shards
+from tasks.curate.run.statuses import Statuses
+from tasks.curate.run.steps import GLOBAL_STEPS
+from tasks.curate.run.worker import Chunk, ChunkWorker
+from tasks.curate.run.writer import Tally, write_records
+from tasks.curate.step import GlobalRun, WorkerConfig
 from tasks.curate.steps.contamination.benchmarks import read_benchmarks
-from tasks.curate.steps.contamination.contamination import ContaminationIndex
+from tasks.curate.steps.reading.inputs import input_chunks, no_record
 from tasks.model import tokens
 from tasks.records import BadLine
 from tasks.settings import Settings
@@ -40,12 +41,12 @@ def curate(
     *,
     on: engine.Engine = "native",
     workers: int = 0,
-) -> dict[str, Any]:
+) -> CurationReport:
     """Curate `inputs` into `out`: train, validation and test, the ledger, and the report.
 
     Writes `train.jsonl`, `validation.jsonl`, `test.jsonl`, `dropped.jsonl`, `data_card.md`,
-    `report.html` and `report.json`, and the last one last: where it stands, the others are whole
-    and belong to it. The four `.jsonl` files depend on the records alone, not on the order of the
+    `report.html` and `report.json`, the last one last: where it exists, the others are
+    whole and belong to it. The four `.jsonl` files depend on the records alone, not on the order of the
     files given, the engine or the number of workers. Every record in is in exactly one of them.
 
     Memory is bounded by some hundred bytes a record, not by their length: records wait on disk,
@@ -60,7 +61,7 @@ def curate(
         workers: processes; 0: as many as there are CPUs.
 
     Returns:
-        The content of `report.json`.
+        What `report.json` holds.
 
     Raises:
         BadInput: an input or a benchmark is missing, empty or unreadable; a file would be
@@ -71,66 +72,44 @@ def curate(
     began = time.perf_counter()
     if not inputs:
         raise BadInput("curate: no input; name files in curate.inputs or on the command line")
-    benchmark_paths = tuple(map(str, outputs.to_read(against, out)))
-    benchmarks = read_benchmarks(benchmark_paths, settings.curate)
-    tasks = _tasks(
-        outputs.to_read(inputs, out), outputs.to_read(settings.curate.replay.inputs, out)
-    )
+    compared = tuple(map(str, outputs.to_read(against, out)))
+    benchmarks = read_benchmarks(compared, settings.curate)
+    chunks = _chunks(outputs.to_read(inputs, out), outputs.to_read(settings.curate.replay.inputs, out))
     with _building(out) as building:
-        plan = Plan(settings.curate, tokens.locate(settings).absolute(), benchmark_paths, building)
-        parts = _sift(tasks, plan, on, workers)
-        decided = decide(
-            parts, ContaminationIndex(benchmarks, settings.curate.contamination), settings.curate
-        )
-        assembled = assemble(parts, decided, building)
-        if not len(decided.left()):
-            counts = ", ".join(f"{name} {n}" for name, n in assembled.dropped.most_common())
-            raise BadInput(f"curate: every record was dropped ({counts}). {_help(assembled)}")
-        report = write_report(
-            building,
-            parts,
-            decided,
-            assembled,
-            benchmarks,
-            settings,
-            engine=on,
-            seconds=time.perf_counter() - began,
-        )
-        outputs.publish(building, out, report)
-    return report
+        tokenizer = tokens.locate(settings).absolute()
+        config = WorkerConfig(settings.curate, tokenizer, compared, building / "shards")
+        shards = _run_workers(chunks, config, on, workers)
+        statuses = Statuses.undecided(shards.total)
+        run = GlobalRun(shards, statuses, settings.curate, benchmarks, building / "steps")
+        _run_global_steps(run)
+        tally = write_records(shards, statuses, building)
+        _refuse_nothing(statuses, tally)
+        seconds = time.perf_counter() - began
+        report = write_report(building, run, tally, settings, engine=on, seconds=seconds)
+        return outputs.publish(building, out, report)
 
 
-def _help(assembled: Assembled) -> str:
-    """What the commonest reason means, an example of it, and which setting would change it."""
-    (reason, _), *_ = assembled.dropped.most_common()
-    explained = explain(reason)
-    evidence = assembled.samples[reason][0].evidence
-    found = evidence.get("error") or evidence.get("detail") or evidence.get("key")
-    role = f" (role {evidence['role']})" if "role" in evidence else ""
-    example = f" For instance: {found}{role}." if found else ""
-    setting = f" The setting is {explained.setting}." if explained.setting else ""
-    return f"{explained.meaning}{example}{setting}"
-
-
-def _tasks(inputs: Sequence[Path], replay: Sequence[Path]) -> list[Task]:
+def _chunks(inputs: Sequence[Path], replay: Sequence[Path]) -> list[Chunk]:
     """The chunks of all inputs in the order of their files' names, whatever they are for."""
     chunks = [(chunk, False) for chunk in input_chunks(inputs)]
     chunks += [(chunk, True) for chunk in (input_chunks(replay) if replay else [])]
-    chunks.sort(key=lambda one: (one[0].path, one[0].start))
+    chunks.sort(key=lambda item: (item[0].path, item[0].start))
     purposes: dict[str, bool] = {}
     for chunk, general in chunks:
         if purposes.setdefault(chunk.path, general) != general:
             raise BadInput(f"{chunk.path}: both an input and in curate.replay.inputs; name it once")
-    return [Task(number, *one) for number, one in enumerate(chunks)]
+    return [Chunk(number, *item) for number, item in enumerate(chunks)]
 
 
-def _sift(tasks: Sequence[Task], plan: Plan, on: engine.Engine, workers: int) -> Parts:
-    """Let workers sift the chunks, and see that there is a record at all."""
-    sizes = [_size(task) for task in tasks]
+def _run_workers(
+    chunks: Sequence[Chunk], config: WorkerConfig, on: engine.Engine, workers: int
+) -> Shards:
+    """The steps per record: each chunk becomes a shard. Refuses inputs without a record."""
+    sizes = [_size(chunk) for chunk in chunks]
     if not workers and on == "native" and sum(sizes) < _SMALL:
         workers = 1  # starting processes would take longer than the work
     with tqdm(
-        desc="read and sift",
+        desc="read and filter",
         total=sum(sizes),
         unit="B",
         unit_scale=True,
@@ -138,56 +117,83 @@ def _sift(tasks: Sequence[Task], plan: Plan, on: engine.Engine, workers: int) ->
         disable=None,
         file=sys.stderr,
     ) as bar:
-        make = partial(Sifter, plan)
-        for number in engine.run(make, [task.to_json() for task in tasks], on, workers):
+        make = partial(ChunkWorker, config)
+        for number in engine.run(make, [chunk.to_json() for chunk in chunks], on, workers):
             bar.update(sizes[int(number)])
-    parts = Parts([(plan.part(task.number), task.chunk.path) for task in tasks])
-    if not parts.total and not any(part.summary()["passed"].get("read") for part in parts):
-        lines = [line for part in parts for line in part.dropped()]
+    shards = Shards([(config.shard(chunk.number), chunk.chunk.path) for chunk in chunks])
+    if not shards.total and not any(shard.summary()["passed"].get("read") for shard in shards):
+        lines = [line for shard in shards for line in shard.dropped()]
         first = lines[0]
         detail = first["evidence"]["detail"]
         bad = BadLine(first["source"], first["line"], first["reason"], detail)
         raise BadInput(no_record(bad, len(lines)))
-    return parts
+    return shards
 
 
-def _size(task: Task) -> int:
-    path = Path(task.chunk.path)
-    whole = task.chunk.size < 0 or not task.chunk.path.endswith((".jsonl", ".ndjson"))
-    return (path.stat().st_size if path.is_file() else 0) if whole else task.chunk.size
+def _run_global_steps(run: GlobalRun) -> None:
+    """The steps over all records, as long as there is one left."""
+    for step in GLOBAL_STEPS:
+        before = len(run.statuses.remaining())
+        if before and step.applies(run):
+            step.decide(run)
+            run.statuses.enter_step(step.title, before)
+
+
+def _refuse_nothing(statuses: Statuses, tally: Tally) -> None:
+    """Raise where no record is left: what the commonest reason means, and which setting decides."""
+    if len(statuses.remaining()):
+        return
+    counts = ", ".join(f"{name} {n}" for name, n in tally.dropped.most_common())
+    (name, _), *_ = tally.dropped.most_common()
+    reason = explain(name)
+    evidence = tally.samples(name)[0].evidence
+    found = evidence.get("error") or evidence.get("detail") or evidence.get("key")
+    role = f" (role {evidence['role']})" if "role" in evidence else ""
+    example = f" For instance: {found}{role}." if found else ""
+    setting = f" The setting is {reason.setting}." if reason.setting else ""
+    raise BadInput(
+        f"curate: every record was dropped ({counts}). {reason.meaning}{example}{setting}"
+    )
+
+
+def _size(chunk: Chunk) -> int:
+    path = Path(chunk.chunk.path)
+    whole = chunk.chunk.size < 0 or not chunk.chunk.path.endswith((".jsonl", ".ndjson"))
+    return (path.stat().st_size if path.is_file() else 0) if whole else chunk.chunk.size
 
 
 @contextmanager
 def _building(out: Path) -> Iterator[Path]:
     """A folder inside `out` for what is not done yet; gone at the end, whatever happens."""
-    building, path = out / ".curating", out / ".curating.lock"
+    building, lock = out / ".curating", out / ".curating.lock"
     new = not out.exists()
-    lock = FileLock(path, timeout=0)
+    busy = PerpetuneError(f"{out}: another curation is writing this folder")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise PerpetuneError(f"{out}: another curation is writing this folder") from None
+        with exclusive(lock, busy):
+            try:
+                with _emptied(building, out):
+                    yield building
+            finally:
+                lock.unlink(missing_ok=True)
     except OSError as error:
-        raise _ended_by(error, out) from error
-    try:
-        outputs.check(out, building)
-        outputs.forget(building)  # what a run that was killed has left
-        building.mkdir(exist_ok=True)
-        yield building
-    except OSError as error:
-        raise _ended_by(error, out) from error
+        # A write into an open file names none; all that curation writes is in `out`.
+        raise PerpetuneError(
+            f"{error.filename or out}: {error.strerror or error}; curation ended"
+        ) from error
     finally:
-        outputs.forget(building)
-        with suppress(OSError):
-            building.rmdir()  # a journal stays
-        lock.release()
-        path.unlink(missing_ok=True)
         with suppress(OSError):
             if new and not any(out.iterdir()):
                 out.rmdir()
 
 
-def _ended_by(error: OSError, out: Path) -> PerpetuneError:
-    # A write into an open file names none; all that curation writes is in `out`.
-    return PerpetuneError(f"{error.filename or out}: {error.strerror or error}; curation ended")
+@contextmanager
+def _emptied(building: Path, out: Path) -> Iterator[None]:
+    outputs.check(out, building)
+    outputs.forget(building)  # what a run that was killed has left
+    building.mkdir(exist_ok=True)
+    try:
+        yield
+    finally:
+        outputs.forget(building)
+        with suppress(OSError):
+            building.rmdir()  # a journal stays

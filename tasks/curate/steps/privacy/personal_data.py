@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.curate.ledger import Dropped, FilterResult, drop
-from tasks.curate.settings import PersonalDataAction, Privacy
 from tasks.curate.steps.privacy.redaction import KINDS, Kind, mask
 from tasks.records import Record
+from tasks.curate.settings import PersonalDataAction, Privacy
 
 STEP = "redact"
 
@@ -28,9 +28,9 @@ def redact(records: Iterable[Record], settings: Privacy) -> tuple[FilterResult, 
     for record in records:
         found: Counter[Kind] = Counter()
         refused: Counter[Kind] = Counter()
-        changed = _masked(record, to_mask, found)
+        changed = _mask_record(record, to_mask, found)
         if to_drop:
-            _masked(record, to_drop, refused)
+            _mask_record(record, to_drop, refused)
         if not (found or refused):
             kept.append(record)
             continue
@@ -44,16 +44,11 @@ def redact(records: Iterable[Record], settings: Privacy) -> tuple[FilterResult, 
     return (kept, dropped), counts
 
 
-def masked(record: Record, settings: Privacy) -> Record:
-    """The record with what is to be masked in its texts."""
-    return _masked(record, _kinds(settings, "mask"), Counter())
-
-
-def shown(line: Dropped) -> Dropped:
-    """The ledger's line without personal data in what people see of it."""
+def mask_line(line: Dropped) -> Dropped:
+    """The ledger's line, with the personal data masked in what people see of it."""
     evidence = {
         # Names of records and files stay, or nobody could follow them.
-        name: value if name.endswith(_NAMES) else _mapped(value, KINDS, Counter())
+        name: value if name.endswith(_NAMES) else _mask_all(value)
         for name, value in line.evidence.items()
     }
     return replace(line, evidence=evidence, text=mask(line.text)[0])
@@ -63,7 +58,7 @@ def _kinds(settings: Privacy, action: PersonalDataAction) -> list[Kind]:
     return [kind for kind in KINDS if getattr(settings, kind) == action]
 
 
-def _masked(record: Record, kinds: Collection[Kind], found: Counter[Kind]) -> Record:
+def _mask_record(record: Record, kinds: Collection[Kind], found: Counter[Kind]) -> Record:
     """The record with every text of its content masked."""
 
     def change(text: str) -> str:
@@ -75,15 +70,12 @@ def _masked(record: Record, kinds: Collection[Kind], found: Counter[Kind]) -> Re
     return record.mapped(change)
 
 
-def _mapped(value: Any, kinds: Collection[Kind], found: Counter[Kind]) -> Any:
-    """`value` with every text in it masked."""
+def _mask_all(value: Any) -> Any:
+    """`value` with all personal data masked in every text in it."""
     if isinstance(value, str):
-        text, counts = mask(value, kinds)
-        if counts:
-            found.update(counts)
-        return text
+        return mask(value)[0]
     if isinstance(value, dict):
-        return {name: _mapped(one, kinds, found) for name, one in value.items()}
+        return {name: _mask_all(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_mapped(one, kinds, found) for one in value]
+        return [_mask_all(inner) for inner in value]
     return value

@@ -24,6 +24,15 @@ from tasks.curate.steps.privacy import spelled
 
 Kind = Literal["email", "phone", "card", "iban", "secret", "private_ip"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+KIND_NAMES: dict[Kind, str] = {
+    "email": "e-mail addresses",
+    "phone": "phone numbers",
+    "card": "payment cards",
+    "iban": "bank accounts",
+    "secret": "keys and passwords",
+    "private_ip": "private network addresses",
+}
+"""Kinds of personal data as people call them."""
 
 
 @dataclass(frozen=True, slots=True)

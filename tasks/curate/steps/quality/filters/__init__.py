@@ -38,7 +38,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tasks.core.plugins import PluginRegistry
-from tasks.curate.step import Reason
+from tasks.curate.ledger import Reason
 from tasks.settings.section import Section
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from tasks.core.errors import BadInput
 from tasks.records import BadLine, Chunk
 from tasks.rendering.markdown import visible
 
-STEP = "read"
+
 log = logging.getLogger(__name__)
 
 

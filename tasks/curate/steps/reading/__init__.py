@@ -1,0 +1,1 @@
+"""Read: lines of the inputs become records."""

@@ -1,0 +1,1 @@
+"""Replay: general data that is mixed into training."""
