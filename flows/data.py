@@ -12,7 +12,7 @@ from tasks.collect import ensure_data, pointer_to, recorded_version
 from tasks.core import files
 from tasks.core.code_version import code_version
 from tasks.core.errors import PerpetuneError
-from tasks.curate import choose_sources, curate
+from tasks.curate import CurationCounts, choose_sources, curate
 from tasks.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class CuratedData:
     """Curated splits on disk, and the hashes by which DVC and MLflow know them."""
 
     folder: Path
-    report: dict[str, Any]
+    counts: CurationCounts
     raw_version: str | None
     """DVC's hash of `data/`, None outside a DVC project."""
     train_hash: str
@@ -58,17 +58,18 @@ def curated_data(settings: Settings) -> CuratedData:
         dvc("repro", "curate")
         _curate_again_if_code_changed(settings)
         folder = CURATED
-        report = files.read_json(CURATED.with_suffix(".json"))
+        metrics = CURATED.with_suffix(".json")
+        counts = CurationCounts.from_json(files.read_json(metrics), str(metrics))
     else:
         if in_dvc:
             dvc("repro", "collect")
         key = files.content_key(_stage_settings(settings), recorded_version(POINTER))
         folder = settings.project.state_dir / "curated" / key
         sources = choose_sources(settings)
-        report = curate(sources.inputs, sources.benchmarks, folder, settings)
+        counts = curate(sources.inputs, sources.benchmarks, folder, settings).counts
     return CuratedData(
         folder=folder,
-        report=report,
+        counts=counts,
         raw_version=recorded_version(POINTER),
         train_hash=files.md5(folder / "train.jsonl"),
         validation_hash=files.md5(folder / "validation.jsonl"),

@@ -18,7 +18,7 @@ class Round(Value):
     reason: str
     folder: str
     data: dict[str, Any]
-    """The curation's report, with the data's `version` and the `folder` of the splits."""
+    """The curation's counts, with the data's `version` and the `folder` of the splits."""
     sweep: dict[str, Any] | None
     verdict: Verdict | None
     version: int

@@ -71,7 +71,7 @@ def retrain(
 def curate_step(settings: Settings) -> CuratedData:
     """Versioned data, curated."""
     data = curated_data(settings)
-    log.info("curated: %s kept, %s dropped", data.report["kept"], data.report["dropped"])
+    log.info("curated: %s kept, %s dropped", data.counts.kept, data.counts.dropped)
     return data
 
 
@@ -90,7 +90,7 @@ def _result(inputs: RoundInputs, version: Version, *, new: bool, seconds: float)
         round=inputs.key,
         reason=inputs.reason,
         folder=str(inputs.folder),
-        data=data.report | {"version": data.raw_version, "folder": str(data.folder)},
+        data=data.counts.to_json() | {"version": data.raw_version, "folder": str(data.folder)},
         sweep=read(inputs.folder / "sweep" / "sweep.json"),
         verdict=Verdict.from_json(verdict) if verdict else None,
         version=version.number,

@@ -90,5 +90,5 @@ def curate(
         sources.inputs, sources.benchmarks, out, context.settings, on=engine, workers=workers
     )
     if metrics:
-        write_json(metrics, {key: report[key] for key in ("in", "kept", "dropped")})
+        write_json(metrics, report.counts.to_json())
     return Outcome(report, show_curated)

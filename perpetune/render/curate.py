@@ -1,9 +1,12 @@
 """Collected and curated data in a terminal."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perpetune.render.console import console, escape, print_table, program, share
 from tasks.collect import Collected
+
+if TYPE_CHECKING:
+    from tasks.curate import CurationCounts, CurationReport
 
 
 def show_collected(collected: Collected) -> None:
@@ -17,17 +20,22 @@ def show_collected(collected: Collected) -> None:
         console.print(f"not in {escape(collected.folder)}.dvc yet: {program()} collect --record")
 
 
-def show_curated(report: dict[str, Any]) -> None:
-    """The ledger in short: what came in, what was kept, what was dropped and why."""
-    kept = report["kept"]
-    rows = [("in", report["in"], "")]
-    rows += [(f"kept: {split}", count, share(count, report["in"])) for split, count in kept.items()]
+def show_curated(report: "CurationReport") -> None:
+    """The ledger in short, and what to know about the data."""
+    show_counts(report.counts)
+    for sentence in report.alarms:
+        console.print(f"[yellow]warning[/] {escape(sentence)}")
+    for sentence in report.remarks:
+        console.print(f"[dim]remark[/] {escape(sentence)}")
+
+
+def show_counts(counts: "CurationCounts") -> None:
+    """What came in, what was kept, what was dropped and why."""
+    total = counts.before
+    rows = [("in", total, "")]
+    rows += [(f"kept: {split}", count, share(count, total)) for split, count in counts.kept.items()]
     rows += [
-        (f"dropped: {reason}", count, share(count, report["in"]))
-        for reason, count in sorted(report["dropped"].items(), key=lambda item: -item[1])
+        (f"dropped: {reason}", count, share(count, total))
+        for reason, count in sorted(counts.dropped.items(), key=lambda item: -item[1])
     ]
     print_table("Data", ["records", "count", "share"], rows)
-    for sentence in report.get("alarms", []):
-        console.print(f"[yellow]warning[/] {escape(str(sentence))}")
-    for sentence in report.get("remarks", []):
-        console.print(f"[dim]remark[/] {escape(str(sentence))}")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perpetune.render.console import console, escape, print_table, program
-from perpetune.render.curate import show_curated
+from perpetune.render.curate import show_counts
 from perpetune.render.evaluate import show_verdict
 from perpetune.render.tune import show_sweep
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def show_round(result: "Round") -> None:
     """The whole round, and the commands that come next."""
-    show_curated(result.data)
+    from tasks.curate import CurationCounts
+
+    counts = {name: result.data[name] for name in ("in", "kept", "dropped")}
+    show_counts(CurationCounts.from_json(counts))
     if result.sweep:
         show_sweep(result.sweep)
     if result.verdict:

@@ -16,14 +16,25 @@ from tasks.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tasks.curate.project import Sources, choose_sources
+    from tasks.curate.results import CurationCounts, CurationReport
     from tasks.curate.run.pipeline import curate
     from tasks.curate.steps.quality.filters import FILTERS, Filter
 
-__all__ = ["FILTERS", "Filter", "Sources", "choose_sources", "curate"]
+__all__ = [
+    "FILTERS",
+    "CurationCounts",
+    "CurationReport",
+    "Filter",
+    "Sources",
+    "choose_sources",
+    "curate",
+]
 
 __getattr__ = lazy_exports(
     __name__,
     {
+        "CurationCounts": "results",
+        "CurationReport": "results",
         "FILTERS": "steps.quality.filters",
         "Filter": "steps.quality.filters",
         "Sources": "project",

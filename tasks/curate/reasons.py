@@ -16,4 +16,3 @@ def all_reasons() -> dict[str, Reason]:
 def explain(name: str) -> Reason:
     """The reason of that name; an unknown one speaks for itself."""
     return all_reasons().get(name) or Reason(name, name.replace("_", " "))
-

@@ -1,7 +1,5 @@
 """What a curation came to: the content of `report.json`."""
 
-from typing import Any
-
 from pydantic import Field
 
 from tasks.core.values import Value
@@ -115,8 +113,18 @@ class BenchmarkFigures(Value):
     """Records without an answer: only what they ask is compared."""
 
 
+class CurationCounts(Value):
+    """The ledger in figures: `before` is the sum of all `kept` and all `dropped`."""
+
+    before: int = Field(alias="in")
+    kept: dict[str, int]
+    """Records by split."""
+    dropped: dict[str, int]
+    """Records by reason."""
+
+
 class Figures(Value):
-    """What was counted. `before` is the sum of all `kept` and all `dropped`."""
+    """What was counted."""
 
     before: int = Field(alias="in")
     kept: dict[str, int]
@@ -166,13 +174,16 @@ class CurationReport(Figures):
     seconds: float
     records_per_second: float
     engine: str
-    outputs: dict[str, str] = {}
+    outputs: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of each file that was written with the report."""
 
     def with_outputs(self, hashes: dict[str, str]) -> "CurationReport":
         """The report of files with these hashes."""
         return self.model_copy(update={"outputs": hashes})
 
-    def summary(self) -> dict[str, Any]:
-        """The figures that DVC keeps as metrics."""
-        return {"in": self.before, "kept": self.kept, "dropped": self.dropped}
+    @property
+    def counts(self) -> CurationCounts:
+        """The figures that DVC keeps as metrics, and a round as what became of its data."""
+        return CurationCounts.from_json(
+            {"in": self.before, "kept": self.kept, "dropped": self.dropped}
+        )

@@ -71,7 +71,7 @@ def test_exactly_these_files_appear_and_the_report_counts_them(
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("stays")
-    report = curate([source], [bench], out, settings)
+    report = curate([source], [bench], out, settings).to_json()
     names = {path.name for path in out.iterdir()}
     assert names == {*DATA, "report.json", "report.html", "data_card.md", "mine.txt"}
     assert report == files.read_json(out / "report.json")
@@ -157,7 +157,7 @@ def test_every_line_is_kept_or_in_the_ledger_whatever_its_bytes(
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "a.jsonl", Path(folder) / "out"
         source.write_bytes(content)
-        report = curate([str(source)], [], out, settings)
+        report = curate([str(source)], [], out, settings).to_json()
         kept = [row for name in SPLITS for row in rows(out, name)]
         dropped = rows(out, "dropped.jsonl")
         assert report["in"] == len(expected) == len(kept) + len(dropped)
@@ -168,7 +168,7 @@ def test_every_line_is_kept_or_in_the_ledger_whatever_its_bytes(
         again = Path(folder) / "again"
         second = curate(
             [str(out / name) for name in SPLITS if rows(out, name)], [], again, settings
-        )
+        ).to_json()
         assert second["dropped"] == {}
         assert all((again / name).read_bytes() == (out / name).read_bytes() for name in SPLITS)
 
@@ -181,7 +181,7 @@ def test_the_order_of_files_and_of_runs_changes_nothing(
         str(write_lines("b.jsonl", *map(pair, range(20, 50)))),
         str(write_lines("c.jsonl", *[pair(n, id=f"r{n + 1}") for n in range(5)])),
     ]
-    first = curate(parts, [bench], tmp_path / "one", settings)
+    first = curate(parts, [bench], tmp_path / "one", settings).to_json()
     assert first["dropped"] == {"contaminated": 1, "duplicate": 15, "invalid_json": 1}
     curate(parts[::-1], [bench], tmp_path / "two", settings)
     assert data(tmp_path / "one") == data(tmp_path / "two")
@@ -221,7 +221,7 @@ def test_a_file_without_records_beside_a_good_one_is_in_the_ledger(
     fine, odd = write_lines("fine.jsonl", pair(1), pair(2)), write_lines("odd.jsonl", "{}", "[]")
     (tmp_path / "nothing.jsonl").touch()
     inputs = [str(fine), str(odd), str(tmp_path / "nothing.jsonl")]
-    report = curate(inputs, [], tmp_path / "out", settings)
+    report = curate(inputs, [], tmp_path / "out", settings).to_json()
     assert report["in"] == 4 and report["dropped"] == {"missing_field": 1, "wrong_type": 1}
     assert {row["source"] for row in rows(tmp_path / "out", "dropped.jsonl")} == {str(odd)}
 
@@ -332,7 +332,7 @@ def test_quality_has_figures_as_evidence_and_settings_move_the_line(
     curate([source], [], tmp_path / "out", settings)
     (line,) = rows(tmp_path / "out", "dropped.jsonl")
     assert line["evidence"] == {"characters": 5, "minimum": 8}
-    report = curate([source], [], tmp_path / "out", make_settings())
+    report = curate([source], [], tmp_path / "out", make_settings()).to_json()
     assert report["dropped"] == {}
 
 
@@ -343,14 +343,14 @@ def test_tokens_are_those_that_training_sees(
     settings = make_settings()
     tokenizer = base_model.load_tokenizer(settings)
     counts = [len(encoding.encode(r, tokenizer).input_ids) for r in records.load([source])]
-    report = curate([str(source)], [], tmp_path / "out", settings)
+    report = curate([str(source)], [], tmp_path / "out", settings).to_json()
     assert report["tokens"]["total"] == sum(counts)
     assert report["tokens"]["maximum"] == max(counts)
     assert sum(bin["records"] for bin in report["tokens"]["bins"]) == 20
     limit = sorted(counts)[9]
     report = curate(
         [str(source)], [], tmp_path / "out", make_settings(curate={"max_tokens": limit})
-    )
+    ).to_json()
     assert report["dropped"] == {"too_long": sum(count > limit for count in counts)}
 
 
@@ -423,7 +423,7 @@ def test_what_differs_in_answer_role_or_call_is_no_duplicate(
     settings = make_settings(
         base={"chat_template": str(template)}, curate={"protect_splits": None, "check_turns": False}
     )
-    report = curate([str(source)], [], tmp_path / "out", settings)
+    report = curate([str(source)], [], tmp_path / "out", settings).to_json()
     assert report["dropped"] == {}
 
 
@@ -452,7 +452,7 @@ def test_near_duplicates_name_what_stays_and_how_alike_it_is(
         "similarity": round(111 / 121, 4),
     }
     exact = make_settings(curate={"protect_splits": None, "near_duplicates": None})
-    assert curate([str(source)], [], out, exact)["dropped"] == {}
+    assert curate([str(source)], [], out, exact).dropped == {}
 
 
 def test_a_template_with_other_labels_or_contents_is_no_duplicate(
@@ -468,7 +468,7 @@ def test_a_template_with_other_labels_or_contents_is_no_duplicate(
     source = write_lines("a.jsonl", *labels, *filled)
     report = curate(
         [str(source)], [], tmp_path / "out", make_settings(curate={"protect_splits": None})
-    )
+    ).to_json()
     assert report["dropped"] == {}
 
 
@@ -477,7 +477,7 @@ def test_ids_that_clash_lose_no_record(
 ) -> None:
     first = write_lines("a.jsonl", *[pair(n, id=n) for n in range(10)])
     second = write_lines("b.jsonl", *[pair(n + 100, id=n) for n in range(10)])
-    report = curate([str(first), str(second)], [], tmp_path / "out", settings)
+    report = curate([str(first), str(second)], [], tmp_path / "out", settings).to_json()
     assert sum(report["kept"].values()) == 20
     assert any("10 records share their id" in sentence for sentence in report["advice"])
 
@@ -489,7 +489,7 @@ def test_groups_never_straddle_and_every_split_gets_its_share(
     tmp_path: Path, settings: Settings, write_lines: Callable[..., Path]
 ) -> None:
     lines = [pair(n, group=f"g{n % 300}") for n in range(900)]
-    report = curate([str(write_lines("a.jsonl", *lines))], [], tmp_path / "out", settings)
+    report = curate([str(write_lines("a.jsonl", *lines))], [], tmp_path / "out", settings).to_json()
     split_of: dict[str, set[str]] = {}
     for name in SPLITS:
         for row in rows(tmp_path / "out", name):
@@ -524,7 +524,9 @@ def test_few_groups_still_give_training_and_validation(
     settings = make_settings(curate={"validation_share": shares[0], "test_share": shares[1]})
     for start in range(0, 40, 10):
         lines = [pair(n, group=start + n % groups) for n in range(12)]
-        report = curate([str(write_lines("a.jsonl", *lines))], [], tmp_path / "out", settings)
+        report = curate(
+            [str(write_lines("a.jsonl", *lines))], [], tmp_path / "out", settings
+        ).to_json()
         assert report["kept"]["train"] and report["kept"]["validation"]
 
 
@@ -537,12 +539,12 @@ def test_advice_names_what_is_thin(
     lines = [*map(pair, range(10)), *[pair(n, id=f"z{n}") for n in range(10)]]
     lines += [pair(n, completion="-=-=-") for n in range(10)]
     source = write_lines("a.jsonl", *lines)
-    advice = "\n".join(curate([str(source)], [], tmp_path / "out", settings)["advice"])
+    advice = "\n".join(curate([str(source)], [], tmp_path / "out", settings).advice)
     for words in ("No benchmark", "training examples", "validation examples", "33% of the records"):
         assert words in advice
     assert "duplicates" in advice and "curate.quality.max_symbol_ratio" in advice
     big = write_lines("b.jsonl", *map(pair, range(2300)))
-    assert curate([str(big)], [bench], tmp_path / "out", settings)["advice"] == []
+    assert curate([str(big)], [bench], tmp_path / "out", settings).advice == ()
 
 
 class Page(HTMLParser):
@@ -654,7 +656,7 @@ def test_replay_is_a_share_of_training_and_of_nothing_else(
         "general.jsonl", *[pair(n) for n in range(500, 600)], pair(7, id="a copy")
     )
     settings = make_settings(curate={"replay": [str(general)], "replay_share": share})
-    report = curate([str(own)], [], tmp_path / "out", settings)
+    report = curate([str(own)], [], tmp_path / "out", settings).to_json()
     train = rows(tmp_path / "out", "train.jsonl")
     mixed = [row for row in train if row["source"] == str(general)]
     assert len(mixed) == round((len(train) - len(mixed)) * share / (1 - share))
@@ -687,7 +689,7 @@ def test_no_split_gives_away_a_record_of_another(
         for n, before in enumerate(around)
     ]
     both = write_lines("both.jsonl", *texts, *longer)
-    report = curate([str(both)], [], tmp_path / "both", make_settings())
+    report = curate([str(both)], [], tmp_path / "both", make_settings()).to_json()
     after = homes(tmp_path / "both")
     for row in rows(tmp_path / "both", "dropped.jsonl"):
         evidence = row["evidence"]
@@ -699,7 +701,7 @@ def test_no_split_gives_away_a_record_of_another(
     assert {i: after[i] for i in home} == home
     free = curate(
         [str(both)], [], tmp_path / "free", make_settings(curate={"protect_splits": None})
-    )
+    ).to_json()
     assert free["dropped"] == {}
 
 
@@ -718,10 +720,10 @@ def test_a_time_that_cannot_be_read_is_told_where_time_decides(
     times = [None, "2024-06-01", "1st of June", 1717200000, 1717200000 * 10**9, "1717200000", ""]
     lines = [pair(n, timestamp=time) for n, time in enumerate(times)]
     source = [str(write_lines("a.jsonl", *lines, *map(pair, range(50, 60))))]
-    report = curate(source, [], tmp_path / "any", make_settings())
+    report = curate(source, [], tmp_path / "any", make_settings()).to_json()
     assert report["dropped"] == {}
     settings = make_settings(curate={"test_from": "2024-05-01"})
-    report = curate(source, [], tmp_path / "timed", settings)
+    report = curate(source, [], tmp_path / "timed", settings).to_json()
     assert report["dropped"] == {"unreadable_timestamp": 1}
     (line,) = rows(tmp_path / "timed", "dropped.jsonl")
     assert (line["id"], line["evidence"]) == ("r2", {"timestamp": "1st of June"})

@@ -17,7 +17,8 @@ from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.curate import curate
-from tasks.curate.run import engine, reading
+from tasks.curate.run import engine
+from tasks.curate.steps.reading import inputs
 from tasks.settings import Settings
 
 DATA = ("train.jsonl", "validation.jsonl", "test.jsonl", "dropped.jsonl", "data_card.md")
@@ -31,7 +32,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut the input into many more pieces than its size asks for."""
-    monkeypatch.setattr(reading.records, "chunks", partial(records.chunks, target_bytes=150_000))
+    monkeypatch.setattr(inputs.records, "chunks", partial(records.chunks, target_bytes=150_000))
 
 
 def outputs(out: Path) -> dict[str, bytes]:
@@ -47,8 +48,8 @@ def test_workers_and_partitions_change_no_byte(
     planted: Planted, tmp_path: Path, settings: Settings, small_chunks: None
 ) -> None:
     many = run(planted, tmp_path / "many", settings, workers=2)
-    assert len(reading.input_chunks([planted.corpus])) > 5
-    reading.records.chunks = records.chunks  # the fixture puts it back
+    assert len(inputs.input_chunks([planted.corpus])) > 5
+    inputs.records.chunks = records.chunks  # the fixture puts it back
     one = run(planted, tmp_path / "one", settings, workers=1)
     assert many == one
     report = files.read_json(tmp_path / "one" / "report.json")

@@ -91,11 +91,11 @@ def test_a_second_run_into_the_folder_of_its_input_is_the_first(
     tmp_path: Path, settings: Settings, source: Path, bench: Path
 ) -> None:
     inside = source.parent
-    first = curate([str(inside)], [str(bench)], inside, settings)
+    first = curate([str(inside)], [str(bench)], inside, settings).to_json()
     before = content(inside)
-    again = curate([str(inside)], [str(bench)], inside, settings)
-    beside = curate([str(inside)], [str(bench)], inside / "sub", settings)
-    third = curate([str(inside)], [str(bench)], tmp_path / "out", settings)
+    again = curate([str(inside)], [str(bench)], inside, settings).to_json()
+    beside = curate([str(inside)], [str(bench)], inside / "sub", settings).to_json()
+    third = curate([str(inside)], [str(bench)], tmp_path / "out", settings).to_json()
     assert first["in"] == again["in"] == 12
     # Below another folder, and from there, what was curated is data like any other.
     assert beside["in"] == third["in"] == 12 + sum(first["kept"].values())

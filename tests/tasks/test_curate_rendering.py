@@ -77,7 +77,7 @@ def test_what_the_base_cannot_be_given_is_dropped_with_its_reason(
     ]
     rows = [{"id": f"{i}", "messages": turns, **more} for i, (_, turns, more) in enumerate(special)]
     source = write_lines("a.jsonl", *chats(30, rng), *rows)
-    report = curate([str(source)], [], tmp_path / "out", settings_of("chatml"))
+    report = curate([str(source)], [], tmp_path / "out", settings_of("chatml")).to_json()
     assert report["dropped"] == {"template_ignores": 4, "control_tokens": 1}
     lines = {line["id"]: line for line in ledger(tmp_path / "out")}
     assert [lines[str(i)]["reason"] for i in range(5)] == [reason for reason, _, _ in special]
@@ -86,7 +86,7 @@ def test_what_the_base_cannot_be_given_is_dropped_with_its_reason(
     page = (tmp_path / "out" / "report.html").read_text()
     assert "base.chat_template" in page and "leaves out what the record says" in page
     # A base whose template knows them keeps the same records.
-    report = curate([str(source)], [], tmp_path / "other", settings_of("qwen3"))
+    report = curate([str(source)], [], tmp_path / "other", settings_of("qwen3")).to_json()
     assert report["dropped"] == {"control_tokens": 1}
 
 

@@ -25,6 +25,7 @@ from tasks.curate.report import alignment
 from tasks.curate.report.advice import advise, alarms, remarks
 from tasks.curate.report.histogram import draw
 from tasks.curate.settings import Curate
+from tasks.curate.results import Figures, TokenFigures
 from tasks.rendering.markdown import visible
 from tasks.settings import Settings
 from tests.sections import curate_from
@@ -162,7 +163,7 @@ def test_page_and_card_tell_the_figures_of_the_report(
     assert page.table("File", "Records") == {report["benchmarks"][0]["path"]: ["2", "1", "0"]}
     text = " ".join(page.text.split())
     totals = [sum(report[name].values()) for name in ("kept", "dropped")]
-    assert f"{totals[0]} kept, 93 % {totals[1]} dropped, 7.5 % 1 gave away" in text
+    assert f"{totals[0]} kept, 93 % {totals[1]} dropped, 7.5 % 1 contained" in text
     assert f"{report['tokens']['total']:,} tokens kept" in text
     for reason, count in report["dropped"].items():
         assert re.search(rf"\b{count} · [<\d. ]+% {reason.replace('_', ' ')}\b", text)
@@ -191,7 +192,7 @@ def test_the_figures_add_up(settings: Settings, texts: list[str], repeated: int)
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "a.jsonl", Path(folder) / "out"
         source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        report = curate([str(source)], [], out, settings)
+        report = curate([str(source)], [], out, settings).to_json()
     kept = sum(report["kept"].values())
     assert report["in"] == len(rows) == kept + sum(report["dropped"].values())
     steps = report["steps"]
@@ -421,7 +422,7 @@ def test_the_histogram_stays_inside_its_frame(
     bins: list[int], width: int, first: int, bounds: tuple[int, int]
 ) -> None:
     begins = [(first + n) * width for n in range(len(bins))]
-    tokens = {
+    values = {
         "bins": [
             {"from": begin, "to": begin + width - 1, "records": count}
             for begin, count in zip(begins, bins, strict=True)
@@ -431,7 +432,8 @@ def test_the_histogram_stays_inside_its_frame(
         "p95": begins[-1],
         "p99": begins[-1] + width - 1,
     }
-    picture = draw(tokens, *bounds)
+    rest = {"minimum": 0, "maximum": 0, "total": 0, "by_split": {}, "context_window": None}
+    picture = draw(TokenFigures.from_json(values | rest), *bounds)
     assert max(bar["height"] for bar in picture["bars"]) == picture["ground"] - picture["top"]
     for bar in picture["bars"]:
         assert bar["x"] >= 0 and bar["x"] + bar["width"] <= picture["width"]
@@ -484,23 +486,35 @@ def test_long_texts_are_cut_around_the_mark() -> None:
 # Advice
 
 
-def figures(**changes: Any) -> dict[str, Any]:
+def benchmark(unreadable: int) -> dict[str, Any]:
+    return {"path": "b.jsonl", "records": 9, "unreadable": unreadable, "unanswered": 0}
+
+
+def figures(**changes: Any) -> Figures:
     """Figures of a curation about which there is nothing to say."""
-    return {
-        "in": 4000,
-        "kept": {"train": 3000, "validation": 200, "test": 200},
-        "dropped": {},
-        "tokens": {"p95": 200, "maximum": 400, "context_window": 2048},
-        "kinds": {"chat": 3400, "text": 0, "preference": 0},
-        "labels": None,
-        "duplicates": {"share": 0.01},
-        "personal_data": {},
-        "largest_group": {"name": "g", "records": 10},
-        "shared_ids": 0,
-        "replay": {"kept": 0, "wanted": 0},
-        "benchmarks": [{"path": "b.jsonl", "records": 9, "unreadable": 0}],
-        **changes,
-    }
+    tokens = {"p95": 200, "maximum": 400, "context_window": 2048} | changes.pop("tokens", {})
+    lengths = dict.fromkeys(("minimum", "p5", "median", "p99", "total"), 100)
+    return Figures.from_json(
+        {
+            "in": 4000,
+            "kept": {"train": 3000, "validation": 200, "test": 200},
+            "groups": {},
+            "dropped": {},
+            "details": {},
+            "steps": [],
+            "tokens": lengths | tokens | {"bins": [], "by_split": {}},
+            "kinds": {"chat": 3400, "text": 0, "preference": 0},
+            "labels": None,
+            "duplicates": {"share": 0.01},
+            "personal_data": {},
+            "largest_group": {"name": "g", "records": 10},
+            "shared_ids": 0,
+            "replay": {"kept": 0, "wanted": 0},
+            "files": [],
+            "benchmarks": [benchmark(0)],
+            **changes,
+        }
+    )
 
 
 def kept(train: int, validation: int = 200, test: int = 200) -> dict[str, int]:
@@ -524,9 +538,9 @@ TEXTS = {"chat": 0, "text": 9, "preference": 0}
     [
         ({}, {}, None),
         ({"benchmarks": []}, {}, "No benchmark was given"),
-        ({"benchmarks": [{"path": "b", "records": 9, "unreadable": 1}]}, {}, "b: 1 line is no"),
-        ({"benchmarks": [{"path": "b", "records": 9, "unreadable": 3}]}, {}, "3 lines are no"),
-        ({"dropped": {"contaminated": 1}}, {}, "1 record gave away benchmark records and was"),
+        ({"benchmarks": [benchmark(1)]}, {}, "b.jsonl: 1 line is no"),
+        ({"benchmarks": [benchmark(3)]}, {}, "3 lines are no"),
+        ({"dropped": {"contaminated": 1}}, {}, "1 record contained benchmark records and was"),
         ({"kept": kept(499)}, {}, "Fewer than 500 training examples (499)"),
         ({"kept": kept(3000, 19)}, {}, "Fewer than 20 validation examples (19)"),
         ({"kept": kept(3000, 200, 0)}, {}, "No group fell to the test set"),
@@ -541,7 +555,7 @@ TEXTS = {"chat": 0, "text": 9, "preference": 0}
         ({"labels": labels(3, 1800, 700)}, {}, "Of 3 distinct answers the most common one is"),
         ({"labels": labels(2, 1900, 1500)}, {}, None),
         ({"labels": labels(2, 2600, 800)}, {}, "that of 76% of the chats"),
-        ({"labels": labels(50, 100, 10)}, {}, "stands in 100 chats and the rarest in 10"),
+        ({"labels": labels(50, 100, 10)}, {}, "is in 100 chats and the rarest in 10"),
         ({"labels": labels(51, 1900, 1)}, {}, None),
         ({"labels": labels(3, 90, 1, chats=99)}, {}, None),
         ({"labels": labels(1, 3400, 3400)}, {}, "All chats have the same last answer"),
@@ -591,7 +605,7 @@ def test_advice_says_what_is_wrong_and_nothing_else(
         assert says in found[0]
 
 
-def test_the_gravest_advice_comes_first() -> None:
+def test_the_most_severe_advice_comes_first() -> None:
     bad = figures(
         benchmarks=[], kept=kept(10), duplicates={"share": 0.5}, shared_ids=3, labels=None
     )
@@ -610,7 +624,7 @@ def test_labels_are_counted_over_chats(run: Run, write_lines: Callable[..., Path
         "rarest": {"records": 12},
     }
     assert any("that of 90% of the chats" in sentence for sentence in report["advice"])
-    assert "the most common one is that of 90.0%" in card
+    assert "the most common one ends 90.0%" in card
 
 
 def test_alarms_are_told_from_remarks_and_name_the_commonest_detail() -> None:

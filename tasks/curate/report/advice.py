@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tasks.curate.reasons import explain
 from tasks.curate.results import Figures, LabelFigures
-from tasks.curate.steps.privacy.redaction import KIND_NAMES
+from tasks.curate.steps.privacy.redaction import kind_name
 from tasks.rendering.markdown import clip, visible
 from tasks.curate.settings import Curate
 from tasks.curate.steps.quality.filters.token_count import MostTokens
@@ -24,6 +24,7 @@ UNEVEN = 10
 LABELS, LABELLED = 50, 100
 """At most so many distinct answers in at least so many chats: the answers are labels."""
 CLOSE = 0.9
+
 
 def advise(report: Figures, settings: Curate) -> list[str]:
     """All of `alarms` and `remarks` in plain sentences, most severe first."""
@@ -60,8 +61,7 @@ def _benchmarks(report: Figures) -> Iterator[str]:
     for benchmark in report.benchmarks:
         if benchmark.unreadable:
             yield (
-                f"{visible(benchmark['path'])}: {_lines(benchmark['unreadable'])} nothing. "
-                "Fix the file."
+                f"{visible(benchmark.path)}: {_lines(benchmark.unreadable)} nothing. Fix the file."
             )
     if count := report.dropped.get("contaminated"):
         yield (
@@ -221,7 +221,7 @@ def _remarks(report: Figures, settings: Curate) -> Iterator[str]:
     for action, done in (("drop", "dropped for"), ("mask", "masked for")):
         of_action = [kind for kind in found if getattr(settings.privacy, kind) == action]
         if of_action:
-            counts = ", ".join(f"{KIND_NAMES[kind]} ({found[kind].records:,})" for kind in of_action)
+            counts = ", ".join(f"{kind_name(kind)} ({found[kind].records:,})" for kind in of_action)
             yield (
                 f"Records were {done} {counts}. Only what has a form is found: names and addresses "
                 "of people stay."

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.curate.reasons import explain
 from tasks.curate.results import CurationReport, Figures
-from tasks.curate.steps.privacy.redaction import KIND_NAMES
+from tasks.curate.steps.privacy.redaction import kind_name
 from tasks.curate.settings import Curate
 from tasks.curate.steps.quality.filters.language import Languages
 from tasks.rendering.markdown import visible
@@ -45,11 +45,13 @@ def write_card(
         pretty_name=_quoted(f"Training data of {name}"),
         base=settings.base.model,
         size=_quoted(_size(report.total_kept)),
-        splits=[(_quoted(split), _quoted(f"{split}.jsonl")) for split, n in report.kept.items() if n],
+        splits=[
+            (_quoted(split), _quoted(f"{split}.jsonl")) for split, n in report.kept.items() if n
+        ],
         example=examples[0] if examples else None,
         actions=settings.curate.privacy.model_dump(),
-        kind_names=KIND_NAMES,
-        languages=[_quoted(language) for language in settings.curate.quality.of(Languages).languages],
+        kind_name=kind_name,
+        languages=list(map(_quoted, settings.curate.quality.of(Languages).languages)),
         meanings={reason: explain(reason).meaning for reason in report.dropped},
         settings={key: json.dumps(value, ensure_ascii=False) for key, value in curate.items()},
     )

@@ -64,9 +64,7 @@ def draw(tokens: TokenFigures, minimum: int, maximum: int) -> dict[str, Any]:
     }
 
 
-def _bars(
-    bins: Sequence[Bin], x: Callable[[float], float], width: float
-) -> list[dict[str, Any]]:
+def _bars(bins: Sequence[Bin], x: Callable[[float], float], width: float) -> list[dict[str, Any]]:
     """The bars, each with its place in the drawing."""
     tallest = max(bin.records for bin in bins)
     bars = []

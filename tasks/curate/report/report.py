@@ -27,7 +27,7 @@ from tasks.curate.run.statuses import RecordStatus
 from tasks.curate.run.steps import RECORD_STEPS
 from tasks.curate.run.writer import Tally
 from tasks.curate.step import GlobalRun
-from tasks.curate.steps.privacy.redaction import KIND_NAMES, KINDS
+from tasks.curate.steps.privacy.redaction import KINDS, kind_name
 from tasks.curate.steps.privacy.step import Redact
 from tasks.curate.steps.quality.filters.token_count import FewestTokens, MostTokens
 from tasks.curate.steps.replay.step import wanted_replay
@@ -58,12 +58,13 @@ def write_report(
     """
     folder = tokens.locate(settings).absolute()
     figures = count_figures(run, tally, context_window=_context_window(folder))
-    alarming, remarkable = alarms(figures, settings.curate), remarks(figures, settings.curate)
+    severe = tuple(alarms(figures, settings.curate))
+    others = tuple(remarks(figures, settings.curate))
     report = CurationReport(
         **dict(figures),
-        alarms=alarming,
-        remarks=remarkable,
-        advice=[*alarming, *remarkable],
+        alarms=severe,
+        remarks=others,
+        advice=(*severe, *others),
         seconds=round(seconds, 3),
         records_per_second=round(figures.before / max(seconds, 1e-9), 1),
         engine=engine,
@@ -92,7 +93,7 @@ def page(report: CurationReport, examples: ReportExamples, settings: Settings) -
         examples=examples.training,
         histogram=draw(report.tokens, *bounds),
         actions=curate.privacy.model_dump(),
-        kind_names=KIND_NAMES,
+        kind_name=kind_name,
         share=percent,
         settings=shown_settings(curate),
     )

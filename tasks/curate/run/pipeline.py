@@ -45,9 +45,9 @@ def curate(
     """Curate `inputs` into `out`: train, validation and test, the ledger, and the report.
 
     Writes `train.jsonl`, `validation.jsonl`, `test.jsonl`, `dropped.jsonl`, `data_card.md`,
-    `report.html` and `report.json`, the last one last: where it exists, the others are
-    whole and belong to it. The four `.jsonl` files depend on the records alone, not on the order of the
-    files given, the engine or the number of workers. Every record in is in exactly one of them.
+    `report.html` and `report.json`, the last one last: where it exists, the others are whole and
+    belong to it. The four `.jsonl` files depend on the records alone, not on the order of the files
+    given, the engine or the number of workers. Every record in is in exactly one of them.
 
     Memory is bounded by some hundred bytes a record, not by their length: records wait on disk,
     in `out`, which needs room for about three times the input until the end.

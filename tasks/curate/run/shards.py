@@ -143,7 +143,8 @@ class Shards:
 
     def total_of(self, name: str) -> Array:
         """A column of totals, summed over all shards."""
-        return sum((np.load(shard.folder / f"{name}.npy") for shard in self), start=np.int64(0))
+        totals: Array = np.sum([np.load(shard.folder / f"{name}.npy") for shard in self], axis=0)
+        return totals
 
     def first(self, name: Ragged) -> Numbers:
         """(records,) the first element of each record's list; 0 where it is empty."""

@@ -115,9 +115,7 @@ def _by_steps_over_all(
         yield mask_line(Dropped(record.id, record.source, record.line, *entry))
 
 
-def _evidence(
-    number: int, statuses: Statuses, identities: dict[int, dict[str, Any]]
-) -> Evidence:
+def _evidence(number: int, statuses: Statuses, identities: dict[int, dict[str, Any]]) -> Evidence:
     if statuses.status[number] not in (RecordStatus.DUPLICATE, RecordStatus.NEAR_DUPLICATE):
         return statuses.evidence.get(number, {})
     kept = identities[int(statuses.kept[number])]

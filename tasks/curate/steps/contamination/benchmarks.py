@@ -27,9 +27,9 @@ from typing import Any, TypeAlias
 
 from tasks import records
 from tasks.core.errors import BadInput
-from tasks.curate.run.reading import no_record
 from tasks.curate.settings import Curate, Privacy
 from tasks.curate.steps.privacy.redaction import KINDS, mask
+from tasks.curate.steps.reading.inputs import no_record
 from tasks.curate.text.normalise import words
 from tasks.curate.text.turn_texts import prompt_and_answer
 from tasks.records import BadLine, Record

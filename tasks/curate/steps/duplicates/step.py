@@ -50,6 +50,7 @@ class ExactDuplicates(GlobalStep):
 
     def start(self, config: WorkerConfig) -> StepWorker:
         """Its part in a worker."""
+        del config
         return _Fingerprints()
 
     def decide(self, run: GlobalRun) -> None:

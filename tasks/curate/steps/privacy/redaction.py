@@ -24,7 +24,7 @@ from tasks.curate.steps.privacy import spelled
 
 Kind = Literal["email", "phone", "card", "iban", "secret", "private_ip"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-KIND_NAMES: dict[Kind, str] = {
+_KIND_NAMES = {
     "email": "e-mail addresses",
     "phone": "phone numbers",
     "card": "payment cards",
@@ -32,7 +32,6 @@ KIND_NAMES: dict[Kind, str] = {
     "secret": "keys and passwords",
     "private_ip": "private network addresses",
 }
-"""Kinds of personal data as people call them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,11 @@ class Found:
     kind: Kind
     start: int
     end: int
+
+
+def kind_name(kind: str) -> str:
+    """A kind of personal data as people call it."""
+    return _KIND_NAMES[kind]
 
 
 def find(text: str) -> list[Found]:

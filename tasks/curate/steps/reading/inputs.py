@@ -9,7 +9,6 @@ from tasks.core.errors import BadInput
 from tasks.records import BadLine, Chunk
 from tasks.rendering.markdown import visible
 
-
 log = logging.getLogger(__name__)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.curate.run.shards import Parts
+from tasks.curate.run.shards import Shards
 from tasks.curate.steps.duplicates.duplicates import Numbers, Sets, common
 from tasks.curate.text.ngrams import Positions
 
@@ -38,7 +38,7 @@ class Leak:
 
 
 def leaks(
-    parts: Parts,
+    shards: Shards,
     training: Positions,
     held_out: Positions,
     frames: Numbers,
@@ -51,7 +51,7 @@ def leaks(
     have of it is a template's, and the share of the rest decides.
 
     Args:
-        parts: all records.
+        shards: all records.
         training: numbers of the training records, ascending.
         held_out: numbers of the validation and test records, ascending.
         frames: 5-grams of templates, sorted, which do not count.
@@ -59,16 +59,16 @@ def leaks(
         lacking: of (2, pairs) records and held-out records: have they nothing of what is the
             latter's own (`facts.lacks`)?
     """
-    guarded = _Guarded(parts, held_out, frames)
-    record, other, share = guarded.holding(parts, training, maximum)
+    guarded = _Guarded(shards, held_out, frames)
+    record, other, share = guarded.holding(shards, training, maximum)
     if not len(record):
         return []
-    more, of_more, _ = guarded.holding(parts, held_out, maximum)
+    more, of_more, _ = guarded.holding(shards, held_out, maximum)
     apart = more != held_out[of_more]
     sharing = _by_held_out(
         np.concatenate([record, more[apart]]), np.concatenate([other, of_more[apart]])
     )
-    share = guarded.own_shares(parts, record, other, share, sharing)
+    share = guarded.own_shares(shards, record, other, share, sharing)
     found = share >= maximum
     record, other, share = record[found], other[found], share[found]
     told = ~lacking(np.stack([record, held_out[other]]))
@@ -94,8 +94,8 @@ def _by_held_out(record: Positions, other: Positions) -> dict[int, Positions]:
 class _Guarded:
     """The held-out records' 5-grams, and those of them that lead to the records."""
 
-    def __init__(self, parts: Parts, held_out: Positions, frames: Numbers) -> None:
-        self._sets = parts.sets("shingles", held_out).without(frames)
+    def __init__(self, shards: Shards, held_out: Positions, frames: Numbers) -> None:
+        self._sets = shards.sets("shingles", held_out).without(frames)
         sizes = self._sets.sizes()
         owner = np.repeat(np.arange(len(sizes)), sizes)
         leading = (self._sets.values & _SAMPLED == 0) | (sizes[owner] < _SHORT)
@@ -112,12 +112,12 @@ class _Guarded:
         self._maybe[self._values >> self._shift] = True
 
     def holding(
-        self, parts: Parts, numbers: Positions, maximum: float
+        self, shards: Shards, numbers: Positions, maximum: float
     ) -> tuple[Positions, Positions, npt.NDArray[np.float64]]:
         """Records among `numbers`, the place of a held-out record that each holds at least
         `maximum` of, and the share."""
         records, others, shares = [], [], []
-        for part, local in parts.split(numbers):
+        for part, local in shards.split(numbers):
             shingled = part.sets("shingles").take(local)
             record, other = self.candidates(shingled, maximum)
             for begin in range(0, len(record), _PAIRS):
@@ -133,7 +133,7 @@ class _Guarded:
 
     def own_shares(
         self,
-        parts: Parts,
+        shards: Shards,
         record: Positions,
         other: Positions,
         share: npt.NDArray[np.float64],
@@ -148,7 +148,7 @@ class _Guarded:
             numbers = np.unique(
                 np.concatenate([record[pairs], *(sharing[i] for i in set(other[pairs].tolist()))])
             )
-            sets = parts.sets("shingles", numbers)
+            sets = shards.sets("shingles", numbers)
             for i in pairs.tolist():
                 held_out = self._sets.take(other[i : i + 1]).values
                 mine = _having(sets, numbers, record[i], held_out)
