@@ -52,7 +52,7 @@ class Decontaminate(GlobalStep):
                     "curate.contamination.max_paraphrase",
                     "curate.contamination.min_information",
                 ),
-                "Compare the two texts (docs/why-dropped.md).",
+                "Compare the two texts (docs/reference/why-dropped.md).",
             ),
         )
 

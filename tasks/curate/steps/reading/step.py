@@ -41,7 +41,7 @@ class Read(Step):
             _line(
                 "missing_field",
                 "The line lacks the fields of every known format.",
-                "Rename the columns to those of a known format (docs/how-to/curate-your-data.md).",
+                "Rename the columns to a known format (docs/reference/what-is-read.md).",
             ),
             _line(
                 "unread_key",
