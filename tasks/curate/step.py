@@ -24,12 +24,12 @@ import numpy.typing as npt
 from tasks.curate.ledger import FilterResult, Reason
 from tasks.curate.run.shards import Columns, Shards
 from tasks.curate.run.statuses import Statuses
+from tasks.curate.settings import Curate
 from tasks.curate.steps.contamination.benchmarks import Benchmark
 from tasks.curate.steps.quality.token_counts import TokenCounts
 from tasks.curate.text.ngrams import Words
 from tasks.curate.text.turn_texts import TurnWords
 from tasks.records import BadLine, Record
-from tasks.curate.settings import Curate
 
 Scope: TypeAlias = Literal["record", "all records"]
 

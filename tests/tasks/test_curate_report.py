@@ -24,8 +24,8 @@ from tasks.curate import curate
 from tasks.curate.report import alignment
 from tasks.curate.report.advice import advise, alarms, remarks
 from tasks.curate.report.histogram import draw
-from tasks.curate.settings import Curate
 from tasks.curate.results import Figures, TokenFigures
+from tasks.curate.settings import Curate
 from tasks.rendering.markdown import visible
 from tasks.settings import Settings
 from tests.sections import curate_from

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from tasks.curate.reasons import explain
 from tasks.curate.results import Figures, LabelFigures
-from tasks.curate.steps.privacy.redaction import kind_name
-from tasks.rendering.markdown import clip, visible
 from tasks.curate.settings import Curate
+from tasks.curate.steps.privacy.redaction import kind_name
 from tasks.curate.steps.quality.filters.token_count import MostTokens
+from tasks.rendering.markdown import clip, visible
 
 FEW_TRAINING, FEW_VALIDATION = 500, 20
 INSTRUCTIONS, DOCUMENTS, SINGLE_TASK = (2_000, 10_000), (10_000, 100_000), (500, 5_000)
@@ -81,8 +81,8 @@ def _amounts(report: Figures, settings: Curate) -> Iterator[str]:
     if kept["validation"] < FEW_VALIDATION:
         yield (
             f"Fewer than {FEW_VALIDATION} validation examples ({kept['validation']}): not "
-            "enough to tell close configurations apart. Raise curate.splits.validation_share or add "
-            "groups."
+            "enough to tell close configurations apart. Raise curate.splits.validation_share or "
+            "add groups."
         )
     if settings.splits.test_share and not kept["test"]:
         yield "No group fell to the test set: add groups, or set curate.splits.test_share to 0."
@@ -152,8 +152,8 @@ def _lengths(report: Figures, settings: Curate) -> Iterator[str]:
     if context is not None and tokens.maximum > context:
         yield (
             f"The longest record has {tokens.maximum:,} tokens and the base model's context "
-            f"window {context:,}: what is beyond is not learned. Set curate.quality.max_tokens to at most "
-            f"{context}."
+            f"window {context:,}: what is beyond is not learned. Set "
+            f"curate.quality.max_tokens to at most {context}."
         )
     elif context is not None and tokens.p95 > CLOSE * context:
         yield (
@@ -163,8 +163,8 @@ def _lengths(report: Figures, settings: Curate) -> Iterator[str]:
     if tokens.p95 > CLOSE * bound:
         gone = report.dropped.get("too_long", 0)
         yield (
-            f"One record in twenty comes close to curate.quality.max_tokens ({tokens.p95:,} or more of "
-            f"{bound:,} tokens), and {_records(gone)} beyond it {'was' if gone == 1 else 'were'} "
+            f"One record in twenty comes close to curate.quality.max_tokens ({tokens.p95:,} or more "
+            f"of {bound:,} tokens), and {_records(gone)} beyond it {'was' if gone == 1 else 'were'} "
             "dropped: raise it if such records matter, at the cost of memory."
         )
 
@@ -211,8 +211,8 @@ def _mixture(report: Figures, settings: Curate) -> Iterator[str]:
         )
     if settings.duplicates.similarity is None:
         yield (
-            "Near-duplicates were not looked for (curate.duplicates.similarity is null): copies with "
-            "small changes count more than once, and may be on both sides of a split."
+            "Near-duplicates were not looked for (curate.duplicates.similarity is null): copies "
+            "with small changes count more than once, and may be on both sides of a split."
         )
 
 

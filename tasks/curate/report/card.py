@@ -8,8 +8,8 @@ from typing import Any
 
 from tasks.curate.reasons import explain
 from tasks.curate.results import CurationReport, Figures
-from tasks.curate.steps.privacy.redaction import kind_name
 from tasks.curate.settings import Curate
+from tasks.curate.steps.privacy.redaction import kind_name
 from tasks.curate.steps.quality.filters.language import Languages
 from tasks.rendering.markdown import visible
 from tasks.rendering.templates import render

@@ -74,7 +74,9 @@ def curate(
         raise BadInput("curate: no input; name files in curate.inputs or on the command line")
     compared = tuple(map(str, outputs.to_read(against, out)))
     benchmarks = read_benchmarks(compared, settings.curate)
-    chunks = _chunks(outputs.to_read(inputs, out), outputs.to_read(settings.curate.replay.inputs, out))
+    chunks = _chunks(
+        outputs.to_read(inputs, out), outputs.to_read(settings.curate.replay.inputs, out)
+    )
     with _building(out) as building:
         tokenizer = tokens.locate(settings).absolute()
         config = WorkerConfig(settings.curate, tokenizer, compared, building / "shards")

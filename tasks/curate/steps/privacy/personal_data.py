@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.curate.ledger import Dropped, FilterResult, drop
+from tasks.curate.settings import PersonalDataAction, Privacy
 from tasks.curate.steps.privacy.redaction import KINDS, Kind, mask
 from tasks.records import Record
-from tasks.curate.settings import PersonalDataAction, Privacy
 
 STEP = "redact"
 

@@ -1,9 +1,9 @@
 """Redact: nothing private is left in a record."""
 
 from tasks.curate.ledger import FilterResult, Reason
+from tasks.curate.settings import Privacy
 from tasks.curate.step import Batch, Step, StepWorker, WorkerConfig
 from tasks.curate.steps.privacy.personal_data import STEP, redact
-from tasks.curate.settings import Privacy
 
 
 class Redact(Step):

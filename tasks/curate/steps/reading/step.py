@@ -4,10 +4,10 @@ import numpy as np
 
 from tasks.curate.ledger import Dropped, FilterResult, Reason, drop, drop_line
 from tasks.curate.run.shards import Columns
+from tasks.curate.settings import Splits
 from tasks.curate.step import Batch, KeptBatch, Step, StepWorker, WorkerConfig
 from tasks.curate.steps.splits import splits
 from tasks.records import KINDS, BadLine, Record
-from tasks.curate.settings import Splits
 
 _DETAIL = (("detail", "what is wrong"), ("excerpt", "how the line begins"))
 
@@ -91,7 +91,8 @@ class Read(Step):
             ),
             Reason(
                 splits.UNDATED,
-                "The time cannot be read, though curate.splits.validation_from or test_from asks for it.",
+                "The time cannot be read, though curate.splits.validation_from or test_from asks for "
+                "it.",
                 (("timestamp", "what was given"),),
                 remedy="Write it as ISO 8601, or as a number of seconds since 1970.",
             ),
