@@ -163,8 +163,9 @@ def _lengths(report: Figures, settings: Curate) -> Iterator[str]:
     if tokens.p95 > CLOSE * bound:
         gone = report.dropped.get("too_long", 0)
         yield (
-            f"One record in twenty comes close to curate.quality.max_tokens ({tokens.p95:,} or more "
-            f"of {bound:,} tokens), and {_records(gone)} beyond it {'was' if gone == 1 else 'were'} "
+            f"One record in twenty comes close to curate.quality.max_tokens ({tokens.p95:,} or "
+            f"more of {bound:,} tokens), and {_records(gone)} beyond it "
+            f"{'was' if gone == 1 else 'were'} "
             "dropped: raise it if such records matter, at the cost of memory."
         )
 

@@ -91,8 +91,8 @@ class Read(Step):
             ),
             Reason(
                 splits.UNDATED,
-                "The time cannot be read, though curate.splits.validation_from or test_from asks for "
-                "it.",
+                "The time cannot be read, though curate.splits.validation_from or test_from "
+                "asks for it.",
                 (("timestamp", "what was given"),),
                 remedy="Write it as ISO 8601, or as a number of seconds since 1970.",
             ),
