@@ -1,6 +1,6 @@
 """Collected and curated data in a terminal."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perpetune.render.console import console, escape, print_table, program, share
 from tasks.collect import Collected

@@ -131,7 +131,7 @@ def test_a_template_of_ones_own_takes_the_place_of_the_models(
     rows = [{"prompt": f"one {i} two three", "completion": f"four {i} five"} for i in range(30)]
     source = write_lines("a.jsonl", *rows)
     totals = [
-        curate([str(source)], [], tmp_path / f"out{i}", settings)["tokens"]["total"]
+        curate([str(source)], [], tmp_path / f"out{i}", settings).tokens.total
         for i, settings in enumerate((plain, mine))
     ]
     assert totals[0] != totals[1]
