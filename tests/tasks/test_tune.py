@@ -32,9 +32,11 @@ from tasks.core.errors import BadInput
 from tasks.model import causality
 from tasks.model.encoding import Example, encode
 from tasks.settings import load_settings
-from tasks.tune.data.packing import pack, packed_attention, sequence_losses, summed_losses
+from tasks.tune.data.groups import Group
+from tasks.tune.data.packing import pack, packed_attention, sequence_losses, token_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.fused_lora import fuse
+from tasks.tune.objectives.supervised import Supervised
 from tasks.tune.train import train
 from tasks.tune.train.pack_executor import pack_executor
 from tasks.tune.train.results import Diverged, finish
@@ -122,8 +124,10 @@ def test_a_pack_gives_each_sequence_the_loss_that_padding_gives_it(tiny_base: Pa
     model = load_plain(tiny_base)
     expected = padded_losses(model, examples)
     with packed_attention(model):
-        alone = torch.stack([summed_losses(model, pack([each], CPU))[0] for each in examples])
-        together = summed_losses(model, pack(examples, CPU)).sum()
+        alone = torch.stack(
+            [token_losses(model, pack([each], CPU)).sum(dim=1)[0] for each in examples]
+        )
+        together = token_losses(model, pack(examples, CPU)).sum(dim=1).sum()
     torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(together, expected.sum(), rtol=1e-5, atol=1e-5)
 
@@ -136,7 +140,7 @@ def test_positions_start_anew_with_each_sequence():
     torch.nn.init.normal_(model.transformer.wpe.weight)
     examples = some_examples([12, 30, 12])
     with packed_attention(model):
-        together = summed_losses(model, pack(examples, CPU)).sum()
+        together = token_losses(model, pack(examples, CPU)).sum(dim=1).sum()
     torch.testing.assert_close(together, padded_losses(model, examples).sum())
 
 
@@ -166,7 +170,7 @@ def test_a_pack_gives_the_losses_and_gradients_that_padding_gives(
     saved = sum(len(each.input_ids) for each in examples) - packed.input_ids.shape[1] // lanes
     assert 0 <= beginning * 4 + 12 - saved < 8  # the row is filled up to a multiple of 8
     with packed_attention(model):
-        losses = summed_losses(model, packed)
+        losses = token_losses(model, packed).sum(dim=1)
         losses.sum().backward()
     torch.testing.assert_close(losses, expected.detach().expand(lanes), rtol=1e-5, atol=1e-5)
     for name, each in model.named_parameters():
@@ -213,7 +217,8 @@ def test_nothing_is_shared_where_numbers_are_drawn(tiny_base: Path):
             METHODS.get("lora").attach(base, tune, 1) as adapted,
             pack_executor(adapted.network) as executor,
         ):
-            backward([Run(adapted, tune, 1e-3, 1)], examples, executor)
+            groups = [Group.of(example) for example in examples]
+            backward([Run(adapted, tune, 1e-3, 1)], groups, executor, Supervised())
         assert len(seen) == 2  # packs, side by side
         assert sum(seen) == 2 * (24 if once else 48)  # 22 and 42, filled up to a multiple of 8
 
@@ -459,9 +464,14 @@ def test_a_loss_that_is_no_number_is_said(data, tmp_path, make_settings, monkeyp
     from tasks.tune.train import trainer
 
     evaluate, calls = trainer.evaluate, iter(range(9))
-    monkeypatch.setattr(
-        trainer, "evaluate", lambda *a: evaluate(*a) * (math.nan if next(calls) > 1 else 1)
-    )
+
+    def evaluate_badly(*args, **options):
+        measured = evaluate(*args, **options)
+        if next(calls) > 1:  # the base's evaluation and the first one are sound
+            measured[0].losses[0] = math.nan
+        return measured
+
+    monkeypatch.setattr(trainer, "evaluate", evaluate_badly)
     with pytest.raises(Diverged, match="nan at step 4"):
         train(data, tmp_path / "out", make_settings(tune=QUICK))
     assert not (tmp_path / "out" / "metrics.json").exists()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.model.encoding import Example
 from tasks.tune.data.batching import batches, draw, first_by_hash, packs
+from tasks.tune.data.groups import Group
 from tests.sections import tune_from
 
 quick = settings(max_examples=60, deadline=None)
@@ -17,7 +18,7 @@ def example(number: int, source: str = "data/train.jsonl", length: int = 4) -> E
     return Example(f"id-{number}", source, (7,) * length, (False,) + (True,) * (length - 1))
 
 
-def ids(examples: list[Example]) -> list[str]:
+def ids(examples: list) -> list[str]:
     return [item.id for item in examples]
 
 
@@ -97,11 +98,11 @@ def test_a_run_ends_with_its_epochs_or_its_steps_whichever_is_earlier(count, siz
 @quick
 @given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=30), limit=st.integers(10, 120))
 def test_packs_hold_every_example_once_and_stay_below_the_limit(lengths, limit):
-    pool = [example(n, length=length) for n, length in enumerate(lengths)]
+    pool = [Group.of(example(n, length=length)) for n, length in enumerate(lengths)]
     cut = packs(pool, limit)
     assert Counter(ids([item for pack in cut for item in pack])) == Counter(ids(pool))
     for pack in cut:
-        size = sum(len(item.input_ids) for item in pack)
+        size = sum(group.tokens for group in pack)
         assert pack
         assert size <= limit or len(pack) == 1
 

@@ -24,6 +24,7 @@ from tasks.model import base_model
 from tasks.settings import Settings, load_settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.batching import batches
+from tasks.tune.data.groups import Group, examples_of
 from tasks.tune.methods import recommended_ranges as ranges
 from tasks.tune.plan import plan
 from tasks.tune.settings import Tune
@@ -250,7 +251,7 @@ def test_answers_are_never_cut(tmp_path, make_settings):
     few = long_answers(tmp_path / "few", 2, 40)
     read = tuning_data.read(few, settings)
     assert (read.train.counts.examples, read.train.counts.too_long) == (40, 2)
-    assert all("red red" in str(each.id) or each.targets < 10 for each in read.train.examples)
+    assert all("red red" in str(each.id) or each.targets < 10 for each in read.train.groups)
     (warning,) = [each for each in tuning_data.warnings(read, settings.tune) if "answers" in each]
     assert re.search(r"2 examples of train\.jsonl are left out.* \d+ would keep", warning)
     metrics = train(few, tmp_path / "out", settings)
@@ -393,8 +394,8 @@ def test_a_trial_that_leaves_the_finite_numbers_says_why(
 ):
     backward = trainer.backward
 
-    def broken_backward(runs, batch, packs):
-        losses, gradients = backward(runs, batch, packs)
+    def broken_backward(runs, *given):
+        losses, gradients = backward(runs, *given)
         if runs[0].tune.learning_rate == 1e-2 and runs[0].step == 1:
             gradients[0][0] = gradients[0][0] * math.nan
         return losses, gradients
@@ -444,8 +445,8 @@ def test_few_training_examples_are_enough(tmp_path, make_settings, examples):
 def test_as_many_validation_examples_as_are_cheap():
     from tasks.model.encoding import Example
 
-    def some(count: int) -> list[Example]:
-        return [Example(str(n), "x", (5,) * 10, (True,) * 10) for n in range(count)]
+    def some(count: int) -> list[Group]:
+        return [Group.of(Example(str(n), "x", (5,) * 10, (True,) * 10)) for n in range(count)]
 
     def count(steps: int) -> int:
         tune = Tune(max_steps=steps, batch_size=8, evaluations=4, epochs=100)
@@ -574,7 +575,7 @@ def test_three_steps_are_those_of_a_padded_loop_with_peft(data, tmp_path, make_s
     settings = make_settings(tune=tune)
     train(data, tmp_path / "out", settings)
     mine = [row["train_loss"] for row in files.read_jsonl(tmp_path / "out" / "curve.jsonl")]
-    examples = tuning_data.read(data, settings).train.examples
+    groups = tuning_data.read(data, settings).train.groups
     torch.manual_seed(settings.project.seed)
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
     config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -582,10 +583,10 @@ def test_three_steps_are_those_of_a_padded_loop_with_peft(data, tmp_path, make_s
     trained = [each for each in model.parameters() if each.requires_grad]
     optimiser = torch.optim.AdamW(trained, weight_decay=0.0)
     losses = []
-    for step, batch in enumerate(batches(examples, settings.tune, 0), start=1):
+    for step, batch in enumerate(batches(groups, settings.tune, 0), start=1):
         for group in optimiser.param_groups:
             group["lr"] = 1e-2 * lr_multiplier(step, 3, settings.tune)
-        loss = padded_losses(model, batch).sum() / sum(each.targets for each in batch)
+        loss = padded_losses(model, examples_of(batch)).sum() / sum(each.targets for each in batch)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)

@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
 from tasks.model.encoding import Example
 from tasks.settings import Settings
-from tasks.tune.data.packing import pack, packed_attention, summed_losses
+from tasks.tune.data.groups import Group
+from tasks.tune.data.packing import pack, packed_attention, token_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.plan import arithmetic, machine
 from tasks.tune.plan import profile as profiles
@@ -20,6 +21,10 @@ from tasks.tune.plan.arithmetic import predict, predict_run
 from tasks.tune.plan.profile import BaseSpec, PassProfile, profile_pass
 from tasks.tune.settings import Tune
 from tests.sections import tune_from
+
+
+def some_groups(*lengths: int) -> list[Group]:
+    return [Group.of(example) for example in some_examples(*lengths)]
 
 
 def some_examples(*lengths: int) -> list[Example]:
@@ -31,7 +36,7 @@ def some_examples(*lengths: int) -> list[Example]:
 
 def profile(base: Path, *lengths: int, method: str = "lora", **settings: Any) -> PassProfile:
     spec = BaseSpec(AutoConfig.from_pretrained(base), torch.float32)
-    return profile_pass(spec, tune_from(method=method, **settings), some_examples(*lengths))
+    return profile_pass(spec, tune_from(method=method, **settings), some_groups(*lengths))
 
 
 def total(base: Path, *lengths: int, lanes: int = 1, **settings: Any) -> int:
@@ -84,7 +89,7 @@ def test_activations_are_what_autograd_keeps(method: str, tiny_base: Path) -> No
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            loss = summed_losses(adapted.network, packed, adapted.inputs(packed)).sum()
+            loss = token_losses(adapted.network, packed, adapted.inputs(packed)).sum(dim=1).sum()
         assert loss.requires_grad
     found = profile(tiny_base, 12, 9, method=method).activations
     # Tables of positions are alive, too; and some kernels keep more on one device than another.
@@ -96,10 +101,10 @@ def test_layers_that_are_not_run_count_as_those_that_are(
 ) -> None:
     config = AutoConfig.from_pretrained(tiny_base)
     config.num_hidden_layers = 7
-    spec, examples = BaseSpec(config, torch.bfloat16), some_examples(20, 14)
-    quick = profile_pass(spec, Tune(), examples)
+    spec, groups = BaseSpec(config, torch.bfloat16), some_groups(20, 14)
+    quick = profile_pass(spec, Tune(), groups)
     monkeypatch.setattr(profiles, "_layers_are_alike", lambda *_: False)
-    assert quick == profile_pass(spec, Tune(), examples)
+    assert quick == profile_pass(spec, Tune(), groups)
 
 
 def test_parts_add_up_and_each_has_its_arithmetic(tiny_base: Path) -> None:
@@ -163,10 +168,8 @@ def test_training_every_weight_costs_three_forwards_and_lora_about_two(tiny_base
 
 def test_four_bits_take_less_than_sixteen(tiny_base: Path) -> None:
     config = AutoConfig.from_pretrained(tiny_base)
-    spec, examples = BaseSpec(config, torch.bfloat16), some_examples(12, 9)
-    lora, qlora = (
-        profile_pass(spec, tune_from(method=name), examples) for name in ("lora", "qlora")
-    )
+    spec, groups = BaseSpec(config, torch.bfloat16), some_groups(12, 9)
+    lora, qlora = (profile_pass(spec, tune_from(method=name), groups) for name in ("lora", "qlora"))
     embeddings = config.vocab_size * config.hidden_size
     linear = lora.base_parameters - embeddings
     # All but embeddings and norms at 4.127 bits.
@@ -178,7 +181,7 @@ def test_every_method_is_profiled_on_four_bits(method: str, tiny_base: Path) -> 
     if method == "full":  # refused when it is attached, where there are such weights
         return
     spec = BaseSpec(AutoConfig.from_pretrained(tiny_base), torch.bfloat16, quantised=True)
-    assert profile_pass(spec, tune_from(method=method), some_examples(12, 9)).activations > 0
+    assert profile_pass(spec, tune_from(method=method), some_groups(12, 9)).activations > 0
 
 
 def test_what_cannot_be_predicted_is_told_and_stops_nothing(
@@ -191,13 +194,13 @@ def test_what_cannot_be_predicted_is_told_and_stops_nothing(
         raise RuntimeError("no meta kernel\nand a long story")
 
     monkeypatch.setattr(arithmetic, "profile_pass", fail)
-    assert predict_run(load(tiny_base), some_examples(12, 9), make_settings()) is None
+    assert predict_run(load(tiny_base), some_groups(12, 9), make_settings()) is None
     assert "lora takes on LlamaForCausalLM cannot be predicted (no meta kernel)" in caplog.text
 
 
 def test_another_architecture_is_profiled_as_well() -> None:
     config = GPT2Config(n_embd=64, n_layer=5, n_head=4, vocab_size=500)
-    found = profile_pass(BaseSpec(config, torch.float32), Tune(), some_examples(12, 9))
+    found = profile_pass(BaseSpec(config, torch.float32), Tune(), some_groups(12, 9))
     assert found.trained > 0
     assert found.activations > 0
 
@@ -217,5 +220,5 @@ def test_the_peak_of_what_runs_inside_is_measured() -> None:
 def test_a_loaded_model_is_predicted_with_its_process(
     tiny_base: Path, make_settings: Callable[..., Settings]
 ) -> None:
-    found = predict_run(load(tiny_base), some_examples(*range(5, 30)), make_settings())
+    found = predict_run(load(tiny_base), some_groups(*range(5, 30)), make_settings())
     assert 100e6 < found.runtime < machine.resident_memory()

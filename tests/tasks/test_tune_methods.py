@@ -27,7 +27,7 @@ from tasks.model import base_model
 from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data.batching import batches
-from tasks.tune.data.packing import pack, packed_attention, summed_losses
+from tasks.tune.data.packing import pack, packed_attention, token_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.methods import recommended_ranges as ranges
 from tasks.tune.methods.contract import AdaptedModel
@@ -93,7 +93,7 @@ def take_steps(
     adapted.network.train()
     losses = []
     for step in range(first, last + 1):
-        summed = summed_losses(adapted.network, packed, adapted.inputs(packed))
+        summed = token_losses(adapted.network, packed, adapted.inputs(packed)).sum(dim=1)
         loss = summed.sum() / len(packed.targets)
         losses.append(loss.item())
         penalty = adapted.penalty()
@@ -614,13 +614,14 @@ def run_in_float16(data: Path, base: Path, out: Path) -> Iterator[tuple[Run, Cal
     settings = of_type("float16", run_of("full", base, learning_rate=1e-3))
     prepared = trainer.prepare(data, settings)
     plan = batches(prepared.train, settings.tune, 0)
+    task = trainer.Task(prepared.objective, plan, prepared.validation)
     with (
         trainer.attach(prepared, [TrialRun(out, settings)], len(plan)) as (run,),
         pack_executor(prepared.base) as packs,
     ):
         yield (
             run,
-            lambda: trainer.train_steps([run], plan, prepared.validation, len(plan), packs=packs),
+            lambda: trainer.train_steps([run], task, len(plan), packs),
         )
 
 
@@ -718,7 +719,7 @@ def test_methods_train_on_a_quantised_base_too(method, bases, looks, tiny_base, 
     settings, base = settings_of(method, tiny_base), bases[True]
     with torch.no_grad(), packed_attention(base):  # as evaluation before training does
         packed = pack(examples(), torch.device("cpu"))
-        summed_losses(base, packed)
+        token_losses(base, packed).sum(dim=1)
     with attached(base, settings) as adapted:
         losses = take_steps(adapted, optimiser_of(adapted, settings))
         adapted.write(tmp_path / "written", adapted.export(), settings)

@@ -233,11 +233,11 @@ def test_a_diverged_trial_is_failed_and_the_others_go_on(
 
     evaluate = trainer.evaluate
 
-    def first_lane_diverges(network, validation, lanes, *rest):
-        losses = evaluate(network, validation, lanes, *rest)
+    def first_lane_diverges(network, validation, lanes, *rest, **options):
+        measured = evaluate(network, validation, lanes, *rest, **options)
         if lanes == 2:
-            losses[0] = float("nan")
-        return losses
+            measured[0].losses[:] = float("nan")
+        return measured
 
     monkeypatch.setattr(trainer, "evaluate", first_lane_diverges)
     settings = make_settings(tune=TUNE, sweep=GRID | {"trials": 2, "packed": 2})
@@ -248,9 +248,12 @@ def test_a_diverged_trial_is_failed_and_the_others_go_on(
     assert result["best"]["number"] == 1
     assert result["trials"][1]["steps"] == 4
 
-    def all_diverge(*given):
-        in_training = len(given) == 5  # the base alone is evaluated without inputs
-        return evaluate(*given) * (float("nan") if in_training else 1)
+    def all_diverge(*given, **options):
+        measured = evaluate(*given, **options)
+        if options:  # the base alone is evaluated without the adapter's inputs
+            for evaluation in measured:
+                evaluation.losses[:] = float("nan")
+        return measured
 
     monkeypatch.setattr(trainer, "evaluate", all_diverge)
     with pytest.raises(PerpetuneError, match="all 2 trials failed"):
@@ -335,7 +338,7 @@ def pretending(monkeypatch, seconds: Callable[[int, int], float]) -> list[int]:
 
     counted = []
 
-    def pretend(runs, batch, packs):
+    def pretend(runs, batch, *_):
         counted.append(len(runs))
         time.sleep(seconds(len(runs), len(batch)))
 

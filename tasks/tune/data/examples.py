@@ -1,4 +1,4 @@
-"""What training reads: two splits as token ids, and what of them could not be used, counted."""
+"""What training reads: two splits as groups of examples, and counts of what could not be used."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,14 +10,15 @@ from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model import base_model
-from tasks.model.encoding import Example, encode_all
+from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data.batching import batches
+from tasks.tune.data.groups import Group, examples_of
+from tasks.tune.objectives import Encoder, Objective, objective_of
 from tasks.tune.settings import Tune
 
 SMALL_SHARE = 0.05
-"""Examples that may be left out because their answers are too long; more is refused."""
-_LEARNED_FROM = ("chat", "text")
+"""Share of examples that may be left out because their answers are too long; more is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Split:
     """A file of curated records, as training takes them."""
 
     path: Path
-    examples: list[Example]
+    groups: list[Group]
     counts: Counts
 
 
@@ -59,8 +60,7 @@ class Data:
     @property
     def longest(self) -> int:
         """Tokens of the longest example that is used."""
-        every = [*self.train.examples, *self.validation.examples]
-        return max(len(example.input_ids) for example in every)
+        return max(group.longest for group in [*self.train.groups, *self.validation.groups])
 
     def to_json(self) -> dict[str, Any]:
         """The counts of both splits."""
@@ -106,26 +106,28 @@ def read(data: Path, settings: Settings, *, weights: bool = True) -> Data:
 
     Raises:
         BadInput: a file is missing, empty or damaged, holds nothing to learn, or records that
-            supervised tuning does not learn from; or `tune.max_length` is too short for it.
+            `tune.objective` does not learn from; or `tune.max_length` is too short for it.
     """
+    objective = objective_of(settings.tune)
     paths = split_files(data)
     loaded = [records.load([path]) for path in paths]
     for path, rows in zip(paths, loaded, strict=True):
-        _check_kinds(path, rows)
+        check_records(path, rows, objective)
     tokenizer = base_model.load_tokenizer(settings, weights=weights)
+    encoder = Encoder(tokenizer, settings.tune.max_length)
     train, validation = (
-        _encoded(path, rows, tokenizer, settings.tune)
+        _encoded(path, [objective.encode(record, encoder) for record in rows], settings.tune)
         for path, rows in zip(paths, loaded, strict=True)
     )
     _check_length(train, settings.tune)
     return Data(train, validation, files.content_key(*map(files.md5, paths)))
 
 
-def seen(examples: Sequence[Example], tune: Tune, seed: int) -> Seen:
-    """What of `examples` the steps that `tune` asks for see."""
-    plan = batches(examples, tune, seed)
-    drawn = [example.id for batch in plan for example in batch]
-    return Seen(len(plan), len(set(drawn)), len(examples), len(drawn) / len(examples))
+def seen(groups: Sequence[Group], tune: Tune, seed: int) -> Seen:
+    """What of `groups` the steps that `tune` asks for see."""
+    plan = batches(groups, tune, seed)
+    drawn = [group.id for batch in plan for group in batch]
+    return Seen(len(plan), len(set(drawn)), len(groups), len(drawn) / len(groups))
 
 
 def warnings(data: Data, tune: Tune) -> list[str]:
@@ -146,46 +148,50 @@ def warnings(data: Data, tune: Tune) -> list[str]:
             )
         if counts.nothing_to_learn:
             found.append(f"{name}: {counts.nothing_to_learn:,} records hold nothing to learn")
-    if tune.batch_size > len(data.train.examples):
+    if tune.batch_size > len(data.train.groups):
         found.append(
-            f"tune.batch_size: {tune.batch_size} is more than the {len(data.train.examples)} "
+            f"tune.batch_size: {tune.batch_size} is more than the {len(data.train.groups)} "
             "training examples; each step sees some of them several times"
         )
     return found
 
 
-def _check_kinds(path: Path, rows: Sequence[records.Record]) -> None:
-    """Refuse what supervised tuning does not learn from, before anything is computed."""
-    other = [row for row in rows if row.kind not in _LEARNED_FROM]
-    if not other:
+def check_records(path: Path, rows: Sequence[records.Record], objective: Objective) -> None:
+    """Refuse records that an objective does not learn from, before anything is computed.
+
+    Raises:
+        BadInput: there are some; the message counts them and names the first one's line.
+    """
+    refused = [(row.line, reason) for row in rows if (reason := objective.refusal(row))]
+    if not refused:
         return
-    count = Counter(row.kind for row in other)
-    kinds = " and ".join(f"{count[kind]:,} of kind {kind}" for kind in sorted(count))
+    counts = Counter(reason for _, reason in refused)
+    reasons = " and ".join(f"{counts[reason]:,} {reason}" for reason in sorted(counts))
+    otherwise = f", or {objective.remedy}" if objective.remedy else ""
     raise BadInput(
-        f"{path}:{other[0].line}: {kinds} among {len(rows):,} records; supervised tuning "
-        "learns from chats and texts: leave these out and curate again, or write the good answers "
-        "as prompt and completion"
+        f"{path}:{refused[0][0]}: {reasons} among {len(rows):,} records; {objective.name} tuning "
+        f"learns from {objective.learns_from}: leave these out and curate again{otherwise}"
     )
 
 
-def _encoded(path: Path, rows: Sequence[records.Record], tokenizer: Any, tune: Tune) -> Split:
-    """The examples of a split that hold something to learn, and all that they are to teach."""
-    every = [example for row in rows for example in encode_all(row, tokenizer, tune.max_length)]
-    fitting = [example for example in every if not example.answer_cut]
-    used = [example for example in fitting if example.targets]
-    cut = [example for example in used if example.cut]
+def _encoded(path: Path, encoded: Sequence[Sequence[Group]], tune: Tune) -> Split:
+    """The groups of a split that hold something to learn, and all that they are to teach."""
+    groups = [group for of_record in encoded for group in of_record]
+    fitting = [group for group in groups if not any(x.answer_cut for x in group.examples)]
+    used = [group for group in fitting if all(x.targets for x in group.examples)]
+    cut = [group for group in used if any(x.cut for x in group.examples)]
     counts = Counts(
         examples=len(used),
         cut=len(cut),
-        tokens_cut=sum(example.cut for example in cut),
-        too_long=len(every) - len(fitting),
+        tokens_cut=sum(example.cut for example in examples_of(used)),
+        too_long=len(groups) - len(fitting),
         nothing_to_learn=len(fitting) - len(used),
-        longest=max((_whole(example) for example in every), default=0),
+        longest=max((_uncut_length(example) for example in examples_of(groups)), default=0),
     )
-    if counts.too_long > max(1, SMALL_SHARE * len(every)):
+    if counts.too_long > max(1, SMALL_SHARE * len(groups)):
         raise BadInput(_too_short(path, counts, tune, f"the answers of {counts.too_long:,} of"))
     if not used:
-        raise BadInput(f"{path}: no record holds anything to learn; mend the data or curate again")
+        raise BadInput(f"{path}: no record holds anything to learn; fix the data or curate again")
     return Split(path, used, counts)
 
 
@@ -204,5 +210,5 @@ def _too_short(path: Path, counts: Counts, tune: Tune, which: str) -> str:
     )
 
 
-def _whole(example: Example) -> int:
+def _uncut_length(example: Example) -> int:
     return len(example.input_ids) + example.cut + example.answer_cut

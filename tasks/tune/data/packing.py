@@ -26,6 +26,8 @@ from tasks.core.errors import PerpetuneError
 from tasks.model.encoding import Example
 from tasks.model.rows import asked_logits, padded
 from tasks.tune.data import prefix_tree
+from tasks.tune.data.groups import Group
+from tasks.tune.data.scores import Scores
 
 # Sequences of which the shortest has this share of the longest's tokens are computed together.
 _SIMILAR = 0.6
@@ -128,6 +130,7 @@ class Pack:
     counts: tuple[int, ...]
     layout: Layout
     lanes: int = 1
+    groups: tuple[Group, ...] = ()
 
     def inputs(self) -> dict[str, Any]:
         """Keywords for the forward of a causal language model inside `packed_attention`."""
@@ -180,6 +183,7 @@ class Rows:
     targets: torch.Tensor
     counts: tuple[int, ...]
     lanes: int = 1
+    groups: tuple[Group, ...] = ()
 
     @classmethod
     def of(cls, examples: Sequence[Example], device: torch.device) -> "Rows":
@@ -260,10 +264,10 @@ def pack(examples: Sequence[Example], device: torch.device, *, shared: bool = Tr
     )
 
 
-def summed_losses(
+def token_losses(
     network: torch.nn.Module, packed: Packed, inputs: Mapping[str, Any] | None = None
 ) -> torch.Tensor:
-    """Cross-entropy of each lane's targets in nats, summed, in float32: [K].
+    """−log p of each lane's targets in nats, in float32: [K, T].
 
     A `Pack` is read inside `packed_attention` only. Logits are computed for the targets alone.
 
@@ -272,23 +276,38 @@ def summed_losses(
         packed: what it reads, and the targets.
         inputs: keywords for the network where they are not the pack's own.
     """
-    return _losses(network, packed, inputs).sum(dim=1)
+    logits = packed.logits(network, packed.inputs() if inputs is None else inputs)
+    losses = functional.cross_entropy(logits.float(), packed.targets, reduction="none")
+    return losses.view(packed.lanes, -1)
+
+
+def score(
+    network: torch.nn.Module,
+    packed: Packed,
+    inputs: Mapping[str, Any] | None = None,
+    reference: Mapping[str, float] | None = None,
+) -> Scores:
+    """What the network says about a pack, for an objective to make losses of.
+
+    Args:
+        network: a causal language model.
+        packed: what it reads, in its groups.
+        inputs: as for `token_losses`.
+        reference: log-probability of each example under the base, by its id.
+    """
+    sizes = tuple(len(group.examples) for group in packed.groups)
+    losses = token_losses(network, packed, inputs)
+    known = None
+    if reference is not None:
+        known = torch.tensor([reference[name] for name in packed.ids], device=losses.device)
+    return Scores(losses, packed.counts, sizes or (1,) * len(packed.ids), known)
 
 
 def sequence_losses(
     network: torch.nn.Module, packed: Packed, inputs: Mapping[str, Any] | None = None
 ) -> torch.Tensor:
-    """The same, summed for each sequence alone: [K, sequences]."""
-    by_sequence = _losses(network, packed, inputs).split(packed.counts, dim=1)
-    return torch.stack([losses.sum(dim=1) for losses in by_sequence], dim=1)
-
-
-def _losses(
-    network: torch.nn.Module, packed: Packed, inputs: Mapping[str, Any] | None
-) -> torch.Tensor:
-    logits = packed.logits(network, packed.inputs() if inputs is None else inputs)
-    losses = functional.cross_entropy(logits.float(), packed.targets, reduction="none")
-    return losses.view(packed.lanes, -1)
+    """−log p of each sequence's targets in nats: [K, sequences]."""
+    return score(network, packed, inputs).losses()
 
 
 def reads_packs(base: PreTrainedModel) -> bool:

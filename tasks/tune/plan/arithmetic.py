@@ -28,9 +28,9 @@ from transformers import PreTrainedModel
 
 from tasks.core import files
 from tasks.core.errors import BadInput, first_line
-from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data.batching import batches
+from tasks.tune.data.groups import Group
 from tasks.tune.plan.machine import runtime_memory
 from tasks.tune.plan.profile import FLOAT32_BYTES, BaseSpec, PassProfile, profile_pass
 from tasks.tune.plan.results import MemoryEstimate
@@ -104,7 +104,7 @@ def predict(
 
 def predict_run(
     base: PreTrainedModel,
-    examples: Sequence[Example],
+    groups: Sequence[Group],
     settings: Settings,
     lanes: int = 1,
     *,
@@ -117,10 +117,10 @@ def predict_run(
 
     Args:
         base: as it was loaded.
-        examples: the training data.
+        groups: the training data.
         settings: `tune` and the project's seed matter.
         lanes: adapters that share each pass.
-        profiles: earlier profiles of this base and these examples; grows.
+        profiles: earlier profiles of this base and these data; grows.
         execution: how the base reads several sequences.
 
     Raises:
@@ -128,10 +128,10 @@ def predict_run(
     """
     device_type = base.device.type
     at_once = packs_side_by_side(device_type)
-    pack, packs = largest_pack(examples, settings, at_once, execution)
+    pack, packs = largest_pack(groups, settings, at_once, execution)
     profiles = {} if profiles is None else profiles
     tune = settings.tune.model_dump(mode="json", exclude={"learning_rate", "checkpoint_minutes"})
-    key = files.content_key(tune, [example.id for example in pack])
+    key = files.content_key(tune, [group.id for group in pack])
     if key not in profiles:
         try:
             profiles[key] = profile_pass(BaseSpec.of_loaded(base), settings.tune, pack, execution)
@@ -163,17 +163,17 @@ def packs_side_by_side(device_type: str) -> int:
 
 
 def largest_pack(
-    examples: Sequence[Example],
+    groups: Sequence[Group],
     settings: Settings,
     side_by_side: int,
     execution: Execution = PACKED,
-) -> tuple[list[Example], int]:
+) -> tuple[list[Group], int]:
     """The pack with the most tokens of a whole run, and the most packs that a step has."""
     tune = settings.tune
     shared = not tune.adapter_dropout
     steps = [
         execution.cut(batch, tune.micro_batch_tokens, side_by_side, shared=shared)
-        for batch in batches(examples, tune, settings.project.seed)
+        for batch in batches(groups, tune, settings.project.seed)
     ]
     packs = [pack for step in steps for pack in step]
     largest = max(packs, key=lambda pack: execution.tokens(pack, shared=shared))

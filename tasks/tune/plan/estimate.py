@@ -133,7 +133,7 @@ def _predictions(
     )
     execution = presumed(base.config)
     at_once = arithmetic.packs_side_by_side(device.type)
-    pack, packs = arithmetic.largest_pack(read.train.examples, settings, at_once, execution)
+    pack, packs = arithmetic.largest_pack(read.train.groups, settings, at_once, execution)
     runtime = runtime_memory() if device.type == "cpu" else 0
 
     def predict(method: Method) -> _Prediction:
@@ -184,7 +184,7 @@ def _measured(
 
 def _work(read: Data, settings: Settings) -> _Work:
     tune, seed = settings.tune, settings.project.seed
-    train, validation = read.train.examples, read.validation.examples
+    train, validation = read.train.groups, read.validation.groups
     evaluated = first_by_hash(validation, trainer.validation_count(validation, train, tune, seed))
     return _Work(
         seen=tuning_data.seen(train, tune, seed),
@@ -201,8 +201,8 @@ def _facts(
     budget: float,
 ) -> Facts:
     return Facts(
-        examples=len(read.train.examples),
-        targets=sum(example.targets for example in read.train.examples),
+        examples=len(read.train.groups),
+        targets=sum(group.targets for group in read.train.groups),
         loss=measured.loss,
         parameters=max(1, _base_parameters(predictions)),
         adapters=settings.plan.adapters,
@@ -221,12 +221,12 @@ def _facts(
 
 
 def _data_facts(read: Data, tune: Tune, facts: Facts, work: _Work) -> DataFacts:
-    examples = read.train.examples
+    groups = read.train.groups
     return DataFacts(
         examples=facts.examples,
-        tokens=count_tokens(examples),
+        tokens=count_tokens(groups),
         targets=facts.targets,
-        longest=max(len(example.input_ids) for example in examples),
+        longest=max(group.longest for group in groups),
         targets_per_trained_parameter={
             name: facts.targets / count for name, count in facts.trained.items() if count
         },

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data.batching import batches
 from tasks.tune.data.examples import Data
+from tasks.tune.data.groups import Group
 from tasks.tune.plan.profile import PassProfile
 from tasks.tune.settings import METHOD, configured
 from tasks.tune.train import trainer
@@ -55,26 +55,27 @@ def measure(data: Path, read: Data, settings: Settings, profile: PassProfile) ->
     tune = configured(settings.tune, {METHOD: "lora", "tune.validation_examples": _LOSS_EXAMPLES})
     settings = settings.replace(tune=tune)
     prepared = trainer.prepare(data, settings, read=read)
-    whole = batches(read.train.examples, tune, settings.project.seed)[0]
+    whole = batches(read.train.groups, tune, settings.project.seed)[0]
     batch, pass_seconds, step_seconds = _timed_step(prepared, settings, whole)
     flops = count_tokens(batch) * profile.flops / profile.tokens
     return Measured(prepared.base_loss, flops / pass_seconds, step_seconds / profile.trained)
 
 
 def _timed_step(
-    prepared: trainer.Prepared, settings: Settings, whole: Sequence[Example]
-) -> tuple[Sequence[Example], float, float]:
+    prepared: trainer.Prepared, settings: Settings, whole: Sequence[Group]
+) -> tuple[Sequence[Group], float, float]:
     """The batch that was timed, seconds of its passes, and of the optimiser's step."""
-    few = sorted(whole, key=lambda example: len(example.input_ids))[-2:]
+    reference = trainer.reference_of(prepared, [whole])
+    few = sorted(whole, key=lambda group: group.tokens)[-2:]
     trial = TrialRun(Path(), settings)
     with (
         trainer.attach(prepared, [trial], settings.tune.max_steps) as (run,),
         pack_executor(run.adapted.network, execution=prepared.execution) as packs,
     ):
 
-        def timed(batch: Sequence[Example]) -> tuple[float, float]:
+        def timed(batch: Sequence[Group]) -> tuple[float, float]:
             began = time.perf_counter()
-            losses, gradients = trainer.backward([run], batch, packs)
+            losses, gradients = trainer.backward([run], batch, packs, prepared.objective, reference)
             between = time.perf_counter()
             run.take_step(gradients[0], losses[0], count_tokens(batch))
             if prepared.base.device.type != "cpu":
@@ -88,6 +89,6 @@ def _timed_step(
         return few, pass_seconds, step_seconds
 
 
-def count_tokens(examples: Sequence[Example]) -> int:
-    """Tokens of these examples."""
-    return sum(len(example.input_ids) for example in examples)
+def count_tokens(groups: Sequence[Group]) -> int:
+    """Tokens of these groups."""
+    return sum(group.tokens for group in groups)

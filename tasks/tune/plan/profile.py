@@ -21,10 +21,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from tasks.model.encoding import Example
-from tasks.tune.data.packing import summed_losses
+from tasks.tune.data.groups import Group
+from tasks.tune.data.packing import score
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.contract import AdaptedModel
+from tasks.tune.objectives import Objective, objective_of
 from tasks.tune.plan.meta_device import (
     META,
     flop_counter,
@@ -113,14 +114,14 @@ class PassProfile:
 
 
 def profile_pass(
-    spec: BaseSpec, tune: Tune, examples: Sequence[Example], execution: Execution = PACKED
+    spec: BaseSpec, tune: Tune, groups: Sequence[Group], execution: Execution = PACKED
 ) -> PassProfile:
     """Profile one pack in a model without weights.
 
     Args:
         spec: the base model.
         tune: the method, and its settings.
-        examples: those of the pack.
+        groups: those of the pack.
         execution: how the base reads the pack.
 
     Raises:
@@ -129,7 +130,7 @@ def profile_pass(
     """
 
     def profile(layers: int | None) -> PassProfile:
-        return _profile(spec, spec.without_weights(layers), tune, examples, execution)
+        return _profile(spec, spec.without_weights(layers), tune, groups, execution)
 
     count = spec.config.get_text_config().num_hidden_layers
     method = tune.method.plain()
@@ -157,13 +158,13 @@ def _profile(
     spec: BaseSpec,
     base: PreTrainedModel,
     tune: Tune,
-    examples: Sequence[Example],
+    groups: Sequence[Group],
     execution: Execution,
 ) -> PassProfile:
     base_parameters = sum(parameter.numel() for parameter in base.parameters())
     in_nf4 = spec.quantised or METHODS.get(tune.method.name).quantised
     weights, largest = quantise(base) if in_nf4 else (weight_bytes(base), 0)
-    targets = sum(example.targets for example in examples)
+    targets = sum(group.targets for group in groups)
     with ExitStack() as stack:
         stack.enter_context(simulated(targets))
         live = stack.enter_context(_LiveBytes(base))
@@ -175,7 +176,7 @@ def _profile(
         added = live.now
         adapted.network.train()
         trained, parameters = adapted.counts()
-        steps = _train_step(adapted, live, examples, execution)
+        steps = _train_step(adapted, live, groups, execution, objective_of(tune))
         best = sum(weight.nbytes for weight in adapted.export().values())
         # AdaLoRA keeps its estimates of importance from the first step on.
         before = live.now
@@ -193,7 +194,7 @@ def _profile(
         best=best,
         forward_flops=steps.forward_flops,
         flops=steps.flops,
-        tokens=sum(len(example.input_ids) for example in examples),
+        tokens=sum(group.tokens for group in groups),
         targets=steps.targets,
     )
 
@@ -210,15 +211,22 @@ class _Step:
 
 
 def _train_step(
-    adapted: AdaptedModel, live: "_LiveBytes", examples: Sequence[Example], execution: Execution
+    adapted: AdaptedModel,
+    live: "_LiveBytes",
+    groups: Sequence[Group],
+    execution: Execution,
+    objective: Objective,
 ) -> _Step:
     parameters = list(adapted.parameters().values())
     shared = not draws_randomly(adapted.network)
-    packed = execution.lay(examples, parameters[0].device, shared=shared)
+    packed = execution.lay(groups, parameters[0].device, shared=shared)
+    reference = dict.fromkeys(packed.ids, 0.0) if objective.needs_reference else None
     before = live.now
     with flop_counter() as flops:
         live.peak = 0
-        loss = summed_losses(adapted.network, packed, adapted.inputs(packed)).sum()
+        loss = objective.total_loss(
+            score(adapted.network, packed, adapted.inputs(packed), reference)
+        ).sum()
         activations, forward = live.now - before, flops.get_total_flops()
         torch.autograd.backward(loss, inputs=parameters)
         penalty = adapted.penalty()

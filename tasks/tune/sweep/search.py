@@ -95,7 +95,7 @@ def run(
     began = time.perf_counter()
     read = tuning_data.read(data, settings)
     warnings = _checked(read, settings)
-    seen = tuning_data.seen(read.train.examples, settings.tune, settings.project.seed)
+    seen = tuning_data.seen(read.train.groups, settings.tune, settings.project.seed)
     log.info("of a whole trial, %s", seen)
     with _study(key, out, settings) as study:
         earlier = study.user_attrs.get("seconds", 0.0)

@@ -59,7 +59,7 @@ def train(
 
     read = examples.read(data, settings)
     warnings = checks.check(read, settings)
-    seen = examples.seen(read.train.examples, settings.tune, settings.project.seed)
+    seen = examples.seen(read.train.groups, settings.tune, settings.project.seed)
     log.info("%s", seen)
     for warning in warnings:
         log.warning("%s", warning)

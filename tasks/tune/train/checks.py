@@ -13,7 +13,9 @@ from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.examples import Data
 from tasks.tune.methods import METHODS
 from tasks.tune.methods import recommended_ranges as ranges
+from tasks.tune.objectives import Objective, objective_of
 from tasks.tune.settings import Tune
+from tasks.tune.train.execution import Execution
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,13 @@ def check(data: Data, settings: Settings, tunes: Sequence[Tune] = ()) -> list[st
         BadInput: a configuration cannot work with this base or these data; the message names the
             setting and the remedy.
     """
+    for tune in tunes or [settings.tune]:
+        objective = objective_of(tune)
+        if objective.head is not None:
+            raise BadInput(
+                f"tune.objective: {objective.name} needs a {objective.head} head, and training "
+                "has the base's own language-model head only; choose another objective"
+            )
     base = skeleton(settings)
     check_positions(base, data)
     for tune in tunes or [settings.tune]:
@@ -63,6 +72,20 @@ def skeleton(settings: Settings) -> PreTrainedModel:
         raise BadInput(
             f"base.model: no {config.model_type} can be built from its config.json: {first}"
         ) from error
+
+
+def check_groups(execution: Execution, data: Data, objective: Objective) -> None:
+    """Refuse groups of several examples on a base that reads one at a time.
+
+    Raises:
+        BadInput: they do not go together.
+    """
+    largest = max(len(group.examples) for group in data.train.groups + data.validation.groups)
+    if execution.form == "alone" and largest > 1:
+        raise BadInput(
+            f"tune.objective: {objective.name} compares {largest} examples in one pass, and this "
+            f"base reads one at a time ({execution.reason}); choose another base model or objective"
+        )
 
 
 def check_positions(base: PreTrainedModel, data: Data) -> None:

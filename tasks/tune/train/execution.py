@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from tasks.model import base_source, causality, peft_adapter
 from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data import batching
+from tasks.tune.data.groups import Group, examples_of
 from tasks.tune.data.packing import Pack, Packed, Rows, pack, packed_attention, sequence_losses
 
 log = logging.getLogger(__name__)
@@ -59,33 +60,33 @@ class Execution:
     reason: str = ""
 
     def cut(
-        self, examples: Sequence[Example], tokens: int, side_by_side: int, *, shared: bool
-    ) -> list[list[Example]]:
-        """Examples in parts of at most `tokens` tokens, one for each pass.
+        self, groups: Sequence[Group], tokens: int, side_by_side: int, *, shared: bool
+    ) -> list[list[Group]]:
+        """Groups in parts of at most `tokens` tokens, one for each pass.
 
         Args:
-            examples: at least one.
+            groups: at least one.
             tokens: bound of a part, what fills rows up counted in.
             side_by_side: packs that are computed at once.
-            shared: equal beginnings are laid down once, where sequences are packed.
+            shared: equal beginnings are stored once, where sequences are packed.
         """
         if self.form == "packed":
-            return batching.packs(examples, tokens, side_by_side, shared=shared)
-        return batching.rows(examples, tokens if self.form == "padded" else 0)
+            return batching.packs(groups, tokens, side_by_side, shared=shared)
+        return batching.rows(groups, tokens if self.form == "padded" else 0)
 
-    def lay(
-        self, examples: Sequence[Example], device: torch.device, *, shared: bool = True
-    ) -> Packed:
+    def lay(self, groups: Sequence[Group], device: torch.device, *, shared: bool = True) -> Packed:
         """What one pass reads."""
+        examples = examples_of(groups)
         if self.form == "packed":
-            return pack(examples, device, shared=shared)
-        return Rows.of(examples, device)
+            return replace(pack(examples, device, shared=shared), groups=tuple(groups))
+        return replace(Rows.of(examples, device), groups=tuple(groups))
 
-    def tokens(self, examples: Sequence[Example], *, shared: bool) -> int:
-        """Tokens that a pass of these examples computes."""
+    def tokens(self, groups: Sequence[Group], *, shared: bool) -> int:
+        """Tokens that a pass of these groups computes."""
         if self.form == "packed":
-            return batching.row_length(examples, shared=shared)
-        return len(examples) * max(len(example.input_ids) for example in examples)
+            return batching.pack_length(groups, shared=shared)
+        examples = sum(len(group.examples) for group in groups)
+        return examples * max(group.longest for group in groups)
 
     def attention(
         self, base: PreTrainedModel, device_type: str | None = None

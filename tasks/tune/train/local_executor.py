@@ -67,9 +67,11 @@ class LocalExecutor:
 
     def _prepare(self, settings: Settings) -> Prepared:
         """Data and base for these settings, one base in memory at a time."""
+        tune = settings.tune
         key = files.content_key(
-            METHODS.get(settings.tune.method.name).quantised,
-            settings.tune.max_length,
+            METHODS.get(tune.method.name).quantised,
+            tune.max_length,
+            tune.objective.plain(),
             settings.base.plain(),
         )
         if key not in self._prepared:
@@ -126,6 +128,8 @@ def fastest_lanes(prepared: Prepared, trials: Sequence[TrialRun]) -> int:
     available = bound * 1e9 if bound else available_memory(prepared.base.device)[0]
     largest = max(trials, key=lambda trial: trial.settings.tune.method.of(LowRank).rank).settings
 
+    reference = trainer.reference_of(prepared, [batch])
+
     def seconds(*sizes: int, lanes: int = 1) -> list[float]:
         """Of passes of so many examples, one after another."""
         taken = []
@@ -135,7 +139,7 @@ def fastest_lanes(prepared: Prepared, trials: Sequence[TrialRun]) -> int:
         ):
             for size in sizes:
                 began = time.perf_counter()
-                trainer.backward(runs, batch[:size], packs)
+                trainer.backward(runs, batch[:size], packs, prepared.objective, reference)
                 taken.append(time.perf_counter() - began)
         return taken
 

@@ -1,7 +1,8 @@
 """A run: one configuration in training, with its weights, its optimiser and its curve."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +13,24 @@ from tasks.tune.settings import Tune
 CurveRow = dict[str, Any]
 """A step of the curve: `step` (from 1), `train_loss` (nats a target, before the step),
 `learning_rate`, `tokens` (of the batch), `seconds` (spent on this run so far), and where an
-evaluation was due, `validation_loss`."""
+evaluation was due, `validation_loss`, and `validation_metrics` if the objective has some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an adapter achieves on the validation data."""
+
+    losses: torch.Tensor
+    """Loss of each validation group [G], in float64."""
+    weight: int
+    """What the groups weigh together in the mean: learned tokens, or groups."""
+    metrics: Mapping[str, float]
+    """What the objective reports beside the loss: means over the groups."""
+
+    @property
+    def loss(self) -> float:
+        """The validation loss."""
+        return float(self.losses.sum() / self.weight)
 
 
 class Run:
@@ -47,10 +65,10 @@ class Run:
         self.best_weights: dict[str, torch.Tensor] | None = None
         """The weights of `best_loss`, unless a file holds them already."""
         self.best_losses: list[float] = []
-        """Summed loss of each validation example behind `best_loss`."""
+        """Loss of each validation group behind `best_loss`."""
         self.evaluations: list[list[float]] = []
-        """Summed loss of each validation example at each evaluation so far: the selection bias of
-        the best one is estimated from these."""
+        """Loss of each validation group at each evaluation so far: the selection bias of the best
+        one is estimated from these."""
         self.evals_without_improvement = 0
         self.seconds = 0.0
         self.failure: str | None = None
@@ -72,7 +90,7 @@ class Run:
 
         Args:
             gradients: of the (scaled) loss by each parameter.
-            loss: the loss before the step, in nats a target.
+            loss: the loss before the step, in nats a learned token for supervised training.
             tokens: those of the batch.
         """
         rate = self.peak_lr * lr_multiplier(self.step + 1, self.steps, self.tune)
@@ -95,22 +113,19 @@ class Run:
         row = {"step": self.step + 1, "train_loss": loss, "learning_rate": rate, "tokens": tokens}
         self.curve.append(row)
 
-    def record_evaluation(self, losses: torch.Tensor, targets: int) -> None:
-        """Record an evaluation after the last step, and keep the weights if they are the best.
-
-        Args:
-            losses: summed loss of each validation example [examples].
-            targets: number of targets of all of them.
-        """
-        loss = float(losses.sum() / targets)
+    def record_evaluation(self, evaluation: Evaluation) -> None:
+        """Record an evaluation after the last step, and keep the weights if they are the best."""
+        loss, losses = evaluation.loss, evaluation.losses.tolist()
         if not math.isfinite(loss):
             self.failure = f"the validation loss is {loss} at step {self.step}"
             return
         self.curve[-1]["validation_loss"] = loss
-        self.evaluations.append(losses.tolist())
+        if evaluation.metrics:
+            self.curve[-1]["validation_metrics"] = evaluation.metrics
+        self.evaluations.append(losses)
         self.evals_without_improvement += 1
         if loss < self.best_loss:
-            self.best_loss, self.best_losses = loss, losses.tolist()
+            self.best_loss, self.best_losses = loss, losses
             self.best_weights, self.evals_without_improvement = self.adapted.export(), 0
 
 

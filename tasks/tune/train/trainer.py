@@ -5,7 +5,7 @@
     attach        adapters on the base, and a fresh `Run` for each
     train_steps   batch after batch: backward, optimiser step, evaluation where one is due
     backward      loss and gradients of a batch, pack by pack
-    evaluate      losses of the validation data
+    evaluate      losses and metrics on the validation data
 
 Nothing is kept between two calls of `train_runs` but files: a run that was killed, one that a sweep
 stopped at a rung, and one that goes on in another process are all the same. Runs whose adapters
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,17 @@ from transformers import PreTrainedModel
 
 from tasks.core import files
 from tasks.model import base_model, base_source
-from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.batching import batches, first_by_hash
 from tasks.tune.data.examples import Data
-from tasks.tune.data.packing import Packed, sequence_losses, summed_losses
+from tasks.tune.data.groups import Group, examples_of
+from tasks.tune.data.packing import Packed, score
 from tasks.tune.methods import METHODS
 from tasks.tune.methods import recommended_ranges as ranges
 from tasks.tune.methods.contract import AdaptedModel
 from tasks.tune.methods.lora import lanes
+from tasks.tune.objectives import Objective, objective_of
 from tasks.tune.plan.arithmetic import predict_run
 from tasks.tune.plan.machine import measured_peak
 from tasks.tune.plan.profile import PassProfile
@@ -47,7 +48,7 @@ from tasks.tune.train.distributed import SINGLE, Processes
 from tasks.tune.train.execution import Execution
 from tasks.tune.train.pack_executor import PackExecutor, pack_executor
 from tasks.tune.train.results import Diverged
-from tasks.tune.train.run import Run, evaluation_steps
+from tasks.tune.train.run import Evaluation, Run, evaluation_steps
 from tasks.tune.train.trials import TrialRun
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 _FORMAT = 3  # of checkpoints; a change of what they hold makes it 4
 _MIN_VALIDATION = 40
+_REFERENCE_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,9 @@ class Prepared:
     base: PreTrainedModel
     execution: Execution
     """How the base reads several sequences at once."""
-    train: list[Example]
+    train: list[Group]
     validation: list[Packed]
+    objective: Objective
     base_loss: float
     data: Data
     processes: Processes
@@ -76,6 +79,8 @@ class Prepared:
     """Of the base, as it was loaded: its weights are hashed once, not for each run."""
     profiles: dict[str, PassProfile] = field(default_factory=dict)
     """Those from which memory was predicted."""
+    references: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Log-probability of each example under the base, by the groups that a run sees."""
 
 
 def prepare(
@@ -103,27 +108,31 @@ def prepare(
     )
     checks.check_positions(base, read)
     for split in (read.train, read.validation):
-        for example in split.examples:
+        for example in examples_of(split.groups):
             base_model.check_ids(example.input_ids, base.config, f"{split.path}: {example.id}")
     form = execution.of(base, read.longest, settings)
+    objective = objective_of(tune)
+    checks.check_groups(form, read, objective)
     processes.shard_weights(base)
-    train, seed = read.train.examples, settings.project.seed
+    train, seed = read.train.groups, settings.project.seed
     held_out = first_by_hash(
-        read.validation.examples, validation_count(read.validation.examples, train, tune, seed)
+        read.validation.groups, validation_count(read.validation.groups, train, tune, seed)
     )
     with deterministic(seed), form.attention(base), pack_executor(base, processes, form) as packs:
         cut = form.cut(held_out, tune.micro_batch_tokens, packs.side_by_side, shared=True)
         validation = [form.lay(part, base.device) for part in cut]
-        losses = evaluate(base, validation, 1, packs)[0]
-    _check_finite(losses, read.validation.path, base)
-    base_loss = float(losses.sum() / sum(len(packed.targets) for packed in validation))
-    log.info("%d training examples; base model's validation loss %.4f", len(train), base_loss)
+        reference = reference_scores(base, validation, packs) if objective.needs_reference else None
+        (measured,) = evaluate(base, validation, 1, packs, objective, reference)
+    _check_finite(measured.losses, read.validation.path, base)
+    log.info("%d training examples; base model's validation loss %.4f", len(train), measured.loss)
     identity = base_source.identity(settings)
-    return Prepared(base, form, train, validation, base_loss, read, processes, identity)
+    return Prepared(
+        base, form, train, validation, objective, measured.loss, read, processes, identity
+    )
 
 
 def validation_count(
-    validation: Sequence[Example], train: Sequence[Example], tune: Tune, seed: int
+    validation: Sequence[Group], train: Sequence[Group], tune: Tune, seed: int
 ) -> int:
     """How many validation examples each evaluation reads.
 
@@ -132,13 +141,9 @@ def validation_count(
     """
     if tune.validation_examples != "auto":
         return tune.validation_examples
-    trained = 3 * sum(map(_length, chain.from_iterable(batches(train, tune, seed))))
-    cost = tune.evaluations * sum(map(_length, validation)) / len(validation)
+    trained = 3 * sum(group.tokens for batch in batches(train, tune, seed) for group in batch)
+    cost = tune.evaluations * sum(group.tokens for group in validation) / len(validation)
     return max(_MIN_VALIDATION, int(0.1 * trained / cost))
-
-
-def _length(example: Example) -> int:
-    return len(example.input_ids)
 
 
 def _check_finite(losses: torch.Tensor, path: Path, base: PreTrainedModel) -> None:
@@ -180,6 +185,7 @@ def train_runs(
     keys = [_key(prepared, trial.settings) for trial in trials]
     needed = _memory(prepared, trials, keys)
     facts = _facts(prepared) | {"memory": needed}
+    task = Task(prepared.objective, plan, prepared.validation, reference_of(prepared, plan))
     for trial in trials:
         (trial.out / "metrics.json").unlink(missing_ok=True)  # written last, of a whole run
     with (
@@ -211,10 +217,33 @@ def train_runs(
                 steps = sorted({run.step for run in alive})
                 behind = [run for run in alive if run.step == steps[0]]
                 until = steps[1] if len(steps) > 1 else end
-                train_steps(behind, plan, prepared.validation, until, packs=packs, on_step=stepped)
+                train_steps(behind, task, until, packs, on_step=stepped)
         before = needed.get("measured_bytes", 0)
         needed["measured_bytes"] = max(before, peak.measured_bytes or 0)
         save()
+
+
+def reference_of(prepared: Prepared, plan: Sequence[Sequence[Group]]) -> dict[str, float] | None:
+    """What the base says of the examples that a run sees, where the objective asks for it.
+
+    It is computed of the same packs whatever was computed before, so that a run that goes on in
+    another process gets equal bits.
+    """
+    if not prepared.objective.needs_reference:
+        return None
+    base, form = prepared.base, prepared.execution
+    groups = list({group.id: group for batch in plan for group in batch}.values())
+    key = files.content_key([group.id for group in groups])
+    if key not in prepared.references:
+        with (
+            deterministic(seed=0),
+            form.attention(base),
+            pack_executor(base, prepared.processes, form) as packs,
+        ):
+            cut = form.cut(groups, _REFERENCE_TOKENS, packs.side_by_side, shared=True)
+            laid = [form.lay(part, base.device) for part in cut]
+            prepared.references[key] = reference_scores(base, laid + prepared.validation, packs)
+    return prepared.references[key]
 
 
 @contextmanager
@@ -242,44 +271,62 @@ def attach(prepared: Prepared, trials: Sequence[TrialRun], steps: int) -> Iterat
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What runs of one base learn: the same for all of them."""
+
+    objective: Objective
+    batches: Sequence[Sequence[Group]]
+    """Those of a whole run."""
+    validation: Sequence[Packed]
+    reference: Mapping[str, float] | None = None
+    """Log-probability of each example under the base, by its id, if the objective needs it."""
+
+
 def train_steps(
     runs: Sequence[Run],
-    batches: Sequence[Sequence[Example]],
-    validation: Sequence[Packed],
+    task: Task,
     until: int,
-    *,
     packs: PackExecutor,
+    *,
     on_step: Callable[[Run], None] = lambda _: None,
 ) -> None:
     """Take runs from their common step to the step `until`, or to their end.
 
-    A batch is cut into packs of `micro_batch_tokens`; its loss is the mean over all its targets, so
-    that the cut does not change the step.
+    A batch is cut into packs of `micro_batch_tokens`; its loss is the mean over all its groups, by
+    their weights, so that the cut does not change the step.
 
     Args:
         runs: of one base, with equal settings of batches, clipping and evaluations.
-        batches: those of a whole run.
-        validation: what is evaluated.
+        task: what they learn.
         until: step to stop after.
         packs: computes the packs.
         on_step: called after each step of each run.
     """
-    due = evaluation_steps(len(batches), runs[0].tune.evaluations)
+    due = evaluation_steps(len(task.batches), runs[0].tune.evaluations)
     alive = [run for run in runs if not run.ended]
     while alive and alive[0].step < until:
         began = time.perf_counter()
-        batch = batches[alive[0].step]
-        losses, gradients = backward(alive, batch, packs)
-        tokens = sum(len(example.input_ids) for example in batch)
+        batch = task.batches[alive[0].step]
+        losses, gradients = backward(alive, batch, packs, task.objective, task.reference)
+        tokens = sum(group.tokens for group in batch)
         for run, loss, run_gradients in zip(alive, losses, gradients, strict=True):
             run.take_step(run_gradients, loss, tokens)
         alive = [run for run in alive if not run.failure]
         if alive and alive[0].step in due:
             first = alive[0].adapted
             first.set_active([run.adapted for run in alive])
-            measured = evaluate(first.network, validation, len(alive), packs, first.inputs)
-            for run, run_losses in zip(alive, measured, strict=True):
-                run.record_evaluation(run_losses, sum(len(packed.targets) for packed in validation))
+            measured = evaluate(
+                first.network,
+                task.validation,
+                len(alive),
+                packs,
+                task.objective,
+                task.reference,
+                inputs=first.inputs,
+            )
+            for run, evaluation in zip(alive, measured, strict=True):
+                run.record_evaluation(evaluation)
         for run in alive:
             run.seconds += (time.perf_counter() - began) / len(alive)
             run.curve[-1]["seconds"] = run.seconds
@@ -289,7 +336,11 @@ def train_steps(
 
 
 def backward(
-    runs: Sequence[Run], batch: Sequence[Example], packs: PackExecutor
+    runs: Sequence[Run],
+    batch: Sequence[Group],
+    packs: PackExecutor,
+    objective: Objective,
+    reference: Mapping[str, float] | None = None,
 ) -> tuple[list[float], list[list[torch.Tensor]]]:
     """Mean loss of the batch, and gradients of the scaled loss by each parameter, for each run."""
     first = runs[0].adapted
@@ -298,22 +349,23 @@ def backward(
         first.network.train()
     parameters = [parameter for run in runs for parameter in run.parameters]
     device = parameters[0].device
-    targets = sum(example.targets for example in batch)
+    divisor = sum(objective.weight(group) for group in batch)
 
     def gradients_of(
-        assigned: tuple[Sequence[Example], bool],
+        assigned: tuple[Sequence[Group], bool],
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        examples, counts = assigned
-        packed = packs.execution.lay(examples, device, shared=not packs.random)
+        groups, counts = assigned
+        packed = packs.execution.lay(groups, device, shared=not packs.random)
         packed = packed.in_lanes(len(runs))
-        losses = summed_losses(first.network, packed, first.inputs(packed)) * counts / targets
+        loss = objective.total_loss(score(first.network, packed, first.inputs(packed), reference))
+        losses = loss * counts / divisor
         return losses.detach(), _gradients(_scaled(runs, losses), parameters)
 
     tokens = runs[0].tune.micro_batch_tokens
     cut = packs.execution.cut(batch, tokens, packs.side_by_side, shared=not packs.random)
     processes = packs.processes
     if packs.random:
-        processes.seed_rank(runs[0].step, [example.id for example in batch])
+        processes.seed_rank(runs[0].step, [group.id for group in batch])
     total = torch.zeros(len(runs), device=device)
     summed: list[torch.Tensor] = []
     for losses, gradients in packs.map(gradients_of, processes.assign(cut)):
@@ -346,29 +398,76 @@ def _gradients(
     return torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
 
 
-@torch.no_grad()
 def evaluate(
     network: torch.nn.Module,
     validation: Sequence[Packed],
     lanes: int,
     packs: PackExecutor,
+    objective: Objective,
+    reference: Mapping[str, float] | None = None,
+    *,
     inputs: Callable[[Packed], Mapping[str, Any]] = lambda packed: packed.inputs(),
-) -> torch.Tensor:
-    """Cross-entropy in nats of each example, summed over its targets: [lanes, examples]."""
-    network.eval()
+) -> list[Evaluation]:
+    """Losses and metrics on the validation data, of the adapter in each lane."""
+    names = objective.metric_names
 
-    def losses_of(packed: Packed) -> torch.Tensor:
+    def read(packed: Packed) -> torch.Tensor:
         packed = packed.in_lanes(lanes)
-        return sequence_losses(network, packed, inputs(packed))
+        scores = score(network, packed, inputs(packed), reference)
+        metrics = objective.metrics(scores)
+        return torch.stack([objective.losses(scores), *(metrics[name] for name in names)])
 
-    ends = list(accumulate(len(packed.ids) for packed in validation))
-    mine = packs.processes.assign([*zip(ends, validation, strict=True)])
-    losses = torch.zeros(lanes, ends[-1], device=validation[0].device)
-    measured = packs.map(losses_of, [packed for (_, packed), _ in mine])
-    for ((end, packed), counts), pack_losses in zip(mine, measured, strict=True):
-        if counts:
-            losses[:, end - len(packed.ids) : end] = pack_losses
-    return packs.processes.all_reduce([losses])[0].double().cpu()
+    counts = [len(packed.groups) for packed in validation]
+    losses, *metrics = _over_packs(network, validation, counts, packs, read)
+    weights = [objective.weight(group) for packed in validation for group in packed.groups]
+    return [
+        Evaluation(
+            losses[lane],
+            sum(weights),
+            {name: float(values[lane].mean()) for name, values in zip(names, metrics, strict=True)},
+        )
+        for lane in range(lanes)
+    ]
+
+
+def reference_scores(
+    base: torch.nn.Module, packed: Sequence[Packed], packs: PackExecutor
+) -> dict[str, float]:
+    """Log-probability of each example's learned tokens in nats under the base alone, by its id."""
+
+    def read(packed: Packed) -> torch.Tensor:
+        return score(base, packed).log_probabilities()[None]
+
+    counts = [len(one.ids) for one in packed]
+    values = _over_packs(base, packed, counts, packs, read)[0, 0]
+    names = [name for one in packed for name in one.ids]
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+@torch.no_grad()
+def _over_packs(
+    network: torch.nn.Module,
+    packed: Sequence[Packed],
+    counts: Sequence[int],
+    packs: PackExecutor,
+    read: Callable[[Packed], torch.Tensor],
+) -> torch.Tensor:
+    """What `read` gives for each pack [R, K, count], one pack after another: [R, K, all counts].
+
+    The processes share the packs; all of them get all values, in float64 on the CPU.
+    """
+    network.eval()
+    ends = list(accumulate(counts))
+    assigned = packs.processes.assign([*zip(ends, counts, packed, strict=True)])
+    measured = packs.map(read, [pack for (_, _, pack), _ in assigned])
+    values: torch.Tensor | None = None
+    for ((end, count, _), counts_here), found in zip(assigned, measured, strict=True):
+        if values is None:
+            values = found.new_zeros(*found.shape[:-1], ends[-1])
+        if counts_here:
+            values[..., end - count : end] = found
+    assert values is not None
+    return packs.processes.all_reduce([values])[0].double().cpu()
 
 
 @contextmanager
@@ -395,9 +494,9 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
         "train_examples": len(prepared.train),
         "data": prepared.data.to_json(),
         "validation": [
-            {"id": name, "targets": count}
+            {"id": group.id, "targets": prepared.objective.weight(group)}
             for packed in prepared.validation
-            for name, count in zip(packed.ids, packed.counts, strict=True)
+            for group in packed.groups
         ],
     }
 
