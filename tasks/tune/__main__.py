@@ -12,13 +12,13 @@ from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.tune.train.distributed import Processes
 from tasks.tune.train.local_executor import LocalExecutor
-from tasks.tune.train.trials import TASK_JSON, TrialRun
+from tasks.tune.train.trials import TrialRun, read_task
 
 
 def main(folder: Path) -> int:
     """Take part in the task in `folder`; an error that the user is to see is written there."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    task = TASK_JSON.validate_json((folder / "task.json").read_bytes())
+    task = read_task(folder / "task.json")
     processes = Processes.from_torchrun(task.settings.tune)
     level = logging.INFO if processes.is_main else logging.ERROR
     logging.basicConfig(level=level, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")

@@ -195,7 +195,7 @@ def test_no_gradient_is_written_by_index(tiny_base: Path):
     packed = pack(examples, CPU).in_lanes(2)
     assert packed.layout.copies
     with packed_attention(model), causality.embedded(model) as found:
-        losses = summed_losses(model, packed)
+        losses = token_losses(model, packed)
         with Watch():
             torch.autograd.grad(losses.sum(), found)
     named = {name for name in asked if name.startswith(("index_", "scatter", "_index_put"))}

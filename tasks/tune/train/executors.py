@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.tune.train.trials import TASK_JSON, Executor, TrialRun, TrialTask, trial_tasks
+from tasks.tune.train.trials import Executor, TrialRun, TrialTask, trial_tasks, write_task
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -92,7 +92,7 @@ def _run_by_torchrun(task: TrialTask) -> None:
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
     with tempfile.TemporaryDirectory(prefix="perpetune-") as name:
         folder = Path(name)
-        (folder / "task.json").write_bytes(TASK_JSON.dump_json(task))
+        write_task(task, folder / "task.json")
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += [f"--nproc-per-node={count}", "-m", "tasks.tune", name]
         # Their standard output goes to stderr: ours is for the command's JSON.

@@ -27,6 +27,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tasks.core import files
+from tasks.core.plugins import plugin_hashes
 from tasks.model import base_model, base_source
 from tasks.settings import Settings
 from tasks.tune.data import examples as tuning_data
@@ -182,7 +183,7 @@ def train_runs(
     """
     first = trials[0].settings
     plan = batches(prepared.train, first.tune, first.project.seed)
-    keys = [_key(prepared, trial.settings) for trial in trials]
+    keys = [checkpoint_key(prepared, trial.settings) for trial in trials]
     needed = _memory(prepared, trials, keys)
     facts = _facts(prepared) | {"memory": needed}
     task = Task(prepared.objective, plan, prepared.validation, reference_of(prepared, plan))
@@ -520,7 +521,7 @@ def _memory(prepared: Prepared, trials: Sequence[TrialRun], keys: Sequence[str])
     return {"predicted_bytes": predicted.total, "parts": predicted.parts}
 
 
-def _key(prepared: Prepared, settings: Settings) -> str:
+def checkpoint_key(prepared: Prepared, settings: Settings) -> str:
     """Equal keys mean equal runs: only then does one go on where another was stopped."""
     return files.content_key(
         _FORMAT,
@@ -529,4 +530,5 @@ def _key(prepared: Prepared, settings: Settings) -> str:
         settings.base.plain(),
         settings.tune.model_dump(mode="json", exclude={"checkpoint_minutes"}),
         settings.project.seed,
+        plugin_hashes(settings.project.plugins),  # an edited loss is another run
     )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from tasks.core import files
+from tasks.core.plugins import load_plugins
 from tasks.settings import Settings
 
 
@@ -37,8 +39,23 @@ class TrialTask:
         return f"trial {self.out.name} {rung}"
 
 
-TASK_JSON = TypeAdapter(TrialTask)
-"""Tasks as JSON, for other processes."""
+_TASK = TypeAdapter(TrialTask)
+
+
+def write_task(task: TrialTask, path: Path) -> None:
+    """Write a task for another process to read."""
+    path.write_bytes(_TASK.dump_json(task))
+
+
+def read_task(path: Path) -> TrialTask:
+    """What `write_task` wrote; the plugins that its settings name are loaded first.
+
+    Raises:
+        BadInput: one of them cannot be loaded here.
+    """
+    values = files.read_json(path)
+    load_plugins(values["settings"]["project"]["plugins"])
+    return _TASK.validate_python(values)
 
 
 def trial_tasks(data: Path, runs: Sequence[TrialRun], evaluations: int | None) -> list[TrialTask]:
