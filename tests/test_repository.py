@@ -48,3 +48,78 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     assert named <= set(main.commands), named - set(main.commands)
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"make ([a-z-]+)", readme)) <= targets
+
+
+def tracked(*patterns: str) -> list[str]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z", *patterns], cwd=PROJECT, capture_output=True, check=True
+    )
+    return [name for name in done.stdout.decode().split("\0") if name]
+
+
+def read(name: str) -> str:
+    return (PROJECT / name).read_text(encoding="utf-8")
+
+
+def prose(name: str) -> str:
+    """A Markdown file without its code blocks and its code."""
+    return re.sub(r"^```.*?^```$|`[^`\n]*`", "", read(name), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(text: str) -> set[str]:
+    """The names by which a page's headings are linked, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def test_links_of_the_documentation_lead_somewhere() -> None:
+    images = PROJECT / "docs" / "images"
+    broken = []
+    for name in tracked("*.md"):
+        for link in re.findall(r"\]\(([^)\s]+)\)", prose(name)):
+            path, _, anchor = link.partition("#")
+            if re.match(r"[a-z]+:", path):
+                continue
+            if path == "reference/settings.md":  # comes with the generated reference
+                continue
+            target = (PROJECT / name).parent / path if path else PROJECT / name
+            if images in target.resolve().parents and not images.is_dir():
+                continue
+            found = target.exists()
+            if found and anchor and target.suffix == ".md":
+                found = anchor in anchors(target.read_text(encoding="utf-8"))
+            if not found:
+                broken.append(f"{name}: {link}")
+    assert broken == []
+
+
+def test_the_documentation_is_in_plain_words() -> None:
+    words = (
+        r"held against|reckon\w*|gives? (it )?away|mend(s|ed|ing)?|lies in|stands in|kin|laid down|"
+        r"as far as there are|flatter(s|ed|ing)?"
+    )
+    pages = tracked("*.md", "Makefile", "infra", "prefect.yaml", "dvc.yaml", "params.yaml")
+    found = [
+        f"{page}:{number}: {match[0]}"
+        for page in pages
+        for number, line in enumerate(read(page).splitlines(), 1)
+        for match in re.finditer(rf"\b({words})\b", line, re.IGNORECASE)
+    ]
+    assert found == []
+
+
+def test_settings_that_the_documentation_names_exist() -> None:
+    from tasks.tune.methods import METHODS
+
+    keys = {f"tune.method.{key}" for method in METHODS for key in method.uses}
+    for name, section in Settings():
+        keys |= {f"{name}.{key}" for key in [*section.dotted(), *type(section).model_fields]}
+    sections = "|".join(Settings.model_fields)
+    unknown = [
+        f"{page}: {key}"
+        for page in tracked("*.md")
+        for key in re.findall(rf"`((?:{sections})\.[a-z_.]+)(?=[`:= ])", read(page))
+        if key not in keys | {"drift.detected"}  # an event
+        and not key.endswith((".py", ".json"))
+    ]
+    assert unknown == []

@@ -21,11 +21,18 @@ from tasks.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tasks.settings.loading import load_settings, read_settings
+    from tasks.settings.section import Section
     from tasks.settings.settings import Settings
 
-__all__ = ["Settings", "load_settings", "read_settings"]
+__all__ = ["Section", "Settings", "load_settings", "read_settings"]
 
 # The sections import `tasks.settings.section` while this package imports the sections.
 __getattr__ = lazy_exports(
-    __name__, {"Settings": "settings", "load_settings": "loading", "read_settings": "loading"}
+    __name__,
+    {
+        "Section": "section",
+        "Settings": "settings",
+        "load_settings": "loading",
+        "read_settings": "loading",
+    },
 )

@@ -4,6 +4,9 @@ What is here imports neither torch nor PEFT. Rates are those of the sources for 
 billion parameters; `recommended_ranges` scales them to a narrower base.
 """
 
+from typing import TYPE_CHECKING
+
+from tasks.core.lazy import lazy_exports
 from tasks.core.plugins import PluginRegistry
 from tasks.tune.methods.method import Method
 from tasks.tune.methods.settings import (
@@ -16,7 +19,15 @@ from tasks.tune.methods.settings import (
     VirtualTokens,
 )
 
-__all__ = ["METHODS", "Method", "MethodSettings"]
+if TYPE_CHECKING:
+    from tasks.tune.methods.adapters import PeftAdapter, peft_model
+    from tasks.tune.methods.contract import AdaptedModel
+
+__all__ = ["METHODS", "AdaptedModel", "Method", "MethodSettings", "PeftAdapter", "peft_model"]
+
+__getattr__ = lazy_exports(
+    __name__, {"AdaptedModel": "contract", "PeftAdapter": "adapters", "peft_model": "adapters"}
+)
 
 METHODS: PluginRegistry[Method] = PluginRegistry("method")
 

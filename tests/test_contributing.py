@@ -1,0 +1,150 @@
+"""The examples of CONTRIBUTING.md, run as a newcomer would: files of their own, real commands."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.core import files
+from tests.conftest import PROJECT
+
+TEXT = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+EXAMPLES = {
+    match["name"]: match["code"]
+    for match in re.finditer(
+        r"^```(?:python|toml)\n(?P<code># (?P<name>\S+)\n.*?)^```$", TEXT, re.DOTALL | re.MULTILINE
+    )
+}
+COMPARE = """
+from pathlib import Path
+from tasks.evaluate import compare
+from tasks.settings import load_settings
+
+settings = load_settings(overrides=["project.plugins=[enough_answers.py]"])
+compare(Path("trained/best"), None, Path("compared"), settings)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+    """A newcomer's folder: the examples, settings for the tiny base, some data."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    for name, code in EXAMPLES.items():
+        (folder / name).write_text(code, encoding="utf-8")
+    settings = {
+        "project": {"name": "tiny"},
+        "base": {"model": str(tiny_base), "dtype": "float32"},
+        "curate": {"splits": {"validation_share": 0.3, "test_share": 0}},
+        "tune": {"max_steps": 2, "evaluations": 1, "batch_size": 4, "learning_rate": 0.01},
+        "evaluate": {
+            "benchmarks": ["held-out.jsonl"],
+            "general_probe": None,
+            "max_generations": 12,
+            "max_new_tokens": 3,
+            "resamples": 200,
+        },
+    }
+    (folder / "params.yaml").write_text(json.dumps(settings))
+    held = [{"prompt": f"Sort {i} rows", "completion": f"Sorted {i}."} for i in range(12)]
+    files.write_jsonl(folder / "held-out.jsonl", held)
+    return folder
+
+
+def run(folder: Path, *command: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def perpetune(folder: Path, command: str, **settings: Any) -> dict[str, Any]:
+    """`perpetune COMMAND --set KEY=VALUE … --json`, as CONTRIBUTING.md writes it."""
+    chosen = [f"--set={key.replace('__', '.')}={value}" for key, value in settings.items()]
+    return json.loads(run(folder, "-m", "perpetune", *command.split(), *chosen, "--json"))
+
+
+def test_a_filter_and_a_format(folder: Path) -> None:
+    links = "See http://a.example and http://b.example for all of the details."
+    rows = [
+        {"ticket": f"The {thing} is broken, what now?", "reply": f"Turn the {thing} off and on."}
+        for thing in ("printer", "screen", "router", "keyboard", "scanner", "telephone")
+    ]
+    files.write_jsonl(folder / "tickets.jsonl", [*rows, {"ticket": "Where?", "reply": links}])
+    report = perpetune(
+        folder,
+        "curate tickets.jsonl --out out",
+        project__plugins="[tickets.py, too_many_links.py]",
+        curate__quality__max_links=1,
+    )
+    assert report["in"] == 7
+    assert report["dropped"] == {"too_many_links": 1}
+    (dropped,) = files.read_jsonl(folder / "out" / "dropped.jsonl")
+    assert (dropped["reason"], dropped["line"]) == ("too_many_links", 7)
+    assert dropped["evidence"] == {"links": 2, "maximum": 1}
+    for name in ("report.html", "data_card.md"):
+        assert "too many links" in (folder / "out" / name).read_text()
+    kept = files.read_jsonl(folder / "out" / "train.jsonl")
+    assert kept[0]["messages"][1]["content"].startswith("Turn the ")
+
+
+def test_a_metric(folder: Path) -> None:
+    command = "evaluate base --data held-out.jsonl"
+    found = perpetune(folder, command, project__plugins="[word_count.py]")
+    words = found["benchmarks"]["held-out"]["word_count"]
+    assert 0 <= words["low"] <= words["value"] <= words["high"] <= 3
+    assert words["n"] == 12
+
+
+def test_a_method_and_a_gate(folder: Path) -> None:
+    data = folder / "curated"
+    data.mkdir()
+    rows = files.read_jsonl(folder / "held-out.jsonl")
+    files.write_jsonl(data / "train.jsonl", rows[:8])
+    files.write_jsonl(data / "validation.jsonl", rows[8:])
+    metrics = perpetune(
+        folder,
+        "train --data curated --out trained",
+        project__plugins="[rslora.py]",
+        tune__method="{name: rslora, rank: 4}",
+    )
+    assert (metrics["method"], metrics["steps"]) == ("rslora", 2)
+    config = files.read_json(folder / "trained" / "best" / "adapter_config.json")
+    assert (config["r"], config["use_rslora"]) == (4, True)
+
+    run(folder, "-c", COMPARE)  # as `perpetune run` does with what it trained
+    verdict = files.read_json(folder / "compared" / "verdict.json")
+    gates = {gate["name"]: gate for gate in verdict["gates"]}
+    assert gates["enough_answers"]["outcome"] == "passed"
+    assert "12 examples were answered." in (folder / "compared" / "review.html").read_text()
+
+
+def test_an_entry_point(folder: Path) -> None:
+    """What an installer makes of the example's pyproject.toml."""
+    import tomllib
+
+    groups = tomllib.loads(EXAMPLES["pyproject.toml"])["project"]["entry-points"]
+    info = folder / "my_metrics-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-metrics\nVersion: 1\n")
+    lines = [
+        line
+        for group, points in groups.items()
+        for line in (f"[{group}]", *(f"{name} = {module}" for name, module in points.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    code = "from tasks.evaluate import METRICS; print(METRICS.get('word_count').label)"
+    assert run(folder, "-c", code) == "words\n"
+
+
+def test_paths_and_commands_exist() -> None:
+    named = set(re.findall(r"\b(?:tasks|tests|docs|benchmarks)/[\w./-]*\w", TEXT))
+    assert {name for name in named if not (PROJECT / name).exists()} == set()
+    for name in re.findall(r"project\.plugins=\[([\w.]+)\]", TEXT):
+        assert name in EXAMPLES or name.startswith("my_")
