@@ -31,8 +31,9 @@ up: setup ## Start Prefect and MLflow on loopback, with scheduled deployments
 down: ## Stop them
 	@.venv/bin/perpetune down
 
-reference: setup ## Write docs/reference/settings.md anew from the sections
+reference: setup ## Write the pages that come from the code anew: settings, metrics and gates
 	@.venv/bin/python -m tasks.settings.reference > docs/reference/settings.md
+	@.venv/bin/python -m tasks.evaluate.reference > docs/reference/metrics-and-gates.md
 
 lock: setup ## Pin requirements.lock anew from pyproject.toml
 	@bash infra/lock.sh

@@ -80,8 +80,6 @@ def test_links_of_the_documentation_lead_somewhere() -> None:
             path, _, anchor = link.partition("#")
             if re.match(r"[a-z]+:", path):
                 continue
-            if path == "reference/settings.md":  # comes with the generated reference
-                continue
             target = (PROJECT / name).parent / path if path else PROJECT / name
             if images in target.resolve().parents and not images.is_dir():
                 continue

@@ -1,23 +1,21 @@
 """A metric and a gate of one's own, as a newcomer adds them: a file each and a line in params.yaml.
 
-The files are the examples in the docstrings of `tasks.evaluate.metrics` and `tasks.evaluate.gates`.
+The files are the examples of CONTRIBUTING.md.
 """
 
 import json
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
 from tasks.core import files
-from tasks.evaluate import gates, metrics
+from tests.conftest import PROJECT
+from tests.examples import EXAMPLES
 
-PROJECT = Path(__file__).parent.parent.parent
 COMPARE = """
 from pathlib import Path
 from tasks.evaluate import compare, model_card
@@ -30,21 +28,14 @@ print(sorted(verdict.candidate.figures()))
 """
 
 
-def example(module: ModuleType) -> str:
-    """The indented block of a module's docstring."""
-    lines = (module.__doc__ or "").splitlines()
-    block = [line for line in lines if line.startswith("    ") or not line]
-    return textwrap.dedent("\n".join(block))
-
-
 @pytest.fixture
 def project(tmp_path: Path, tiny_base: Path) -> Path:
     """A folder with a metric, a gate, settings, held-out data and an adapter."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    (tmp_path / "word_count.py").write_text(example(metrics))
-    (tmp_path / "enough_answers.py").write_text(example(gates))
+    for name in ("word_count.py", "enough_answers.py"):
+        (tmp_path / name).write_text(EXAMPLES[name])
     (tmp_path / "params.yaml").write_text(
         "project: {name: tiny, plugins: [word_count.py, enough_answers.py]}\n"
         f"base: {{model: {json.dumps(str(tiny_base))}, dtype: float32}}\n"

@@ -4,22 +4,7 @@ A metric sees the losses and answers of one system (`tasks.evaluate.items.Item`)
 a new metric computes, and generates nothing anew. It then appears in `metrics.json`, the gates'
 table, the review sheet, the model card, the plot, MLflow, DVC and the terminal.
 
-    from tasks.evaluate import METRICS, Item, Metric
-
-    @METRICS.register
-    class WordCount(Metric):
-        \"\"\"Mean number of words of an answer.\"\"\"
-
-        name = "word_count"
-        label = "words"
-        unit = "words"
-        better = "lower"
-        needs = "answers"
-
-        def score(self, item: Item) -> float:
-            return len(item.answer.split())
-
-In a file of your own it takes a line in params.yaml: `project.plugins: [word_count.py]`.
+CONTRIBUTING.md has an example.
 """
 
 from collections.abc import Sequence
