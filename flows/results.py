@@ -5,9 +5,18 @@ from typing import Any
 from pydantic import Field
 
 from tasks.core.values import Value
+from tasks.curate import CurationCounts
 from tasks.drift import DriftResult
 from tasks.evaluate import Verdict
 from tasks.registry import Status
+
+
+class RoundData(CurationCounts):
+    """What curation kept and dropped, of which data, and where."""
+
+    version: str | None
+    """DVC's hash of `data/`; None outside a DVC project."""
+    folder: str
 
 
 class Round(Value):
@@ -17,8 +26,7 @@ class Round(Value):
     """Equal keys mean equal rounds; see `flows.round.round_key`."""
     reason: str
     folder: str
-    data: dict[str, Any]
-    """The curation's counts, with the data's `version` and the `folder` of the splits."""
+    data: RoundData
     sweep: dict[str, Any] | None
     verdict: Verdict | None
     version: int

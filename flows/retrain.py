@@ -19,7 +19,7 @@ from prefect import flow, task
 from flows.data import CuratedData, curated_data
 from flows.promote import request_approval
 from flows.recovery import recover
-from flows.results import Round
+from flows.results import Round, RoundData
 from flows.round import RoundInputs, only_round
 from tasks.core import files
 from tasks.decisions import Version
@@ -90,7 +90,7 @@ def _result(inputs: RoundInputs, version: Version, *, new: bool, seconds: float)
         round=inputs.key,
         reason=inputs.reason,
         folder=str(inputs.folder),
-        data=data.counts.to_json() | {"version": data.raw_version, "folder": str(data.folder)},
+        data=RoundData(**data.counts.to_json(), version=data.raw_version, folder=str(data.folder)),
         sweep=read(inputs.folder / "sweep" / "sweep.json"),
         verdict=Verdict.from_json(verdict) if verdict else None,
         version=version.number,

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 def show_round(result: "Round") -> None:
     """The whole round, and the commands that come next."""
-    from tasks.curate import CurationCounts
-
-    counts = {name: result.data[name] for name in ("in", "kept", "dropped")}
-    show_counts(CurationCounts.from_json(counts))
+    show_counts(result.data)
     if result.sweep:
         show_sweep(result.sweep)
     if result.verdict:
