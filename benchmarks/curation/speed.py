@@ -61,20 +61,27 @@ def ours_near(texts: Sequence[str]) -> Flags:
     import numpy as np
 
     from tasks.curate.settings import Curate
-    from tasks.curate.steps.duplicates import duplicates, facts, templates
+    from tasks.curate.steps.duplicates import (
+        comparison,
+        facts,
+        near_duplicates,
+        sets,
+        signatures,
+        templates,
+    )
     from tasks.curate.steps.duplicates.facts import Facts
     from tasks.curate.text.ngrams import hash_words, mix
 
     found, said, bands = [], [], []
     for begin in range(0, len(texts), _BATCH):
         words = hash_words(texts[begin : begin + _BATCH])
-        said.append(duplicates.single_words(words))
-        found.append(duplicates.shingles(words))
-        bands.append(duplicates.bands(found[-1]))
+        said.append(signatures.single_words(words))
+        found.append(signatures.shingles(words))
+        bands.append(signatures.bands(found[-1]))
     shingled, words_of = _joined(found), _joined(said)
     signatures = np.concatenate(bands, axis=1)
     columns = [*signatures, shingled.first()]
-    candidates = np.flatnonzero(shingled.sizes() >= duplicates.FEWEST_SHINGLES)
+    candidates = np.flatnonzero(shingled.sizes() >= near_duplicates.FEWEST_SHINGLES)
     keys = mix(np.arange(len(texts), dtype=np.uint64))
     nothing = np.empty(0, dtype=np.uint32)
 
@@ -90,20 +97,20 @@ def ours_near(texts: Sequence[str]) -> Flags:
 
     frames = templates.frames(candidates, columns.__getitem__, shingled.take, words_of.take, keys)
     if len(frames):
-        columns = [*duplicates.bands_without(shingled, frames, signatures)]
-    comparison = duplicates.Comparison(
+        columns = [*signatures.bands_without(shingled, frames, signatures)]
+    compare_with = comparison.Comparison(
         number=len(texts),
         band=columns.__getitem__,
         shingles=shingled.take,
         words=words_of.take,
-        answers=lambda n: duplicates.Sets(nothing, np.zeros(len(n) + 1, dtype=np.int64)),
+        answers=lambda n: sets.Sets(nothing, np.zeros(len(n) + 1, dtype=np.int64)),
         structures=np.zeros(len(texts), dtype=np.uint32),
         sort_key=lambda numbers: numbers.tolist(),
         contradict=contradict,
         frames=frames,
         similarity=Curate().duplicates.similarity or 1.0,
     )
-    clusters = duplicates.near_duplicates(comparison, candidates)
+    clusters = near_duplicates.find_near_duplicates(compare_with, candidates)
     flags: list[bool] = (clusters.kept != np.arange(len(texts))).tolist()
     return flags
 

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from tasks.curate import curate
-from tasks.curate.steps.duplicates import duplicates, facts, templates
+from tasks.curate.steps.duplicates import facts, signatures, templates
 from tasks.curate.text.ngrams import hash_words, mix
 from tasks.settings import Settings
 
@@ -20,7 +20,7 @@ WORDS = [a + b + c for a in ("ka", "lo", "mi", "ru", "se") for b in "bdgnst" for
 LABELS = ("positive", "negative", "neutral")
 
 
-def said(seed: str, words: int) -> list[str]:
+def random_words(seed: str, words: int) -> list[str]:
     return random.Random(seed).choices([a + b for a in WORDS for b in WORDS], k=words)
 
 
@@ -28,8 +28,8 @@ def filled(template: int, number: int, frame: int = 40, slot: int = 6) -> dict:
     """A record of an instruction, with an input and a label."""
     return {
         "id": f"t{template}-{number}",
-        "instruction": " ".join(said(f"frame {template}", frame)),
-        "input": " ".join(said(f"slot {template} {number}", slot)),
+        "instruction": " ".join(random_words(f"frame {template}", frame)),
+        "input": " ".join(random_words(f"slot {template} {number}", slot)),
         "output": LABELS[number % 3],
     }
 
@@ -64,7 +64,9 @@ def test_records_of_one_template_stay_whatever_its_share(
     dropped: Callable[..., dict[str, str]], count: int, size: int
 ) -> None:
     rows = [filled(template, number) for template in range(count) for number in range(size)]
-    alone = [{"id": f"alone{n}", "text": " ".join(said(f"alone {n}", 60))} for n in range(20)]
+    alone = [
+        {"id": f"alone{n}", "text": " ".join(random_words(f"alone {n}", 60))} for n in range(20)
+    ]
     assert dropped(*rows, *alone, protect=0.6) == {}
 
 
@@ -86,7 +88,7 @@ def test_many_copies_of_one_record_are_no_template(
 
 
 def test_a_template_inside_another_is_found(dropped: Callable[..., dict[str, str]]) -> None:
-    header = " ".join(said("header", 60))
+    header = " ".join(random_words("header", 60))
     rows = [
         row | {"instruction": f"{header} {row['instruction']}"}
         for row in (filled(template, number, 20, 4) for template in range(8) for number in range(8))
@@ -97,11 +99,11 @@ def test_a_template_inside_another_is_found(dropped: Callable[..., dict[str, str
 def test_two_records_under_one_instruction_differ_by_input_or_answer(
     dropped: Callable[..., dict[str, str]],
 ) -> None:
-    one = filled(0, 0, 60)
+    first = filled(0, 0, 60)
     other_input = filled(0, 3, 60)
-    other_answer = one | {"id": "other answer", "output": "negative"}
-    assert one["output"] == other_input["output"]
-    assert dropped(one, other_input, other_answer, filled(1, 0), protect=0.6) == {}
+    other_answer = first | {"id": "other answer", "output": "negative"}
+    assert first["output"] == other_input["output"]
+    assert dropped(first, other_input, other_answer, filled(1, 0), protect=0.6) == {}
 
 
 def test_a_held_out_record_of_a_template_is_guarded_by_its_own_words(
@@ -115,7 +117,7 @@ def test_a_held_out_record_of_a_template_is_guarded_by_its_own_words(
     longer = []
     for row in held_out:
         told = f"{row['instruction']} {row['input']} {row['output']}"
-        around = said(row["id"], 60)
+        around = random_words(row["id"], 60)
         text = f"{' '.join(around[:30])} {told} {' '.join(around[30:])}"
         longer += [{"id": f"{row['id']} in {n}", "text": f"{text} {n}"} for n in range(8)]
     found = dropped(*rows, *longer, protect=0.6)
@@ -128,7 +130,7 @@ def test_a_held_out_record_of_a_template_is_guarded_by_its_own_words(
 @hypothesis(max_examples=25, deadline=None)
 def test_templates_are_found_whatever_the_order(rng: random.Random, size: int) -> None:
     texts = [
-        " ".join([*said(f"frame {t}", 30), *said(f"slot {t} {n}", 5)])
+        " ".join([*random_words(f"frame {t}", 30), *random_words(f"slot {t} {n}", 5)])
         for t in range(3)
         for n in range(size)
     ]
@@ -136,8 +138,8 @@ def test_templates_are_found_whatever_the_order(rng: random.Random, size: int) -
 
     def found(texts: list[str]) -> list[int]:
         words = hash_words(texts)
-        shingled, single = duplicates.shingles(words), duplicates.single_words(words)
-        columns = [*duplicates.bands(shingled), shingled.first()]
+        shingled, single = signatures.shingles(words), signatures.single_words(words)
+        columns = [*signatures.bands(shingled), shingled.first()]
         keys = mix(np.array([hash_words([text]).hashes.sum() for text in texts], np.uint64))
         return templates.frames(
             np.arange(len(texts)), columns.__getitem__, shingled.take, single.take, keys
@@ -185,33 +187,33 @@ def facts_of(text: str) -> facts.Facts:
     return facts.Facts.of([text], "", "")
 
 
-@pytest.mark.parametrize(("one", "other"), SAME_WORDS)
-def test_signs_numbers_and_negations_tell_records_apart(one: str, other: str) -> None:
-    assert facts.contradict(facts_of(one), facts_of(other), False)
-    assert facts.lacks_own_content(facts_of(one), facts_of(other))
+@pytest.mark.parametrize(("first", "second"), SAME_WORDS)
+def test_signs_numbers_and_negations_tell_records_apart(first: str, second: str) -> None:
+    assert facts.contradict(facts_of(first), facts_of(second), False)
+    assert facts.lacks_own_content(facts_of(first), facts_of(second))
 
 
-@pytest.mark.parametrize(("one", "other"), SAME_SENSE)
-def test_punctuation_and_marks_do_not(one: str, other: str) -> None:
-    assert not facts.contradict(facts_of(one), facts_of(other), False)
+@pytest.mark.parametrize(("first", "second"), SAME_SENSE)
+def test_punctuation_and_marks_do_not(first: str, second: str) -> None:
+    assert not facts.contradict(facts_of(first), facts_of(second), False)
 
 
-@pytest.mark.parametrize(("one", "other"), SAME_WORDS)
+@pytest.mark.parametrize(("first", "second"), SAME_WORDS)
 def test_long_records_that_differ_in_a_sign_only_are_two(
-    dropped: Callable[..., dict[str, str]], one: str, other: str
+    dropped: Callable[..., dict[str, str]], first: str, second: str
 ) -> None:
-    around = " ".join(said("around", 60))
+    around = " ".join(random_words("around", 60))
     rows = [
         {"id": name, "text": f"{around}.\n{text}\n{around}"}
-        for name, text in [("a", one), ("b", other)]
+        for name, text in [("a", first), ("b", second)]
     ]
-    assert dropped(*rows, {"id": "c", "text": " ".join(said("c", 30))}, protect=0.6) == {}
+    assert dropped(*rows, {"id": "c", "text": " ".join(random_words("c", 30))}, protect=0.6) == {}
 
 
 def test_a_changed_word_beside_a_changed_number_is_still_a_copy(
     dropped: Callable[..., dict[str, str]],
 ) -> None:
-    words = said("text", 80)
+    words = random_words("text", 80)
     copy = [*words[:40], "changed", *words[41:]]
     rows = [
         {"id": "a", "text": " ".join([*words, "page 3"])},

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import orjson
 
 from tasks.core import files
-from tasks.curate.steps.duplicates.duplicates import Numbers, Sets
+from tasks.curate.steps.duplicates.sets import Numbers, Sets
 from tasks.curate.text.ngrams import Positions
 from tasks.records import Record, parse
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.curate.ledger import Evidence
-from tasks.curate.steps.duplicates.duplicates import Numbers
+from tasks.curate.steps.duplicates.sets import Numbers
 from tasks.curate.steps.splits.splits import SPLITS, Split
 from tasks.curate.text.ngrams import Positions
 

@@ -11,10 +11,12 @@ from tasks.curate.ledger import Reason
 from tasks.curate.run.shards import Columns, Shards
 from tasks.curate.run.statuses import RecordStatus
 from tasks.curate.step import GlobalRun, GlobalStep, KeptBatch, StepWorker, WorkerConfig
-from tasks.curate.steps.duplicates import duplicates, templates
-from tasks.curate.steps.duplicates.duplicates import Numbers
+from tasks.curate.steps.duplicates import signatures, templates
+from tasks.curate.steps.duplicates.comparison import Comparison
 from tasks.curate.steps.duplicates.facts import contradict
+from tasks.curate.steps.duplicates.near_duplicates import FEWEST_SHINGLES, find_near_duplicates
 from tasks.curate.steps.duplicates.pairs import compare_facts
+from tasks.curate.steps.duplicates.sets import Numbers
 from tasks.curate.text.ngrams import Positions, Words
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ class ExactDuplicates(GlobalStep):
         """Drop equal records; find the templates that the others fill."""
         statuses = run.statuses
         keys = run.shards.column("keys")
-        groups = list(duplicates.same_content(keys))
+        groups = list(signatures.same_content(keys))
         members = np.unique(np.concatenate([np.empty(0, np.int64), *groups]))
         rank = dict(zip(members.tolist(), _sort_keys(run, members), strict=True))
         for group in groups:
@@ -100,7 +102,7 @@ class NearDuplicates(GlobalStep):
         frames = statuses.template_shingles
         remaining = statuses.remaining()
         sizes = np.concatenate([shard.sets("shingles").sizes() for shard in shards])
-        comparison = duplicates.Comparison(
+        comparison = Comparison(
             number=shards.total,
             band=_own_bands(shards, frames, run.scratch),
             shingles=lambda numbers: shards.lists("shingles", numbers),
@@ -114,8 +116,8 @@ class NearDuplicates(GlobalStep):
             frames=frames,
             similarity=similarity,
         )
-        candidates = remaining[sizes[remaining] >= duplicates.FEWEST_SHINGLES]
-        clusters = duplicates.near_duplicates(comparison, candidates)
+        candidates = remaining[sizes[remaining] >= FEWEST_SHINGLES]
+        clusters = find_near_duplicates(comparison, candidates)
         dropped = np.flatnonzero(clusters.kept != np.arange(shards.total))
         statuses.set(dropped, RecordStatus.NEAR_DUPLICATE)
         statuses.kept[dropped] = clusters.kept[dropped]
@@ -125,21 +127,21 @@ class NearDuplicates(GlobalStep):
 class _Fingerprints(StepWorker):
     def columns(self, kept: KeptBatch) -> Columns:
         records, words = kept.records, kept.words.records
-        keys = b"".join(duplicates.content_key(record) for record in records)
-        shingles = duplicates.shingles(words)
+        keys = b"".join(signatures.content_key(record) for record in records)
+        shingles = signatures.shingles(words)
         chats = np.array([record.kind == "chat" for record in records], dtype=bool)
         return Columns(
             arrays={
                 "keys": np.frombuffer(keys, dtype=np.uint64).reshape(-1, 2),
-                "bands": duplicates.bands(shingles),
+                "bands": signatures.bands(shingles),
                 "structure": np.array(
-                    [duplicates.structure_hash(record) for record in records], np.uint32
+                    [signatures.structure_hash(record) for record in records], np.uint32
                 ),
             },
             sets={
                 "shingles": shingles,
-                "words": duplicates.single_words(words),
-                "answers": duplicates.single_words(_of_chats(kept.answers, chats)),
+                "words": signatures.single_words(words),
+                "answers": signatures.single_words(_of_chats(kept.answers, chats)),
             },
         )
 
@@ -163,7 +165,7 @@ def _template_shingles(
     """Word 5-grams of the templates that these records fill, sorted."""
 
     def band(which: int) -> Numbers:
-        return shards.band(which) if which < duplicates.BANDS else shards.first("shingles")
+        return shards.band(which) if which < signatures.BANDS else shards.first("shingles")
 
     found = templates.frames(
         remaining,
@@ -187,7 +189,7 @@ def _own_bands(shards: Shards, frames: Numbers, scratch: Path) -> Callable[[int]
     for number, shard in enumerate(shards):
         paths.append(folder / f"{number:06d}.npy")
         known = shard.column("bands")
-        np.save(paths[-1], duplicates.bands_without(shard.sets("shingles"), frames, known))
+        np.save(paths[-1], signatures.bands_without(shard.sets("shingles"), frames, known))
 
     def band(which: int) -> Numbers:
         return np.concatenate([np.asarray(np.load(path, mmap_mode="r")[which]) for path in paths])

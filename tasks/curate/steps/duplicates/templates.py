@@ -1,12 +1,11 @@
 """Templates: word 5-grams that records share because they are filled from one form.
 
-A template shows in three records, however few there are of it and however long it is. What two of
-them share the third has, too, and what the two differ by nobody else has. Copies of one record
-with changed words look otherwise: where two copies differ, a third has what one of them has, since
-each change is one copy's own.
+Three records show a template, however long it is. What two of them share the third has, too, and
+what the two differ by no other has. Copies of one record with changed words look otherwise: where
+two copies differ, a third has what one of them has, since each change is in one copy only.
 
 So records that are alike are put into groups (records of one MinHash bucket, or with equal first
-5-grams), and pairs of a group are looked at beside the others that have what both have. Take three
+5-grams), and pairs of a group are compared with the others that have what both have. Take three
 records of one template, and an original with two copies (each letter a 5-gram)::
 
     F F F F x x     A            O O O O O O    original
@@ -25,24 +24,25 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from tasks.curate.steps.duplicates.duplicates import BANDS, Numbers, Sets, bands
+from tasks.curate.steps.duplicates.sets import Numbers, Sets
+from tasks.curate.steps.duplicates.signatures import BANDS, bands
 from tasks.curate.text.ngrams import Hashes, Positions, distinct
 
 SUPPORT = 0.3
-"""Of what two records differ by, the share that others have; below it they fill one template."""
+"""Share of what two records differ by that others have; below it they fill one template."""
 SHARING = 0.8
-"""Another record has to have this share of what two have in common to say something about them."""
+"""Share of what two records have in common that another needs to be a witness about them."""
 FEWEST_COMMON, SLOT = 4, 2
-"""5-grams that two records have to have in common, and words that each has alone: changes of one
-word are a copy's."""
+"""5-grams that two records need in common, and words that each needs alone: a change of one word
+is a copy's."""
 PAIRS = 3
-"""Pairs of a group that have to speak for a template (all pairs of three records)."""
+"""Pairs of a group that have to be evidence of a template (all pairs of three records)."""
 PAIR_SHARE = 0.5
-"""And this share of its pairs that others say something about."""
+"""And their share of the pairs about which there are witnesses."""
 
 _ROUNDS = 4
-_SAMPLE = 16  # records of a group that are looked at
-_LOOKS = 4  # groups that each record of a group has been in, after which it is known
+_SAMPLE = 16  # records of a group that are compared
+_LOOKS = 4  # samples that each record of a group has been in, after which it is skipped
 _NEXT = 3  # of these that each is paired with
 _AT_ONCE = 4_000  # records whose sets are read at once
 
@@ -92,10 +92,10 @@ def _round(
     found = [np.empty(0, dtype=np.uint32)]
     for groups in _batches(_groups(columns, keys[numbers])):
         members = numbers[np.unique(np.concatenate(groups))]
-        shingled, single = get_shingles(members).without(known), get_words(members)
+        shingled, words = get_shingles(members).without(known), get_words(members)
         for group in groups:
             which = np.searchsorted(members, numbers[group])
-            found.append(_shared(shingled.take(which), single.take(which)))
+            found.append(_shared(shingled.take(which), words.take(which)))
     new: Numbers = distinct(np.concatenate(found))
     return new
 
@@ -103,7 +103,7 @@ def _round(
 def _groups(columns: list[Numbers], keys: Hashes) -> Iterator[Positions]:
     """Records with equal hashes in a column, three at least; of many a sample; none twice."""
     seen: set[bytes] = set()
-    looked = np.zeros(len(keys), dtype=np.int8)
+    samples = np.zeros(len(keys), dtype=np.int8)
     for column in columns[::-1]:  # equal beginnings first: they are the largest groups
         order = np.lexsort((keys, column))
         ranked = column[order]
@@ -114,9 +114,9 @@ def _groups(columns: list[Numbers], keys: Hashes) -> Iterator[Positions]:
             group = order[begin : begin + min(sizes[which], _SAMPLE)]
             name = np.sort(group).tobytes()
             # Hash 0 has what is empty.
-            if ranked[begin] and name not in seen and looked[group].min() < _LOOKS:
+            if ranked[begin] and name not in seen and samples[group].min() < _LOOKS:
                 seen.add(name)
-                looked[group] += 1
+                samples[group] += 1
                 yield group
 
 
@@ -151,11 +151,11 @@ def _shared(shingled: Sets, words: Sets) -> Numbers:
     enough = max(PAIRS, PAIR_SHARE * seen.sum())
     if filled.sum() < enough:
         return np.empty(0, dtype=np.uint32)
-    said = _table(words)[1]
-    alone = 2 * (others @ said) < witnesses[:, None]
-    for mine, theirs in ((left, right), (right, left)):
-        own = said[mine] * (1 - said[theirs]) * alone
-        filled &= own.sum(axis=1) >= SLOT
+    has_word = _table(words)[1]
+    alone = 2 * (others @ has_word) < witnesses[:, None]
+    for first, second in ((left, right), (right, left)):
+        slot = has_word[first] * (1 - has_word[second]) * alone
+        filled &= slot.sum(axis=1) >= SLOT
     if filled.sum() < enough:
         return np.empty(0, dtype=np.uint32)
     general = (both[filled] > 0) & (2 * having[filled] >= witnesses[filled, None])
@@ -184,10 +184,10 @@ def _changed(
     """Of `numbers` those that have any of `new`, and the columns of what is left of them."""
     kept, columns = [np.empty(0, dtype=np.int64)], [np.empty((BANDS + 1, 0), dtype=np.uint32)]
     for begin in range(0, len(numbers), _AT_ONCE):
-        some = numbers[begin : begin + _AT_ONCE]
-        shingled = get_shingles(some)
+        batch = numbers[begin : begin + _AT_ONCE]
+        shingled = get_shingles(batch)
         hit = shingled.counts(shingled.is_member(new)) > 0
         left = shingled.take(np.flatnonzero(hit)).without(known)
-        kept.append(some[hit])
+        kept.append(batch[hit])
         columns.append(np.vstack([bands(left), left.first()]))
     return np.concatenate(kept), list(np.concatenate(columns, axis=1))

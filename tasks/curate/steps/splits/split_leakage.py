@@ -1,5 +1,5 @@
-"""Held-out records, guarded: a validation or test record must not stand in a training record, nor
-a test record in a validation record.
+"""Split leakage: no validation or test record may be inside a training record, nor a test record
+inside a validation record.
 
 Containment (Broder 1997): the share of the held-out record's word 5-grams that a training record
 has. Near-duplicates are gone by now; what is found here is a record inside a longer one.
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.curate.run.shards import Shards
-from tasks.curate.steps.duplicates.duplicates import Numbers, Sets, common
+from tasks.curate.steps.duplicates.sets import Numbers, Sets, common_sizes
 from tasks.curate.text.ngrams import Positions
 
 REASON = "leaks_split"
@@ -55,20 +55,20 @@ def leaks(
         training: numbers of the training records, ascending.
         held_out: numbers of the validation and test records, ascending.
         frames: 5-grams of templates, sorted, which do not count.
-        maximum: share from which on a record gives the other away.
-        lacking: of (2, pairs) records and held-out records: have they nothing of what is the
-            latter's own (`facts.lacks`)?
+        maximum: share from which on a record leaks the other.
+        lacking: of (2, pairs) records and held-out records: do they lack the content of the
+            latter (`facts.lacks_own_content`)?
     """
-    guarded = _Guarded(shards, held_out, frames)
-    record, other, share = guarded.holding(shards, training, maximum)
+    index = _HeldOut(shards, held_out, frames)
+    record, other, share = index.holding(shards, training, maximum)
     if not len(record):
         return []
-    more, of_more, _ = guarded.holding(shards, held_out, maximum)
+    more, of_more, _ = index.holding(shards, held_out, maximum)
     apart = more != held_out[of_more]
     sharing = _by_held_out(
         np.concatenate([record, more[apart]]), np.concatenate([other, of_more[apart]])
     )
-    share = guarded.own_shares(shards, record, other, share, sharing)
+    share = index.shares_without_common(shards, record, other, share, sharing)
     found = share >= maximum
     record, other, share = record[found], other[found], share[found]
     told = ~lacking(np.stack([record, held_out[other]]))
@@ -76,7 +76,7 @@ def leaks(
     for i in np.flatnonzero(told).tolist():
         leak = Leak(int(record[i]), int(held_out[other[i]]), float(share[i]))
         known = best.setdefault(leak.record, leak)
-        best[leak.record] = max(known, leak, key=lambda one: (one.share, -one.held_out))
+        best[leak.record] = max(known, leak, key=lambda leak: (leak.share, -leak.held_out))
     return [best[number] for number in sorted(best)]
 
 
@@ -91,7 +91,7 @@ def _by_held_out(record: Positions, other: Positions) -> dict[int, Positions]:
     }
 
 
-class _Guarded:
+class _HeldOut:
     """The held-out records' 5-grams, and those of them that lead to the records."""
 
     def __init__(self, shards: Shards, held_out: Positions, frames: Numbers) -> None:
@@ -114,24 +114,24 @@ class _Guarded:
     def holding(
         self, shards: Shards, numbers: Positions, maximum: float
     ) -> tuple[Positions, Positions, npt.NDArray[np.float64]]:
-        """Records among `numbers`, the place of a held-out record that each holds at least
+        """Records among `numbers`, the position of a held-out record that each holds at least
         `maximum` of, and the share."""
         records, others, shares = [], [], []
         for part, local in shards.split(numbers):
             shingled = part.sets("shingles").take(local)
             record, other = self.candidates(shingled, maximum)
             for begin in range(0, len(record), _PAIRS):
-                mine, theirs = record[begin : begin + _PAIRS], other[begin : begin + _PAIRS]
-                share = self.shares(shingled.take(mine).distinct(), theirs)
+                batch, beside = record[begin : begin + _PAIRS], other[begin : begin + _PAIRS]
+                share = self.shares(shingled.take(batch).distinct(), beside)
                 enough = share >= maximum
-                records.append(part.first + local[mine[enough]])
-                others.append(theirs[enough])
+                records.append(part.first + local[batch[enough]])
+                others.append(beside[enough])
                 shares.append(share[enough])
         if not records:
             return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
         return np.concatenate(records), np.concatenate(others), np.concatenate(shares)
 
-    def own_shares(
+    def shares_without_common(
         self,
         shards: Shards,
         record: Positions,
@@ -139,7 +139,8 @@ class _Guarded:
         share: npt.NDArray[np.float64],
         sharing: dict[int, Positions],
     ) -> npt.NDArray[np.float64]:
-        """The shares without what most other records have that hold much of the held-out one."""
+        """The shares without 5-grams that most other records have that hold much of the held-out
+        one, too: those are a template's."""
         found = share.copy()
         order = np.argsort(other, kind="stable")
         for begin in range(0, len(order), _PAIRS):
@@ -151,15 +152,15 @@ class _Guarded:
             sets = shards.sets("shingles", numbers)
             for i in pairs.tolist():
                 held_out = self._sets.take(other[i : i + 1]).values
-                mine = _having(sets, numbers, record[i], held_out)
+                has = _having(sets, numbers, record[i], held_out)
                 others = sharing[int(other[i])]
                 others = others[others != record[i]]
                 having = np.zeros(len(held_out), dtype=np.int64)
                 for number in others:
                     having += _having(sets, numbers, number, held_out)
-                own: npt.NDArray[np.bool_] = 2 * having <= len(others)
-                if own.any():
-                    found[i] = mine[own].mean()
+                counted: npt.NDArray[np.bool_] = 2 * having <= len(others)
+                if counted.any():
+                    found[i] = has[counted].mean()
         return found
 
     def candidates(self, shingled: Sets, maximum: float) -> tuple[Positions, Positions]:
@@ -177,15 +178,15 @@ class _Guarded:
         enough = seen >= maximum * _ENOUGH * self._leading[owner]
         return record[enough], owner[enough]
 
-    def shares(self, theirs: Sets, held_out: Positions) -> npt.NDArray[np.float64]:
+    def shares(self, sets: Sets, held_out: Positions) -> npt.NDArray[np.float64]:
         """The share of each held-out record that the set beside it has."""
-        guarded = self._sets.take(held_out)
-        return common(theirs, guarded) / np.maximum(guarded.sizes(), 1)
+        searched = self._sets.take(held_out)
+        return common_sizes(sets, searched) / np.maximum(searched.sizes(), 1)
 
 
 def _having(sets: Sets, numbers: Positions, number: int, values: Numbers) -> npt.NDArray[np.int64]:
     """(values,) 1 where the record of this number has the value."""
     i = int(np.searchsorted(numbers, number))
-    mine = sets.values[sets.starts[i] : sets.starts[i + 1]]
-    near = np.searchsorted(mine, values).clip(max=len(mine) - 1)
-    return np.asarray(mine[near] == values, dtype=np.int64)
+    values_of_record = sets.values[sets.starts[i] : sets.starts[i + 1]]
+    near = np.searchsorted(values_of_record, values).clip(max=len(values_of_record) - 1)
+    return np.asarray(values_of_record[near] == values, dtype=np.int64)

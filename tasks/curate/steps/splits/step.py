@@ -9,9 +9,9 @@ from tasks.curate.run.shards import Columns
 from tasks.curate.run.statuses import RecordStatus
 from tasks.curate.settings import Splits
 from tasks.curate.step import GlobalRun, GlobalStep, KeptBatch, StepWorker, WorkerConfig
-from tasks.curate.steps.duplicates.duplicates import SHINGLE
 from tasks.curate.steps.duplicates.facts import lacks_own_content
 from tasks.curate.steps.duplicates.pairs import compare_facts
+from tasks.curate.steps.duplicates.signatures import SHINGLE
 from tasks.curate.steps.splits import split_leakage, splits
 from tasks.curate.steps.splits.split_leakage import Leak
 from tasks.curate.text.ngrams import Positions
