@@ -15,6 +15,7 @@ from perpetune.render.curate import show_collected, show_curated
 from perpetune.render.platform import show_platform
 from perpetune.render.registry import show_decision, show_status
 from tasks.collect import Collected
+from tasks.curate import CurationReport
 from tasks.decisions import Aliases, Decision
 from tasks.rendering.log_records import VisibleRecord
 
@@ -32,7 +33,11 @@ def harmless(text: str) -> bool:
         lambda: show_collected(
             Collected(folder=HOSTILE, version=None, recorded=False, files={HOSTILE: ""})
         ),
-        lambda: show_curated({"in": 1, "kept": {HOSTILE: 1}, "dropped": {}, "advice": [HOSTILE]}),
+        lambda: show_curated(
+            CurationReport.model_construct(
+                before=1, kept={HOSTILE: 1}, dropped={}, alarms=(HOSTILE,), remarks=(HOSTILE,)
+            )
+        ),
         lambda: show_decision(
             Decision(
                 **{"action": "approve", "version": 1, "by": HOSTILE, "comment": "", "at": ""},
