@@ -1,7 +1,6 @@
 """From curated data to a registered version: search, evaluate, register."""
 
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -13,7 +12,7 @@ from tasks.decisions import Version
 from tasks.drift import write_reference
 from tasks.evaluate import Verdict, check_benchmarks, compare, model_card
 from tasks.registry import Candidate, Registry
-from tasks.tune.sweep import selection_sentence, sweep
+from tasks.tune.sweep import SweepResult, Trial, selection_sentence, sweep
 
 
 def make_candidate(inputs: RoundInputs) -> Version:
@@ -41,12 +40,12 @@ def _open_run(inputs: RoundInputs) -> str:
 
 
 @task(name="sweep", task_run_name="sweep")
-def sweep_step(inputs: RoundInputs, run_id: str) -> dict[str, Any]:
+def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
     """The search; each finished trial becomes a child run of the round."""
     check_benchmarks(inputs.settings)  # or the round would fail after its longest step
     registry = Registry(inputs.settings)
 
-    def log_trial(trial: dict[str, Any], folder: Path) -> None:
+    def log_trial(trial: Trial, folder: Path) -> None:
         registry.tracking.log_trial(run_id, trial, folder, inputs.datasets)
 
     with trial_table() as show:
@@ -61,28 +60,27 @@ def sweep_step(inputs: RoundInputs, run_id: str) -> dict[str, Any]:
 
 
 @task(name="judge", task_run_name="judge")
-def judge_step(inputs: RoundInputs, swept: dict[str, Any]) -> Verdict:
+def judge_step(inputs: RoundInputs, swept: SweepResult) -> Verdict:
     """The winner against the champion, or against the base where there is no champion yet."""
     registry = Registry(inputs.settings)
     champion = registry.versions.champion()
     in_use = None
     if champion:
         in_use = registry.versions.adapter(f"models:/{champion.name}/{champion.number}")
-    candidate = Path(swept["best"]["adapter"])
-    return compare(candidate, in_use, inputs.folder / "judge", inputs.settings)
+    return compare(swept.best.adapter, in_use, inputs.folder / "judge", inputs.settings)
 
 
 @task(name="register", task_run_name="register")
 def register_step(
-    inputs: RoundInputs, run_id: str, swept: dict[str, Any], verdict: Verdict
+    inputs: RoundInputs, run_id: str, swept: SweepResult, verdict: Verdict
 ) -> Version:
     """The winner as a version of the registered model, with its evidence."""
     registry = Registry(inputs.settings)
     lineage = inputs.lineage()
-    card = model_card(verdict, inputs.settings, lineage | _winner(swept))
+    card = model_card(verdict, inputs.settings, lineage | _choice(swept))
     reference = inputs.folder / "reference.jsonl"
     candidate = Candidate(
-        adapter=Path(swept["best"]["adapter"]),
+        adapter=swept.best.adapter,
         passed=verdict.passed,
         verdict=verdict.to_json(),
         card=card,
@@ -92,22 +90,21 @@ def register_step(
     version = registry.register(run_id, inputs.key, candidate)
     registry.tracking.close_round(
         run_id,
-        metrics={"validation_loss": swept["best"]["validation_loss"]} | verdict.candidate.figures(),
+        metrics={"validation_loss": swept.best.validation_loss} | verdict.candidate.figures(),
         artifacts=[path for path in _evidence(inputs) if path.exists()],
     )
     create_markdown_artifact(card, key=f"candidate-{version.number}", description="Model card")
     return version
 
 
-def _winner(swept: dict[str, Any]) -> dict[str, str]:
+def _choice(swept: SweepResult) -> dict[str, str]:
     """What the model card says of the chosen trial."""
-    best = swept["best"]
-    used = {name: str(value) for name, value in best["params"].items() if value is not None}
-    facts = {"trials": str(len(swept["trials"]))} | used
-    if swept.get("selection"):
-        sentence = selection_sentence(swept["selection"], best["validation_loss"])
-        facts["how sure that choice is"] = sentence
-    return facts
+    best = swept.best
+    return {
+        "trials": str(len(swept.trials)),
+        **{name: str(value) for name, value in best.used_params.items()},
+        "how sure that choice is": selection_sentence(swept.selection, best.validation_loss),
+    }
 
 
 def _evidence(inputs: RoundInputs) -> list[Path]:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any
 
-ShowTrials = Callable[[list[dict[str, Any]]], None]
+from tasks.tune.sweep import Trial
+
+ShowTrials = Callable[[list[Trial]], None]
 """Takes all trials of a sweep, again after each change."""
 TrialTable = Callable[[], AbstractContextManager[ShowTrials]]
 """Shows trials as long as its context is open."""

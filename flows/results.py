@@ -9,6 +9,7 @@ from tasks.curate import CurationCounts
 from tasks.drift import DriftResult
 from tasks.evaluate import Verdict
 from tasks.registry import Status
+from tasks.tune.sweep import SweepResult
 
 
 class RoundData(CurationCounts):
@@ -27,7 +28,7 @@ class Round(Value):
     reason: str
     folder: str
     data: RoundData
-    sweep: dict[str, Any] | None
+    sweep: SweepResult | None
     verdict: Verdict | None
     version: int
     new: bool

@@ -26,6 +26,7 @@ from tasks.decisions import Version
 from tasks.evaluate import Verdict
 from tasks.registry import Registry
 from tasks.settings import Settings, load_settings
+from tasks.tune.sweep import SweepResult
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +86,14 @@ def _result(inputs: RoundInputs, version: Version, *, new: bool, seconds: float)
     def read(path: Path) -> Any:
         return files.read_json(path) if path.is_file() else None
 
-    data, verdict = inputs.data, read(inputs.folder / "judge" / "verdict.json")
+    data, swept = inputs.data, read(inputs.folder / "sweep" / "sweep.json")
+    verdict = read(inputs.folder / "judge" / "verdict.json")
     return Round(
         round=inputs.key,
         reason=inputs.reason,
         folder=str(inputs.folder),
         data=RoundData(**data.counts.to_json(), version=data.raw_version, folder=str(data.folder)),
-        sweep=read(inputs.folder / "sweep" / "sweep.json"),
+        sweep=SweepResult.from_json(swept) if swept else None,
         verdict=Verdict.from_json(verdict) if verdict else None,
         version=version.number,
         new=new,

@@ -1,13 +1,13 @@
-"""How near the stated optimism of the best of several trials is to the true one.
+"""How close the stated optimism of the best of several trials is to the true one.
 
     python benchmarks/tuning/selection.py [--seed 11]
 
-Trials are made, of which the true losses are known: nine of them with four evaluations each, whose
-losses on the same validation examples share how hard each example is (deviation .8 nats a token)
-and differ by noise of their own (.1). The true optimism is what the chosen evaluation looks better
-than it is, on average over draws; beside it stand what `tasks.tune.sweep.selection` states, its
-deviation, and in how many draws "less than 0.01" was said though the true mean was more. Seeds 1
-and 7 were looked at while the estimator was chosen.
+Simulated trials, whose true losses are known: nine of them with four evaluations each, whose losses
+on the same validation examples share how hard each example is (deviation .8 nats a token) and
+differ by noise of their own (.1). The true optimism is by how much the chosen evaluation looks
+better than it is, on average over draws. The other columns are the optimism that
+`tasks.tune.sweep.selection` states, its deviation, and in how many draws the sentence said "less
+than 0.01" though the true mean was more. Seeds 1 and 7 were used while the estimator was chosen.
 """
 
 import argparse
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.tune.sweep.selection import Selection, assess, sentence
+from tasks.tune.sweep import Selection, selection_sentence
+from tasks.tune.sweep.selection import assess
 
 TRIALS, EVALUATIONS = 9, 4
 DIFFICULTY, NOISE, OWN = 0.8, 0.1, 0.7  # OWN: share of a trial's noise that its evaluations share
@@ -44,15 +45,15 @@ def draw(case: Case, rng: np.random.Generator) -> tuple[float, Selection, str]:
     table = targets * (hard + true[..., None] + noise)
     seen = table.sum(axis=2) / targets.sum()
     best = np.unravel_index(seen.argmin(), seen.shape)
-    # Against the mean of all, so that the examples' own difficulty, common to all, takes no part.
+    # Compared with the mean of all: the difficulty of the examples, which all share, cancels.
     optimism = (true[best] - true.mean()) - (seen[best] - seen.mean())
     losses = dict(enumerate(table))
     found = assess(losses, targets, int(best[0]), seed=int(rng.integers(2**31)))
-    return float(optimism), found, sentence(found.to_json(), float(seen[best]))
+    return float(optimism), found, selection_sentence(found, float(seen[best]))
 
 
 def cases() -> Iterator[Case]:
-    """What is tried."""
+    """The simulated sweeps."""
     for examples in (10, 40, 160):
         for spread in (0.0, 0.01, 0.03, 0.1):
             for gain in (0.0, 0.01):
@@ -69,8 +70,8 @@ def main() -> None:
     print("examples  spread  gain    true  stated  ± of it  stated/true  wrongly less than .01")
     for case in cases():
         found = [draw(case, rng) for _ in range(given.draws)]
-        true = float(np.mean([each for each, _, _ in found]))
-        stated = np.array([each.optimism for _, each, _ in found])
+        true = float(np.mean([optimism for optimism, _, _ in found]))
+        stated = np.array([selection.optimism for _, selection, _ in found])
         wrongly = sum("less than 0.01" in said for _, _, said in found) if true >= 0.01 else 0
         print(
             f"{case.examples:8}  {case.spread:6.2f}  {case.gain:4.2f}  {true:6.4f}  "

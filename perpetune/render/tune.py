@@ -1,6 +1,6 @@
 """Training, sweeps and plans in a terminal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from perpetune.render.console import (
     show_warnings,
 )
 from tasks.tune.plan import Plan
+from tasks.tune.sweep import SweepResult, Trial, selection_sentence
 
 
 def show_training(metrics: dict[str, Any]) -> None:
@@ -26,49 +27,43 @@ def show_training(metrics: dict[str, Any]) -> None:
         f"validation loss {metrics['validation_loss']:.4f} after {metrics['steps']} steps; "
         f"the base's {metrics['initial_validation_loss']:.4f}"
     )
-    console.print(
-        f"{_of_data(metrics)}; {metrics['tokens_trained']:,} tokens in {metrics['seconds']:.0f} s"
-    )
-    _show_worse(metrics)
+    seen = _seen(metrics["examples_seen"], metrics["train_examples"], metrics["epochs"])
+    console.print(f"{seen}; {metrics['tokens_trained']:,} tokens in {metrics['seconds']:.0f} s")
+    if metrics["worse_than_base"]:
+        _show_worse()
     console.print(escape(metrics["adapter"]), soft_wrap=True)
     show_warnings(metrics.get("warnings", []))
 
 
-def show_sweep(result: dict[str, Any]) -> None:
+def show_sweep(result: SweepResult) -> None:
     """Every trial, the best one marked."""
-    from tasks.tune.sweep import selection_sentence
-
-    names = _varied(result["trials"])
-    best = result["best"]["number"] if result.get("best") else None
+    names = _param_names(result.trials)
     rows = [
         (
-            trial["number"],
-            *(number(trial["params"][name]) for name in names),
-            trial["state"],
-            trial["steps"],
-            number(trial["validation_loss"]),
-            f"{trial['seconds']:.0f}",
-            "best" if trial["number"] == best else trial.get("reason") or "",
+            trial.number,
+            *(number(trial.params[name]) for name in names),
+            trial.state,
+            trial.steps,
+            number(trial.validation_loss),
+            f"{trial.seconds:.0f}",
+            "best" if trial.number == result.best.number else trial.reason or "",
         )
-        for trial in result["trials"]
+        for trial in result.trials
     ]
     columns = ["trial", *names, "state", "steps", "validation loss", "seconds", ""]
     print_table("Trials", columns, rows)
-    if "initial_validation_loss" in result:
-        console.print(f"The base's validation loss is {result['initial_validation_loss']:.4f}.")
-    if "examples_seen" in result:
-        console.print(f"A whole trial: {_of_data(result)}.")
-    if "choices" in (result.get("selection") or {}):  # not in older files
-        console.print(selection_sentence(result["selection"], result["best"]["validation_loss"]))
-    for spread in result.get("seeds", []):
+    console.print(f"The base's validation loss is {result.initial_validation_loss:.4f}.")
+    seen = _seen(result.examples_seen, result.train_examples, result.epochs)
+    console.print(f"A whole trial: {seen}.")
+    console.print(selection_sentence(result.selection, result.best.validation_loss))
+    for spread in result.seeds:
         losses = ", ".join(
-            "failed" if loss is None else f"{loss:.4f}" for loss in spread["validation_losses"]
+            "failed" if loss is None else f"{loss:.4f}" for loss in spread.validation_losses
         )
-        console.print(
-            f"trial {spread['number']} from {len(spread['validation_losses'])} seeds: {losses}"
-        )
-    _show_worse(result)
-    show_warnings(result.get("warnings", []))
+        console.print(f"trial {spread.number} from {len(spread.validation_losses)} seeds: {losses}")
+    if result.worse_than_base:
+        _show_worse()
+    show_warnings(result.warnings)
 
 
 def show_plan(plan: Plan) -> None:
@@ -124,33 +119,32 @@ def _show_plan_facts(plan: Plan) -> None:
 
 
 @contextmanager
-def live_trials() -> Iterator[Callable[[list[dict[str, Any]]], None]]:
-    """A table of all trials that follows a sweep; where nobody watches, nothing."""
+def live_trials() -> Iterator[Callable[[list[Trial]], None]]:
+    """A table of all trials that follows a sweep; nothing where stderr is no terminal."""
     stderr = Console(stderr=True, highlight=False)
     if not stderr.is_terminal:
         yield lambda _: None
         return
     with Live(console=stderr, refresh_per_second=4, transient=True) as live:
-        yield lambda trials: live.update(_standing(trials))
+        yield lambda trials: live.update(_live_table(trials))
 
 
-def _standing(trials: list[dict[str, Any]]) -> Table:
-    left = sum(trial.get("seconds_left", 0) for trial in trials if trial["state"] == "running")
+def _live_table(trials: Sequence[Trial]) -> Table:
+    running = [trial for trial in trials if trial.state == "running"]
+    left = sum(trial.seconds_left or 0 for trial in running)
     title = f"Trials (at most {left / 60:.0f} min left)" if left else "Trials"
-    names = _varied(trials)
+    names = _param_names(trials)
     rows = [
         (
-            trial["number"],
-            *(number(trial["params"][name]) for name in names),
-            trial["state"],
-            trial["rung"],
-            trial["steps"],
-            "-" if trial["validation_loss"] is None else f"{trial['validation_loss']:.4f}",
-            f"{trial['learning_rate']:.2g}" if "learning_rate" in trial else "-",
-            f"{trial['seconds']:.0f}",
-            f"{trial['seconds_left']:.0f}"
-            if "seconds_left" in trial and trial["state"] == "running"
-            else "-",
+            trial.number,
+            *(number(trial.params[name]) for name in names),
+            trial.state,
+            trial.rung,
+            trial.steps,
+            format_or_dash(trial.validation_loss, "{:.4f}"),
+            format_or_dash(trial.learning_rate, "{:.2g}"),
+            f"{trial.seconds:.0f}",
+            format_or_dash(trial.seconds_left if trial in running else None, "{:.0f}"),
         )
         for trial in trials
     ]
@@ -161,23 +155,19 @@ def _standing(trials: list[dict[str, Any]]) -> Table:
     )
 
 
-def _varied(trials: list[dict[str, Any]]) -> list[str]:
-    """What a person looks for first, then whatever else was varied."""
-    found = trials[0]["params"] if trials else {}
-    return sorted(found, key=lambda name: (name != "rank", name != "learning_rate", name))
+def _param_names(trials: Sequence[Trial]) -> list[str]:
+    """Rank and learning rate first, then what else was varied."""
+    names = trials[0].params if trials else {}
+    return sorted(names, key=lambda name: (name != "rank", name != "learning_rate", name))
 
 
-def _of_data(metrics: dict[str, Any]) -> str:
-    """What share of the training data the run saw."""
-    return (
-        f"{metrics['examples_seen']:,} of {metrics['train_examples']:,} examples seen, "
-        f"{metrics['epochs']:.2g} epochs"
+def _seen(examples: int, of: int, epochs: float) -> str:
+    """How much of the training data a run saw."""
+    return f"{examples:,} of {of:,} examples seen, {epochs:.2g} epochs"
+
+
+def _show_worse() -> None:
+    console.print(
+        "[bold red]No better than the base model: do not use it. Lower the learning rate, "
+        "train longer, or look at the data.[/]"
     )
-
-
-def _show_worse(result: dict[str, Any]) -> None:
-    if result.get("worse_than_base"):
-        console.print(
-            "[bold red]No better than the base model: do not use it. Lower the learning rate, "
-            "train longer, or look at the data.[/]"
-        )

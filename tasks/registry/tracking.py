@@ -11,6 +11,7 @@ from tasks.core.errors import BadInput
 from tasks.registry import mlflow_values
 from tasks.registry.connection import Connection
 from tasks.registry.mlflow_values import DatasetRef
+from tasks.tune.sweep import Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,7 +75,7 @@ class Tracking:
     def log_trial(
         self,
         round_run_id: str,
-        trial: Mapping[str, Any],
+        trial: Trial,
         folder: Path,
         datasets: Iterable[DatasetRef],
     ) -> str:
@@ -82,7 +83,7 @@ class Tracking:
 
         Args:
             round_run_id: from `open_round`.
-            trial: its number, params, state and figures, as `tasks.tune` gives them.
+            trial: its number, params, state and figures.
             folder: the trial's folder; `curve.jsonl` in it is read and kept, the adapter is not.
             datasets: data that the trial has seen.
 
@@ -92,30 +93,29 @@ class Tracking:
         with self._connection.client() as client:
             parent = client.get_run(round_run_id)
         experiment = parent.info.experiment_id
-        marks = {ROUND_TAG: parent.data.tags[ROUND_TAG], _TRIAL_TAG: str(trial["number"])}
+        marks = {ROUND_TAG: parent.data.tags[ROUND_TAG], _TRIAL_TAG: str(trial.number)}
         where = " AND ".join(f"tags.`{tag}` = '{value}'" for tag, value in marks.items())
         with self.only(marks[ROUND_TAG]) as client:
             for run in client.search_runs([experiment], where):
                 if run.info.status != "RUNNING":
                     return str(run.info.run_id)
                 client.delete_run(run.info.run_id)
-            start = _now() - int(1000 * (trial.get("seconds") or 0))
+            start = _now() - int(1000 * trial.seconds)
             run_id = client.create_run(
                 experiment,
                 start_time=start,
                 tags=marks | {"mlflow.parentRunId": round_run_id},
                 run_name=_trial_name(trial),
             ).info.run_id
-            params = {name: each for name, each in trial["params"].items() if each is not None}
-            self._describe(client, run_id, params, {"state": trial["state"]}, datasets)
-            figures = {name: trial[name] for name in trial if name not in ("number", "params")}
-            points = mlflow_values.metrics(figures, _now(), trial.get("steps") or 0)
+            self._describe(client, run_id, trial.used_params, {"state": trial.state}, datasets)
+            figures = trial.model_dump(exclude={"number", "params"})
+            points = mlflow_values.metrics(figures, _now(), trial.steps)
             points += mlflow_values.curve(folder / "curve.jsonl", start)
             for batch in mlflow_values.batches(points, _METRICS_A_CALL):
                 client.log_batch(run_id, metrics=batch)
             if (folder / "curve.jsonl").is_file():
                 client.log_artifact(run_id, str(folder / "curve.jsonl"))
-            client.set_terminated(run_id, "FAILED" if trial["state"] == "failed" else "FINISHED")
+            client.set_terminated(run_id, "FAILED" if trial.state == "failed" else "FINISHED")
             return str(run_id)
 
     def close_round(
@@ -184,14 +184,13 @@ def log_files(client: "MlflowClient", run_id: str, paths: Iterable[Path]) -> Non
         client.log_artifact(run_id, str(path))
 
 
-def _trial_name(trial: Mapping[str, Any]) -> str:
+def _trial_name(trial: Trial) -> str:
     short = {"learning_rate": "lr"}
     parts = [
         f"{short.get(name, name)} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in trial["params"].items()
-        if value is not None
+        for name, value in trial.used_params.items()
     ]
-    return " · ".join([f"trial {trial['number']}", *parts])
+    return " · ".join([f"trial {trial.number}", *parts])
 
 
 def _now() -> int:

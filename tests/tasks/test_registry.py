@@ -17,17 +17,18 @@ from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError, Refused
 from tasks.registry import Candidate, DatasetRef, Registry, Status, mlflow_values
 from tasks.settings import Settings
+from tasks.tune.sweep import Trial
 
 TRAIN = DatasetRef("train", "artifacts/curated/train.jsonl", "0" * 32 + ".dir", "training")
-TRIAL = {
-    "number": 3,
-    "params": {"rank": 16, "learning_rate": 1e-3},
-    "state": "complete",
-    "steps": 20,
-    "validation_loss": 2.5,
-    "seconds": 3.5,
-    "tokens": 1000,
-}
+TRIAL = Trial(
+    number=3,
+    params={"rank": 16, "learning_rate": 1e-3},
+    state="complete",
+    steps=20,
+    validation_loss=2.5,
+    seconds=3.5,
+    tokens=1000,
+)
 
 
 @pytest.fixture
@@ -106,8 +107,9 @@ def test_a_trial_is_a_child_run_with_its_curve(registry: Registry, tmp_path: Pat
     lines = [{"step": step, "loss": 5 - step / 10, "validation_loss": None} for step in range(20)]
     files.write_jsonl(tmp_path / "curve.jsonl", [*lines, {"step": 20, "validation_loss": 2.75}])
 
-    unused = TRIAL["params"] | {"alpha": None}  # by the trial's method
-    run_id = registry.tracking.log_trial(parent, TRIAL | {"params": unused}, tmp_path, [TRAIN])
+    unused = TRIAL.params | {"alpha": None}  # by the trial's method
+    trial = TRIAL.model_copy(update={"params": unused})
+    run_id = registry.tracking.log_trial(parent, trial, tmp_path, [TRAIN])
 
     (run,) = runs(registry, "tags.`perpetune.trial` = '3'")
     assert run.info.run_id == run_id
@@ -158,7 +160,7 @@ def test_a_trial_that_ended_early_says_so(
     registry: Registry, tmp_path: Path, state: str, status: str
 ) -> None:
     parent = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
-    trial = TRIAL | {"state": state, "validation_loss": None}
+    trial = TRIAL.model_copy(update={"state": state, "validation_loss": None})
     run_id = registry.tracking.log_trial(parent, trial, tmp_path, [])
     assert registry.tracking.log_trial(parent, trial, tmp_path, []) == run_id
     (run,) = runs(registry, "tags.`perpetune.trial` = '3'")

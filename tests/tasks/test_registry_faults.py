@@ -26,9 +26,10 @@ from tasks.core.errors import BadInput, Refused
 from tasks.registry import Candidate, DatasetRef, Registry
 from tasks.registry.versions import Versions
 from tasks.settings import Settings
+from tasks.tune.sweep import Trial
 
 WRITES = ("create_", "set_", "delete_", "log_", "update_", "finalize_")
-TRIAL = {"number": 0, "params": {"rank": 8}, "state": "complete", "steps": 2, "seconds": 1.0}
+TRIAL = Trial(number=0, params={"rank": 8}, state="complete", steps=2, seconds=1.0)
 DATA = DatasetRef("train", "train.jsonl", "0" * 32 + ".dir", "training")
 
 # Processes of their own, forked from one that has imported MLflow already.

@@ -17,9 +17,10 @@ from tasks.core import files
 from tasks.core.errors import Refused
 from tasks.registry import Candidate, DatasetRef, Registry
 from tasks.settings import Settings
+from tasks.tune.sweep import Trial
 
 DATA = DatasetRef("train", "train.jsonl", "0" * 32 + ".dir", "training")
-TRIAL = {"number": 0, "params": {"rank": 8}, "state": "pruned", "steps": 2, "seconds": 1.0}
+TRIAL = Trial(number=0, params={"rank": 8}, state="pruned", steps=2, seconds=1.0)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.evaluate import BenchmarkResult, Evaluation, Score, Verdict, comparison_table, evaluation
 from tasks.model import base_model
+from tasks.rendering import plots
 from tasks.settings import Settings, load_settings
 from tasks.tune.data import examples as tuning_data
 from tasks.tune.data.batching import batches
@@ -28,8 +29,9 @@ from tasks.tune.data.groups import Group, examples_of
 from tasks.tune.methods import recommended_ranges as ranges
 from tasks.tune.plan import plan
 from tasks.tune.settings import Tune
-from tasks.tune.sweep import plots as pictures
-from tasks.tune.sweep import search, sweep
+from tasks.tune.sweep import Trial, sweep
+from tasks.tune.sweep.plots import draw_curves, draw_heatmap
+from tasks.tune.sweep.proposals import configurations
 from tasks.tune.train import checkpoint, train, trainer
 from tasks.tune.train.run import lr_multiplier
 from tasks.tune.train.trials import TrialRun
@@ -216,7 +218,7 @@ def test_a_sweep_over_methods_is_warned_of_rates_that_do_not_suit_them(make_sett
         tune=QUICK | {"batch_size": 8},
         sweep={"method": ["lora", "full"], "rank": [8], "learning_rate": [3e-4, 3e-3]},
     )
-    tunes = search._configurations(settings)
+    tunes = configurations(settings)
     told = "\n".join(each for each in ranges.sweep_warnings(tunes, 64) if "rate" in each)
     assert len(told.splitlines()) == 2
     assert re.search(r"0\.0003: outside 0\.0026 to .* lora .*a sweep with rates of its own", told)
@@ -318,7 +320,7 @@ def test_what_the_steps_see_is_said(data, tmp_path, make_settings, capsys):
     show_training(metrics)
     assert "8 of 24 examples seen, 0.33 epochs" in capsys.readouterr().out
     result = sweep(data, tmp_path / "sweep", make_settings(tune=QUICK, sweep=SEARCH))
-    assert (result["examples_seen"], result["train_examples"]) == (8, 24)
+    assert (result.examples_seen, result.train_examples) == (8, 24)
     show_sweep(result)
     assert "8 of 24 examples seen, 0.33 epochs" in capsys.readouterr().out
     seen = tuning_data.seen(trainer.prepare(data, make_settings()).train, Tune(), 0)
@@ -403,10 +405,10 @@ def test_a_trial_that_leaves_the_finite_numbers_says_why(
     monkeypatch.setattr(trainer, "backward", broken_backward)
     out = tmp_path / "out"
     result = sweep(data, out, make_settings(tune=QUICK, sweep=SEARCH))
-    (failed,) = [trial for trial in result["trials"] if trial["state"] == "failed"]
-    assert failed["params"]["learning_rate"] == 1e-2
-    assert failed["reason"] == "the gradient is nan at step 2"
-    assert strict(out / "sweep.json") == result
+    (failed,) = [trial for trial in result.trials if trial.state == "failed"]
+    assert failed.params["learning_rate"] == 1e-2
+    assert failed.reason == "the gradient is nan at step 2"
+    assert strict(out / "sweep.json") == result.to_json()
     show_sweep(result)
     shown = " ".join(capsys.readouterr().out.split())
     assert "failed" in shown
@@ -424,9 +426,9 @@ def test_few_validation_examples_are_enough(tmp_path, make_settings, capsys, exa
     data = write_data(tmp_path / "curated", validation_count=examples)
     out = tmp_path / "out"
     result = sweep(data, out, make_settings(tune=QUICK, sweep=SEARCH))
-    assert strict(out / "sweep.json") == result
-    assert (result["selection"]["optimism"] is not None) == known
-    assert (result["selection"]["reason"] is None) == known
+    assert strict(out / "sweep.json") == result.to_json()
+    assert (result.selection.optimism is not None) == known
+    assert (result.selection.reason is None) == known
     show_sweep(result)
     shown = capsys.readouterr().out
     assert "nan" not in shown
@@ -474,8 +476,8 @@ def test_a_result_that_is_no_better_than_the_base_is_said_loudly(
     assert "No better than the base model" in capsys.readouterr().out
     settings = make_settings(tune=worse, sweep=SEARCH | {"learning_rate": [1.0]})
     result = sweep(data, tmp_path / "sweep", settings)
-    assert result["worse_than_base"]
-    assert result["best"]["worse_than_base"]
+    assert result.worse_than_base
+    assert result.best.worse_than_base
     show_sweep(result)
     assert "No better than the base model" in capsys.readouterr().out
     good = train(data, tmp_path / "good", make_settings(tune=QUICK))
@@ -514,25 +516,27 @@ def test_a_plan_refuses_a_method_that_training_would_refuse(data, call):
 @pytest.fixture
 def figures(monkeypatch):
     drawn = []
-    monkeypatch.setattr(pictures, "_save", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr(plots, "save", lambda figure, _: drawn.append(figure))
     return drawn
 
 
-def trials_of(count: int) -> list[dict]:
+def trials_of(count: int) -> list[Trial]:
     return [
-        {
-            "number": number, "state": "pruned" if number else "complete", "steps": 5,
-            "params": {"rank": 4, "learning_rate": 10.0**-number, "alpha": 8},
-            "validation_loss": 2 + number / 100,
-        }
+        Trial(
+            number=number,
+            state="pruned" if number else "complete",
+            steps=5,
+            params={"rank": 4, "learning_rate": 10.0**-number, "alpha": 8},
+            validation_loss=2 + number / 100,
+        )
         for number in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def test_curves_show_the_base_and_where_evaluations_were(figures, tmp_path):
     trials = trials_of(12)
     curve = [{"step": n} | ({"validation_loss": 2.0} if n in (3, 5) else {}) for n in range(1, 6)]
-    pictures.draw_curves(trials, dict.fromkeys(range(12), curve), 0, 3.0, tmp_path / "curves.png")
+    draw_curves(trials, dict.fromkeys(range(12), curve), 0, 3.0, tmp_path / "curves.png")
     (axes,) = figures[0].axes
     assert [*axes.get_xticks()] == [0, 3, 5]
     labelled = [line for line in axes.lines if line.get_label()[0] != "_"]
@@ -545,7 +549,7 @@ def test_curves_show_the_base_and_where_evaluations_were(figures, tmp_path):
 
 
 def test_a_stopped_cell_says_after_how_many_steps(figures, tmp_path):
-    pictures.draw_heatmap(trials_of(3), 0, 3.0, tmp_path / "heatmap.png")
+    draw_heatmap(trials_of(3), 0, 3.0, tmp_path / "heatmap.png")
     axes = figures[0].axes[0]
     assert [text.get_text() for text in axes.texts] == [
         "2.000", "2.010\nstopped after 5 steps", "2.020\nstopped after 5 steps"
@@ -560,7 +564,7 @@ def test_the_live_table_shows_a_rung_when_a_trial_reaches_it(data, tmp_path, mak
         data,
         tmp_path / "out",
         settings,
-        on_progress=lambda trials: seen.append([t["rung"] for t in trials]),
+        on_progress=lambda trials: seen.append([trial.rung for trial in trials]),
     )
     assert [0, 0] in seen
     assert [1, 0] in seen or [0, 1] in seen  # the second has not taken a step yet
@@ -614,7 +618,7 @@ def test_lanes_leave_embeddings_alone(data, tmp_path, make_settings):
     for packed in (1, 2):
         search = SEARCH | {"target_modules": [["embed_tokens", "q_proj"]], "packed": packed}
         result = sweep(data, tmp_path / str(packed), make_settings(tune=QUICK, sweep=search))
-        results.append([trial["validation_loss"] for trial in result["trials"]])
+        results.append([trial.validation_loss for trial in result.trials])
     assert results[0] == results[1]
 
 

@@ -23,12 +23,14 @@ from transformers import AutoModelForCausalLM
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.model import base_source
+from tasks.rendering import plots
 from tasks.settings import load_settings
-from tasks.tune.sweep import plots as pictures
-from tasks.tune.sweep import sweep
+from tasks.tune.sweep import SweepResult, Trial, sweep
 from tasks.tune.sweep.halving import promoted, rungs
-from tasks.tune.sweep.search import _grid
-from tasks.tune.sweep.selection import assess, sentence
+from tasks.tune.sweep.plots import draw_heatmap
+from tasks.tune.sweep.proposals import grid
+from tasks.tune.sweep.selection import assess
+from tasks.tune.sweep.sentences import selection_sentence
 from tasks.tune.train.local_executor import fastest_lanes
 from tasks.tune.train.results import finish
 from tasks.tune.train.trials import TrialRun
@@ -44,57 +46,55 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("curated"))
 
 
-def outcome(result: dict) -> list[dict]:
+def outcome(result: SweepResult) -> list[dict]:
     """The trials without what differs from run to run."""
-    return [
-        {key: value for key, value in trial.items() if key not in ("seconds", "memory")}
-        for trial in result["trials"]
-    ]
+    return [trial.model_dump(exclude={"seconds", "memory"}) for trial in result.trials]
 
 
 def test_a_sweep_keeps_the_best_and_stops_the_weak(data, tmp_path, make_settings, tiny_base):
     settings = make_settings(tune=TUNE, sweep=GRID)
     out, seen = tmp_path / "out", []
     result = sweep(data, out, settings, on_trial=lambda trial, folder: seen.append((trial, folder)))
-    assert files.read_json(out / "sweep.json") == result
-    trials = result["trials"]
-    assert sorted((trial for trial, _ in seen), key=lambda trial: trial["number"]) == trials
-    assert [trial["number"] for trial in trials] == list(range(6))
-    tried = {(trial["params"]["rank"], trial["params"]["learning_rate"]) for trial in trials}
+    assert files.read_json(out / "sweep.json") == result.to_json()
+    assert SweepResult.from_json(result.to_json()) == result
+    trials = result.trials
+    assert sorted((trial for trial, _ in seen), key=lambda trial: trial.number) == [*trials]
+    assert [trial.number for trial in trials] == list(range(6))
+    tried = {(trial.params["rank"], trial.params["learning_rate"]) for trial in trials}
     assert tried == {(rank, rate) for rank in GRID["rank"] for rate in GRID["learning_rate"]}
 
-    complete = [trial for trial in trials if trial["state"] == "complete"]
-    pruned = [trial for trial in trials if trial["state"] == "pruned"]
+    complete = [trial for trial in trials if trial.state == "complete"]
+    pruned = [trial for trial in trials if trial.state == "pruned"]
     assert complete
     assert pruned
     assert len(complete) + len(pruned) == 6
-    assert all(trial["steps"] == 4 for trial in complete)
-    assert all(trial["steps"] < 4 for trial in pruned)
+    assert all(trial.steps == 4 for trial in complete)
+    assert all(trial.steps < 4 for trial in pruned)
     for trial, folder in seen:
         metrics = files.read_json(folder / "metrics.json")
-        assert metrics["state"] == trial["state"]
-        assert metrics["validation_loss"] == trial["validation_loss"]
-        assert metrics["tokens_trained"] == trial["tokens"]
-        assert trial["params"].items() <= metrics["params"].items()
-        assert trial["memory"]["predicted_bytes"] > 0
-        assert trial["memory"]["measured_bytes"] > 0
-        assert len(files.read_jsonl(folder / "curve.jsonl")) == trial["steps"]
-        assert trial["params"]["alpha"] == 2 * trial["params"]["rank"]
+        assert metrics["state"] == trial.state
+        assert metrics["validation_loss"] == trial.validation_loss
+        assert metrics["tokens_trained"] == trial.tokens
+        assert trial.params.items() <= metrics["params"].items()
+        assert trial.memory.predicted_bytes > 0
+        assert trial.memory.measured_bytes > 0
+        assert len(files.read_jsonl(folder / "curve.jsonl")) == trial.steps
+        assert trial.params["alpha"] == 2 * trial.params["rank"]
 
-    best = result["best"]
-    assert best["params"]["learning_rate"] == 3e-2  # the others hardly move
-    assert best["validation_loss"] == min(trial["validation_loss"] for trial in complete)
-    assert best["validation_loss"] < result["initial_validation_loss"]
-    winner = out / "trials" / str(best["number"]) / "best"
-    assert files.file_hashes(Path(best["adapter"])) == files.file_hashes(winner)
-    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), best["adapter"])
+    best = result.best
+    assert best.params["learning_rate"] == 3e-2  # the others hardly move
+    assert best.validation_loss == min(trial.validation_loss for trial in complete)
+    assert best.validation_loss < result.initial_validation_loss
+    winner = out / "trials" / str(best.number) / "best"
+    assert files.file_hashes(best.adapter) == files.file_hashes(winner)
+    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), str(best.adapter))
     for name in ("curves.png", "heatmap.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
-    assert result["tokens_trained"] == sum(trial["tokens"] for trial in trials)
-    assert result["seconds"] >= sum(trial["seconds"] for trial in trials)
+    assert result.tokens_trained == sum(trial.tokens for trial in trials)
+    assert result.seconds >= sum(trial.seconds for trial in trials)
     # One of two goes on past each rung: all six, then three, then one of those.
-    assert sorted(trial["steps"] for trial in trials) == [1, 1, 1, 2, 2, 4]
-    assert sorted(trial["rung"] for trial in trials) == [1, 1, 1, 2, 2, 2]
+    assert sorted(trial.steps for trial in trials) == [1, 1, 1, 2, 2, 4]
+    assert sorted(trial.rung for trial in trials) == [1, 1, 1, 2, 2, 2]
     assert not [*out.rglob("checkpoint")]
 
 
@@ -103,9 +103,9 @@ def test_trials_in_one_process_equal_trials_alone(data, tmp_path, make_settings)
 
     search = GRID | {"trials": 2, "prune": False, "packed": 1}
     result = sweep(data, tmp_path / "out", make_settings(tune=TUNE, sweep=search))
-    second = result["trials"][1]
-    alone = make_settings(tune=TUNE | second["params"])
-    assert train(data, tmp_path / "alone", alone)["validation_loss"] == second["validation_loss"]
+    second = result.trials[1]
+    alone = make_settings(tune=TUNE | second.params)
+    assert train(data, tmp_path / "alone", alone)["validation_loss"] == second.validation_loss
     folder = tmp_path / "out" / "trials" / "1" / "best"
     assert files.file_hashes(tmp_path / "alone" / "best") == files.file_hashes(folder)
 
@@ -127,12 +127,12 @@ def test_a_finished_sweep_is_returned_at_once(data, tmp_path, make_settings, mon
         seen = []
         again = sweep(data, tmp_path / "out", settings, on_trial=lambda *given: seen.append(given))
         assert again == first
-        assert [trial for trial, _ in seen] == first["trials"]
+        assert [trial for trial, _ in seen] == [*first.trials]
         # What the sweep varies anyway does not make it another sweep.
         same = make_settings(tune=TUNE | {"rank": 9}, sweep=GRID | {"trials": 2})
         assert sweep(data, tmp_path / "out", same) == first
     other = make_settings(tune=TUNE, sweep=GRID | {"trials": 1})
-    assert len(sweep(data, tmp_path / "out", other)["trials"]) == 1
+    assert len(sweep(data, tmp_path / "out", other).trials) == 1
 
 
 class Interrupted(Exception):
@@ -144,10 +144,10 @@ def test_a_resumed_sweep_proposes_what_an_unbroken_one_does(data, tmp_path, make
     search = GRID | {"sampler": sampler, "trials": 5, "cohort": 2, "packed": 1}
     settings = make_settings(tune=TUNE | {"max_steps": 2}, sweep=search)
     unbroken = sweep(data, tmp_path / "unbroken", settings)
-    assert len({str(trial["params"]) for trial in unbroken["trials"]}) == 5
+    assert len({str(trial.params) for trial in unbroken.trials}) == 5
 
-    def interrupt(trial: dict, _: Path) -> None:
-        if trial["number"] == 2:
+    def interrupt(trial: Trial, _: Path) -> None:
+        if trial.number == 2:
             raise Interrupted
 
     with pytest.raises(Interrupted):
@@ -158,7 +158,7 @@ def test_a_resumed_sweep_proposes_what_an_unbroken_one_does(data, tmp_path, make
         data,
         tmp_path / "broken",
         settings,
-        on_trial=lambda trial, _: numbers.append(trial["number"]),
+        on_trial=lambda trial, _: numbers.append(trial.number),
     )
     assert outcome(resumed) == outcome(unbroken)
     assert sorted(numbers) == [0, 1, 2, 3, 4]
@@ -206,8 +206,8 @@ def test_a_killed_sweep_goes_on_without_repeating_anything(
 
     taken = []
 
-    def watch(trials: list[dict]) -> None:
-        taken.append(sum(trial["steps"] for trial in trials))
+    def watch(trials: list[Trial]) -> None:
+        taken.append(sum(trial.steps for trial in trials))
 
     resumed = sweep(data, out, settings, on_progress=watch)
     assert outcome(resumed) == outcome(unbroken)
@@ -242,11 +242,11 @@ def test_a_diverged_trial_is_failed_and_the_others_go_on(
     monkeypatch.setattr(trainer, "evaluate", first_lane_diverges)
     settings = make_settings(tune=TUNE, sweep=GRID | {"trials": 2, "packed": 2})
     result = sweep(data, tmp_path / "out", settings)
-    assert [trial["state"] for trial in result["trials"]] == ["failed", "complete"]
-    assert result["trials"][0]["validation_loss"] is None
-    assert result["trials"][0]["steps"] == 1
-    assert result["best"]["number"] == 1
-    assert result["trials"][1]["steps"] == 4
+    assert [trial.state for trial in result.trials] == ["failed", "complete"]
+    assert result.trials[0].validation_loss is None
+    assert result.trials[0].steps == 1
+    assert result.best.number == 1
+    assert result.trials[1].steps == 4
 
     def all_diverge(*given, **options):
         measured = evaluate(*given, **options)
@@ -325,11 +325,11 @@ def test_packed_and_unpacked_sweeps_agree(data, tmp_path, make_settings):
     for packed in (1, 3):
         search = GRID | {"packed": packed}
         results.append(sweep(data, tmp_path / str(packed), make_settings(tune=TUNE, sweep=search)))
-    one, three = ([*each["trials"]] for each in results)
+    one, three = (result.trials for result in results)
     for mine, its in zip(one, three, strict=True):
-        assert mine["steps"] == its["steps"]
-        assert mine["state"] == its["state"]
-        assert mine["validation_loss"] == pytest.approx(its["validation_loss"], abs=1e-5)
+        assert mine.steps == its.steps
+        assert mine.state == its.state
+        assert mine.validation_loss == pytest.approx(its.validation_loss, abs=1e-5)
 
 
 def pretending(monkeypatch, seconds: Callable[[int, int], float]) -> list[int]:
@@ -393,15 +393,15 @@ def test_other_seeds_of_the_best_are_trained_when_asked_for(data, tmp_path, make
     search = GRID | {"trials": 3, "seeds": 2, "seeds_top": 1}
     settings = make_settings(tune=TUNE | {"max_steps": 2}, sweep=search)
     result = sweep(data, tmp_path / "out", settings)
-    (spread,) = result["seeds"]
-    assert spread["number"] == result["best"]["number"]
-    assert spread["validation_losses"][0] == result["best"]["validation_loss"]
-    assert len(set(spread["validation_losses"])) == 3
-    assert spread["standard_deviation"] > 0
-    assert len(result["trials"]) == 3
+    (spread,) = result.seeds
+    assert spread.number == result.best.number
+    assert spread.validation_losses[0] == result.best.validation_loss
+    assert len(set(spread.validation_losses)) == 3
+    assert spread.standard_deviation > 0
+    assert len(result.trials) == 3
 
 
-def test_choosing_among_equal_trials_flatters_and_the_sweep_says_by_how_much():
+def test_the_selection_bias_among_equal_trials_is_stated():
     generator = np.random.default_rng(0)
     targets = generator.integers(5, 30, 40).astype(float)
     # Twelve trials of one true loss, whose losses on these examples differ by chance alone.
@@ -412,10 +412,10 @@ def test_choosing_among_equal_trials_flatters_and_the_sweep_says_by_how_much():
     assert found.optimism > 0.02
     assert abs(found.corrected_loss - 2.0) < abs(loss - 2.0)
     assert found.standard_error == pytest.approx(0.3 / 40**0.5, rel=0.4)
-    assert f"makes it about {found.optimism:.2f} too low" in sentence(found.to_json(), loss)
+    assert f"makes it about {found.optimism:.2f} too low" in selection_sentence(found, loss)
     clear = assess(noise | {99: targets[None] * 0.5}, targets, 99, seed=0)
     assert clear.optimism < 0.001
-    assert "less than 0.01 too low" in sentence(clear.to_json(), 0.5)
+    assert "less than 0.01 too low" in selection_sentence(clear, 0.5)
 
 
 def test_the_best_of_a_trials_evaluations_is_a_choice_too():
@@ -437,7 +437,7 @@ def test_few_validation_examples_are_enough_or_the_figure_says_why_not(count):
         assert (found.optimism is None) == (count < 10)
         assert (found.standard_error is None) == (count == 1)
         assert (found.reason is None) == (count >= 10)
-        said = sentence(found.to_json(), 2.0)
+        said = selection_sentence(found, 2.0)
         assert "nan" not in said
         assert (f"{count} validation examples are too few" in said) == (count < 10)
 
@@ -489,8 +489,8 @@ def test_what_else_is_varied_stands_in_each_trial(data, tmp_path, make_settings)
         "target_modules": ["qv", ["up_proj"]], "packed": 2,
     }  # fmt: skip
     settings = make_settings(tune=TUNE | {"max_steps": 1}, sweep=search)
-    trials = sweep(data, tmp_path / "out", settings)["trials"]
-    tried = {(t["params"]["alpha"], str(t["params"]["target_modules"])) for t in trials}
+    trials = sweep(data, tmp_path / "out", settings).trials
+    tried = {(t.params["alpha"], str(t.params["target_modules"])) for t in trials}
     assert tried == {(a, m) for a in (2, 7) for m in ("qv", "['up_proj']")}
 
 
@@ -510,7 +510,7 @@ def test_settings_that_a_method_does_not_use_give_no_further_trials(
     tune = TUNE | {"max_steps": 1, "batch_size": 1, "validation_examples": 1, "evaluations": 1}
     settings = make_settings(tune=tune, sweep=search | {"cohort": 6, "prune": False, "packed": 1})
     result = sweep(data, tmp_path / "out", settings)
-    trials = [trial["params"] for trial in result["trials"]]
+    trials = [trial.params for trial in result.trials]
     assert len({str(each) for each in trials}) == 12
     assert len({each["method"] for each in trials}) > 1
     for each in trials:
@@ -526,14 +526,14 @@ def test_a_grid_holds_each_configuration_once(make_settings):
         "method": ["lora", "full", "bottleneck", "ia3"], "rank": [2, 4], "alpha": ["r", 4.0],
         "dropout": [0.0, 0.1], "learning_rate": [1e-4, 1e-3],
     }  # fmt: skip
-    grid = _grid(make_settings(sweep=search))
-    found = Counter(each.get("method") for each in grid)
+    configurations = grid(make_settings(sweep=search))
+    found = Counter(params.get("method") for params in configurations)
     # Ranks and alphas of LoRA: (2, 2), (2, 4), (4, 4); the last by two rules.
     assert found == {"lora": 2 * 2 * 3, "full": 2, "bottleneck": 2 * 2, "ia3": 2}
-    assert grid == _grid(make_settings(sweep=search))
-    other = _grid(make_settings(sweep=search, project={"seed": 1}))
-    assert grid != other
-    assert sorted(map(str, grid)) == sorted(map(str, other))
+    assert configurations == grid(make_settings(sweep=search))
+    other = grid(make_settings(sweep=search, project={"seed": 1}))
+    assert configurations != other
+    assert sorted(map(str, configurations)) == sorted(map(str, other))
 
 
 def test_other_seeds_of_a_method_without_a_rank(data, tmp_path, make_settings):
@@ -542,8 +542,8 @@ def test_other_seeds_of_a_method_without_a_rank(data, tmp_path, make_settings):
     }  # fmt: skip
     settings = make_settings(tune=TUNE | {"max_steps": 1}, sweep=search)
     result = sweep(data, tmp_path / "out", settings)
-    assert len(result["trials"]) == 1
-    assert len(result["seeds"][0]["validation_losses"]) == 2
+    assert len(result.trials) == 1
+    assert len(result.seeds[0].validation_losses) == 2
 
 
 # Pictures
@@ -553,14 +553,14 @@ def test_other_seeds_of_a_method_without_a_rank(data, tmp_path, make_settings):
 def drawn(monkeypatch, tmp_path):
     """The figures of given trials, each numbered in order, the first one best."""
     figures = []
-    monkeypatch.setattr(pictures, "_save", lambda figure, _: figures.append(figure))
+    monkeypatch.setattr(plots, "save", lambda figure, _: figures.append(figure))
 
     def draw(params: list[dict]) -> list:
         trials = [
-            {"number": n, "params": each, "state": "complete", "validation_loss": 2 + n / 100}
-            for n, each in enumerate(params)
+            Trial(number=n, params=values, state="complete", validation_loss=2 + n / 100)
+            for n, values in enumerate(params)
         ]
-        pictures.draw_heatmap(trials, 0, 3.0, tmp_path / "heatmap.png")
+        draw_heatmap(trials, 0, 3.0, tmp_path / "heatmap.png")
         return [axes for axes in figures[-1].axes if axes.get_visible()][:-1]  # colours
 
     return draw

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tasks.settings import Settings
-from tasks.tune.plan.results import Advice, MemoryEstimate, MethodEstimate, Plan
+from tasks.tune.plan.results import Advice, MemoryEstimate, MemoryUse, MethodEstimate, Plan
 
-__all__ = ["Advice", "MemoryEstimate", "MethodEstimate", "Plan", "plan"]
+__all__ = ["Advice", "MemoryEstimate", "MemoryUse", "MethodEstimate", "Plan", "plan"]
 
 
 def plan(data: Path, settings: Settings) -> Plan:

@@ -31,6 +31,17 @@ class MemoryEstimate(Value):
         return sum(self.parts.values())
 
 
+class MemoryUse(Value):
+    """Peak memory of a run, as predicted and as measured."""
+
+    predicted_bytes: int | None
+    """None where it could not be predicted."""
+    parts: dict[str, int]
+    """Of the prediction (`MemoryEstimate.parts`)."""
+    measured_bytes: int | None = None
+    """None before the run has stopped for the first time."""
+
+
 class ModelFacts(Value):
     """The base model."""
 
