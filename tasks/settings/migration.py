@@ -116,8 +116,8 @@ def migrate_key(key: str, value: Any) -> tuple[str, str | None, str]:
 def _new_key(key: str, value: Any) -> str | None:
     if key in _AXES:
         return f"sweep.space.{_AXES[key]}"
-    if key in _NOW_SECTIONS and isinstance(value, Mapping):
-        return None
+    if key == "tune.method" or (key in _NOW_SECTIONS and isinstance(value, Mapping)):
+        return None  # of this version: a method's name is short for a mapping with it
     if key in _RENAMED:
         return _RENAMED[key]
     for old in ("judge", "curate.personal_data", "tune.mix"):
