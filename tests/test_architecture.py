@@ -112,7 +112,7 @@ def test_modules_form_no_circle() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize("command", [["--help"], ["status", "--json"]])
+@pytest.mark.parametrize("command", [["--help"], ["status", "--json"], ["settings", "--json"]])
 def test_quick_commands_do_not_import_torch(command: list[str], tmp_path: Path) -> None:
     code = (
         "import sys\n"

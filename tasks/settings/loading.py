@@ -12,7 +12,7 @@ from tasks.core.errors import BadInput
 from tasks.core.plugins import load_plugins
 from tasks.settings import messages, migration
 from tasks.settings.members import chosen_by, section_of
-from tasks.settings.settings import Settings
+from tasks.settings.settings import Settings, plugins_of
 from tasks.settings.yaml_values import BadYaml, Document, parse
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def read_settings(path: Path, overrides: Iterable[str] = ()) -> tuple[Settings, 
     if path != DEFAULT_FILE or path.exists():
         source.read()
     source.override(overrides)
-    load_plugins(source.plugins())
+    load_plugins(plugins_of(source.values))
     source.fit_method()
     try:
         settings = Settings.model_validate(source.values)
@@ -147,14 +147,6 @@ class _Source:
             model = section_of(model, part, inner) if model else None
             target = inner
         return target
-
-    def plugins(self) -> list[str]:
-        """`project.plugins`; none where it is malformed, which validation says."""
-        project = self.values.get("project")
-        plugins = project.get("plugins") if isinstance(project, dict) else None
-        if isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins):
-            return plugins
-        return []
 
     def fit_method(self) -> None:
         """Leave out settings of other methods that nobody gave for this one.

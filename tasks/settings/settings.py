@@ -1,10 +1,12 @@
 """All of `params.yaml`: the sections of every package, and what holds between them."""
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from tasks.collect.settings import Collect, Watch
+from tasks.core.plugins import load_plugins
 from tasks.curate.settings import Curate
 from tasks.drift.settings import Drift
 from tasks.evaluate.settings import Evaluate
@@ -30,6 +32,13 @@ class Settings(Section):
     watch: Watch = Field(default_factory=Watch)
     platform: Platform = Field(default_factory=Platform)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _plugins_come_first(cls, given: Any) -> Any:
+        """Members that plugins add have settings, too."""
+        load_plugins(plugins_of(given))
+        return given
+
     @model_validator(mode="after")
     def _trials_are_valid(self) -> Self:
         try:
@@ -43,6 +52,18 @@ class Settings(Section):
         if not methods:
             _check_quantisation(self.base, self.tune, ("tune", "method"))
         return self
+
+
+def plugins_of(values: Any) -> list[str]:
+    """`project.plugins` of settings as they are read; none where that is malformed, which
+    validation says."""
+    project = values.get("project") if isinstance(values, Mapping) else None
+    plugins = project.get("plugins") if isinstance(project, Mapping) else None
+    if isinstance(project, Project):
+        plugins = project.plugins
+    if isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins):
+        return plugins
+    return []
 
 
 def _check_quantisation(base: Base, tune: Tune, key: tuple[str, ...]) -> None:

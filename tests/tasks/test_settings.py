@@ -220,6 +220,7 @@ from tasks.settings import load_settings, read_settings
 if sys.argv[1] == "read":
     settings, _ = read_settings(Path("params.yaml"), ["tune.method=twist", "tune.method.turns=4"])
     assert settings.curate.quality.max_links == 2
+    sys.stdout.buffer.write(settings.model_dump_json().encode() + b"\\n")
     for name in ("tune.method", "curate.quality", ""):
         value = settings
         for part in name.split(".") if name else []:
@@ -228,7 +229,12 @@ if sys.argv[1] == "read":
 else:
     import os
     os.chdir("/")  # a worker elsewhere
+    from tasks.settings import Settings
+
+    text = sys.stdin.buffer.readline()
     values = [pickle.load(sys.stdin.buffer) for _ in range(3)]
+    os.chdir(sys.argv[2])
+    assert Settings.model_validate_json(text) == values[2]
     assert values[0].turns == 4 and values[1].max_links == 2
     assert values[2].tune.method == values[0] and values[2].curate.quality == values[1]
     assert type(values[0]).__name__ == "Twist"
@@ -242,7 +248,7 @@ def test_settings_of_a_plugin_reach_another_process(tmp_path: Path) -> None:
     told = b""
     for step in ("read", "restore"):
         done = subprocess.run(
-            [sys.executable, str(tmp_path / "use.py"), step],
+            [sys.executable, str(tmp_path / "use.py"), step, str(tmp_path)],
             cwd=tmp_path,
             env={"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin"},
             input=told,
