@@ -154,7 +154,7 @@ class Composed:
             self._models[classes] = model
         return self._models[classes]
 
-    def model_validate(self, value: Any) -> BaseModel:
+    def model_validate(self, value: Any, context: Any = None) -> BaseModel:  # noqa: ARG002
         """`value`, as a file gives it, as the section."""
         return value if isinstance(value, BaseModel) else self.model().model_validate(value)
 
@@ -162,7 +162,7 @@ class Composed:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         del source, handler
-        return _validated_by(self.model_validate)
+        return _validated_by(lambda value: self.model_validate(value))
 
 
 def _validated_by(validate: Callable[[Any], BaseModel]) -> CoreSchema:

@@ -85,6 +85,8 @@ Name = Annotated[
 
 
 S = TypeVar("S", bound="Section")
+PLUGINS_LOADED = {"plugins": "loaded"}
+"""Context of a validation in a process that may be in another folder than the plugins' paths."""
 
 
 class Section(BaseModel):
@@ -136,7 +138,7 @@ class Section(BaseModel):
         """
         values = {name: getattr(self, name) for name in type(self).model_fields}
         try:
-            return type(self).model_validate(values | changes)
+            return type(self).model_validate(values | changes, context=PLUGINS_LOADED)
         except ValidationError as error:
             prefix = tuple(self.KEY.split(".")) if self.KEY else ()
             found = messages.problems(error, type(self), values | changes, prefix)
@@ -155,5 +157,7 @@ def _restored(plugins: list[str], module: str, name: str, values: Mapping[str, A
         BadInput: a plugin that had been loaded there cannot be loaded here.
     """
     load_plugins(plugins)
-    found: Section = attrgetter(name)(importlib.import_module(module)).model_validate(values)
+    found: Section = attrgetter(name)(importlib.import_module(module)).model_validate(
+        values, context=PLUGINS_LOADED
+    )
     return found

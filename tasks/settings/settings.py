@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from tasks.collect.settings import Collect, Watch
 from tasks.core.plugins import load_plugins
@@ -13,7 +13,7 @@ from tasks.evaluate.settings import Evaluate
 from tasks.model.settings import Base
 from tasks.settings import messages
 from tasks.settings.project import Platform, Project
-from tasks.settings.section import Section
+from tasks.settings.section import PLUGINS_LOADED, Section
 from tasks.tune.settings import METHOD, BadAxis, Plan, Sweep, Tune, check_space, configured
 
 
@@ -34,9 +34,10 @@ class Settings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _plugins_come_first(cls, given: Any) -> Any:
+    def _plugins_come_first(cls, given: Any, info: ValidationInfo) -> Any:
         """Members that plugins add have settings, too."""
-        load_plugins(plugins_of(given))
+        if info.context != PLUGINS_LOADED:
+            load_plugins(plugins_of(given))
         return given
 
     @model_validator(mode="after")

@@ -233,6 +233,7 @@ else:
 
     text = sys.stdin.buffer.readline()
     values = [pickle.load(sys.stdin.buffer) for _ in range(3)]
+    values[2].replace(tune=values[2].tune.replace(max_steps=3))
     os.chdir(sys.argv[2])
     assert Settings.model_validate_json(text) == values[2]
     assert values[0].turns == 4 and values[1].max_links == 2
