@@ -61,7 +61,7 @@ class _Text:
 
 
 def shared(one: str, other: str, ngram: int, limit: int = 700) -> tuple[Marked, Marked]:
-    """Both texts, with the words marked that lie in an n-gram of words that both have.
+    """Both texts, with the words marked that are in an n-gram of words that both have.
 
     Words are compared as decontamination compares them: case, accents' form, punctuation and
     invisible characters do not matter.
@@ -72,9 +72,9 @@ def shared(one: str, other: str, ngram: int, limit: int = 700) -> tuple[Marked, 
 
     def seen(text: _Text) -> list[bool]:
         found = [False] * len(text.words)
-        for at, gram in enumerate(_ngrams(text.words, size)):
+        for i, gram in enumerate(_ngrams(text.words, size)):
             if gram in common:
-                found[at : at + size] = [True] * size
+                found[i : i + size] = [True] * size
         return found
 
     return left.marked(seen(left), limit), right.marked(seen(right), limit)
@@ -92,7 +92,7 @@ def changed(one: str, other: str, limit: int = 500) -> tuple[Marked, Marked]:
 
 
 def _ngrams(of: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    return list(zip(*(of[at:] for at in range(size)), strict=False))
+    return list(zip(*(of[i:] for i in range(size)), strict=False))
 
 
 def _joined(pieces: Sequence[str], marks: Sequence[bool]) -> Marked:
@@ -120,10 +120,10 @@ def _cut(marked: Marked, limit: int) -> Marked:
     begin = sum(len(text) for text, _ in marked[:longest]) if marked[longest][1] else 0
     begin = min(max(begin - _LEAD, 0), length - limit)
     found: Marked = [("… ", False)] if begin else []
-    at = 0
+    offset = 0
     for text, mark in marked:
-        part = text[max(begin - at, 0) : max(begin + limit - at, 0)]
-        at += len(text)
+        part = text[max(begin - offset, 0) : max(begin + limit - offset, 0)]
+        offset += len(text)
         if part:
             found.append((part, mark))
     if begin + limit < length:

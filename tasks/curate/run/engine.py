@@ -50,13 +50,13 @@ def run(
     logging.getLogger("tracing.span").setLevel(logging.WARNING)  # Daft's steps
     cpus = _start_ray(daft) if engine == "ray" else len(os.sched_getaffinity(0))
     count = min(workers or cpus, len(tasks))
-    each = daft.cls(_Each, use_process=engine == "native", max_concurrency=count)(
+    worker = daft.cls(_RemoteWorker, use_process=engine == "native", max_concurrency=count)(
         make, str(Path.cwd())
     )
     frame = daft.from_pydict({"task": list(tasks)}).into_batches(1)
     if engine == "ray":
         frame = frame.into_partitions(min(len(tasks), 4 * count))
-    answers = frame.select(each.answer(daft.col("task")).alias("answer"))
+    answers = frame.select(worker.answer(daft.col("task")).alias("answer"))
     for row in answers.iter_rows(results_buffer_size=count):
         outcome, text = row["answer"][:1], row["answer"][1:]
         if outcome == _FAILED:
@@ -70,7 +70,7 @@ def run(
 _DONE, _FAILED = "+", "-"
 
 
-class _Each:
+class _RemoteWorker:
     """A worker for Daft. An error of ours, or of the system, comes back as an answer."""
 
     def __init__(self, make: Callable[[], Worker], folder: str) -> None:

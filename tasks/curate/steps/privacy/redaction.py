@@ -72,11 +72,11 @@ def mask(text: str, kinds: Collection[Kind] = KINDS) -> tuple[str, Counter[Kind]
     if not found:
         return text, Counter()
     parts: list[str] = []
-    at = 0
-    for one in found:
-        parts += text[at : one.start], f"[{one.kind.upper()}]"
-        at = one.end
-    return "".join(parts) + text[at:], Counter(one.kind for one in found)
+    end = 0
+    for place in found:
+        parts += text[end : place.start], f"[{place.kind.upper()}]"
+        end = place.end
+    return "".join(parts) + text[end:], Counter(place.kind for place in found)
 
 
 # Tables for bytes.translate: they turn a text into its shape, in which a plain search can tell
@@ -119,7 +119,7 @@ def _find(text: str, kinds: Collection[Kind]) -> list[Found]:
                 text = _blank(text, new)
         if len(found) == before:
             break
-    return sorted((one for one in found if one.kind in kinds), key=lambda one: one.start)
+    return sorted((place for place in found if place.kind in kinds), key=lambda place: place.start)
 
 
 def _searches(text: str) -> Iterator[Callable[[str], Iterator[Found]]]:
@@ -156,23 +156,23 @@ def _searches(text: str) -> Iterator[Callable[[str], Iterator[Found]]]:
 def _blank(text: str, found: list[Found]) -> str:
     """What masking would leave, as far as any search can tell, with every offset as it was."""
     parts: list[str] = []
-    at = 0
-    for one in found:
-        parts += text[at : one.start], "[", "x" * (one.end - one.start - 2), "]"
-        at = one.end
-    return "".join(parts) + text[at:]
+    end = 0
+    for place in found:
+        parts += text[end : place.start], "[", "x" * (place.end - place.start - 2), "]"
+        end = place.end
+    return "".join(parts) + text[end:]
 
 
 def _scan(
     kind: Kind, pattern: re.Pattern[str], check: Callable[[re.Match[str]], int | None], text: str
 ) -> Iterator[Found]:
     """Each match that holds; `check` tells where it ends. One that fails may hide another."""
-    at = 0
-    while match := pattern.search(text, at):
+    begin = 0
+    while match := pattern.search(text, begin):
         end = check(match)
         if end is not None:
             yield Found(kind, match.start(), end)
-        at = match.start() + 1 if end is None else end
+        begin = match.start() + 1 if end is None else end
 
 
 def _spans(

@@ -49,15 +49,15 @@ def spelled_addresses(text: str) -> Iterator[tuple[Span, str, str]]:
         return
     end = 0
     for pattern in [_AT] * signs + [_AT_WORD] * words_only:
-        for at in pattern.finditer(text):
-            found = _around(text, at, pattern is _AT_WORD)
+        for match in pattern.finditer(text):
+            found = _around(text, match, pattern is _AT_WORD)
             if found is not None and found[0][0] >= end:
                 yield found
                 end = found[0][1]
 
 
 def _has_at(raw: bytes) -> bool:
-    """Whether a sign for "@" may stand in a text, which is most quickly told of its bytes."""
+    """Whether a sign for "@" may be in a text: the fastest check is on its bytes."""
     if b"&#" in raw or b"%40" in raw or b"&comm" in raw or b"\\u0040" in raw:
         return True
     return b"_at_" in raw or b"-at-" in raw or _AT_IN_BRACKETS.search(raw) is not None

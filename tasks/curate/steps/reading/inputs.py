@@ -33,5 +33,5 @@ def no_record(first: BadLine, count: int) -> str:
     """What to say of a file of which no line is a record."""
     return (
         f"{first.source}:{first.line}: {first.reason}: {first.detail}; none of the file's {count} "
-        "lines is a record: mend the file or take it out"
+        "lines is a record: fix the file or take it out"
     )

@@ -83,7 +83,7 @@ def _decoded(mark: str) -> str:
 
 
 def _odd(run: str) -> bool:
-    """Whether signs that no Cyrillic word holds stand in it."""
+    """Whether it has signs that no Cyrillic word has."""
     return sum(sign in _CYRILLIC_TRAIL for sign in run) > 1 or not run[1::2].isupper()
 
 
