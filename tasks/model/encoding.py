@@ -295,12 +295,12 @@ def _finished(record: Record, draft: _Draft, codec: Codec, max_length: int | Non
     ids, learned = draft.ids, draft.learned
     first = codec.opening(ids)
     if max_length is not None and len(ids) > max_length:
-        room = max(2, max_length - first)
+        width = max(2, max_length - first)
         answer = learned.index(True) if True in learned else first
         # At least one token has to stand before the first that is learned.
-        start = max(first, min(len(ids) - room, answer - 1))
-        ids = ids[:first] + ids[start : start + room]
-        learned = learned[:first] + learned[start : start + room]
+        start = max(first, min(len(ids) - width, answer - 1))
+        ids = ids[:first] + ids[start : start + width]
+        learned = learned[:first] + learned[start : start + width]
     source = record.origin[0] if record.origin else record.source
     answer_cut = sum(draft.learned) - sum(learned)
     cut = len(draft.ids) - len(ids) - answer_cut
