@@ -38,7 +38,7 @@ class _Commands(click.Group):
 )
 @click.version_option(package_name="perpetune")
 def main() -> None:
-    """Continuous fine-tuning you can audit: curate, sweep, judge, approve, watch."""
+    """Continuous fine-tuning you can audit: curate, sweep, evaluate, approve, watch."""
 
 
 for item in (
