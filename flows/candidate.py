@@ -24,7 +24,7 @@ def make_candidate(inputs: RoundInputs) -> Version:
     """
     run_id = _open_run(inputs)
     swept = sweep_step(inputs, run_id)
-    verdict = judge_step(inputs, swept)
+    verdict = evaluate_step(inputs, swept)
     return register_step(inputs, run_id, swept, verdict)
 
 
@@ -59,15 +59,15 @@ def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
         )
 
 
-@task(name="judge", task_run_name="judge")
-def judge_step(inputs: RoundInputs, swept: SweepResult) -> Verdict:
+@task(name="evaluate", task_run_name="evaluate")
+def evaluate_step(inputs: RoundInputs, swept: SweepResult) -> Verdict:
     """The winner against the champion, or against the base where there is no champion yet."""
     registry = Registry(inputs.settings)
     champion = registry.versions.champion()
     in_use = None
     if champion:
         in_use = registry.versions.adapter(f"models:/{champion.name}/{champion.number}")
-    return compare(swept.best.adapter, in_use, inputs.folder / "judge", inputs.settings)
+    return compare(swept.best.adapter, in_use, inputs.folder / "evaluate", inputs.settings)
 
 
 @task(name="register", task_run_name="register")
@@ -112,6 +112,6 @@ def _evidence(inputs: RoundInputs) -> list[Path]:
     sweep_folder, data = inputs.folder / "sweep", inputs.data.folder
     return [
         *(sweep_folder / name for name in ("curves.png", "heatmap.png")),
-        inputs.folder / "judge",
+        inputs.folder / "evaluate",
         *(data / name for name in ("report.html", "data_card.md", "dropped.jsonl")),
     ]

@@ -87,7 +87,7 @@ def _result(inputs: RoundInputs, version: Version, *, new: bool, seconds: float)
         return files.read_json(path) if path.is_file() else None
 
     data, swept = inputs.data, read(inputs.folder / "sweep" / "sweep.json")
-    verdict = read(inputs.folder / "judge" / "verdict.json")
+    verdict = read(inputs.folder / "evaluate" / "verdict.json")
     return Round(
         round=inputs.key,
         reason=inputs.reason,

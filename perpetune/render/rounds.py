@@ -50,7 +50,7 @@ def _next_commands(result: "Round") -> None:
     else:
         sentence = f"Version {version} of {status.model} did not become a candidate."
     console.print(f"\n[bold]{escape(sentence)}[/]")
-    review = Path(result.folder) / "judge" / "review.html"
+    review = Path(result.folder) / "evaluate" / "review.html"
     console.print(f"  look       {escape(str(review))}   or   {me} up", soft_wrap=True)
     console.print(f"  approve    {me} approve {version} --by NAME", soft_wrap=True)
     console.print(f"  roll back  {me} rollback --by NAME", soft_wrap=True)

@@ -17,7 +17,7 @@ logging.getLogger("mlflow.types.type_hints").setLevel(logging.ERROR)
 
 
 class ServedAdapter(PythonModel):
-    """Answers prompts, greedily, as the judge had it answer."""
+    """Answers prompts greedily, as in the evaluation."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the base model named in `model_config` and put the adapter on it, or a whole model.

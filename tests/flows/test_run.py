@@ -65,10 +65,10 @@ def test_the_files_that_appear(project: ProjectFolder, ran: dict) -> None:
         "sweep/best/adapter_model.safetensors",
         "sweep/curves.png",
         "sweep/heatmap.png",
-        "judge/verdict.json",
-        "judge/review.html",
-        "judge/review.md",
-        "judge/metrics.png",
+        "evaluate/verdict.json",
+        "evaluate/review.html",
+        "evaluate/review.md",
+        "evaluate/metrics.png",
     } <= names
     assert not [name for name in names if name.endswith(".partial")]
     curated = {path.name for path in (project.path / "artifacts/curated").iterdir()}
@@ -212,4 +212,4 @@ def test_a_candidate_that_fails_its_gates_is_not_offered(
     assert (status["challenger"], status["pending"]) == (None, [])
     refused = project.perpetune("approve", str(outcome["version"]), "--by", "Ada", exit_code=3)
     assert "verdict" in refused["error"]
-    assert Path(project.path / outcome["folder"] / "judge/review.html").is_file()
+    assert Path(project.path / outcome["folder"] / "evaluate/review.html").is_file()

@@ -301,10 +301,10 @@ def test_base(
     vanilla = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     held_out = validation(data, chosen)
     ours = base_model.load_model(chosen)
-    judged = sum(scoring.negative_log_likelihoods(ours, held_out))
-    judged /= sum(example.targets for example in held_out)
+    evaluated = sum(scoring.negative_log_likelihoods(ours, held_out))
+    evaluated /= sum(example.targets for example in held_out)
     assert prepared.base_loss == pytest.approx(plain_loss(vanilla, held_out), abs=1e-5)
-    assert judged == pytest.approx(prepared.base_loss, abs=1e-5)
+    assert evaluated == pytest.approx(prepared.base_loss, abs=1e-5)
 
     run = TrialRun(tmp_path / "out", chosen)
     trainer.train_runs(prepared, [run])

@@ -1,4 +1,4 @@
-"""A drifted window's labelled records: a part trains, the other judges, always the same ones."""
+"""A drifted window's labelled records: a part trains, the other measures, always the same ones."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""What is served is what is judged: the same prompt, the same stop, the same reading."""
+"""What is served is what is evaluated: the same prompt, the same stop, the same reading."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_a_template_of_ones_own_is_served_where_its_file_is_gone(
     base("qwen3", folder)
     file.write_text(QWEN3.replace("{{ m.role }}\n", "{{ m.role }} says\n"))
     named = {"model": str(folder), "dtype": "float32", "chat_template": str(file)}
-    settings = new_project(base=named, judge={"max_new_tokens": 12})
+    settings = new_project(base=named, evaluate={"max_new_tokens": 12})
     torch.manual_seed(1)
     config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
     get_peft_model(base_model.load_model(settings), config).save_pretrained(tmp_path / "adapter")
@@ -37,7 +37,7 @@ def test_a_template_of_ones_own_is_served_where_its_file_is_gone(
     asked = [records.parse({"messages": turns}, "a", 1, labelled=False) for turns in messages]
     prompts = [encode_prompt(record, tokenizer) for record in asked]
     assert "user says" in tokenizer.decode(prompts[0])
-    judged = answer(tuned, tokenizer, prompts, max_new_tokens=12, batch_size=1)
+    evaluated = answer(tuned, tokenizer, prompts, max_new_tokens=12, batch_size=1)
 
     registry = Registry(settings)
     run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
@@ -46,4 +46,4 @@ def test_a_template_of_ones_own_is_served_where_its_file_is_gone(
     file.unlink()
     mlflow.set_tracking_uri(registry.tracking_uri)
     served = mlflow.pyfunc.load_model("models:/tiny.model@champion").predict(chats)
-    assert served == judged
+    assert served == evaluated

@@ -1,4 +1,4 @@
-"""`perpetune plan`: every method is judged, and the advice follows from facts."""
+"""`perpetune plan`: every method is compared, and the advice follows from facts."""
 
 import json
 from collections.abc import Callable

@@ -226,7 +226,7 @@ def written(tiny_base: Path, make_settings: Callable[..., Settings], tmp_path: P
 
 
 @every_kind
-def test_the_judge_measures_what_training_did(kind, written, tiny_base):
+def test_evaluation_measures_what_training_did(kind, written, tiny_base):
     folder, expected = written(kind)
     plain = AutoModelForCausalLM.from_pretrained(tiny_base)
     model = PeftModel.from_pretrained(plain, folder).eval()
