@@ -77,23 +77,8 @@ def detect(
     )
     before_texts = [compared_text(record) for record in nearest.reference]
     now_texts = [compared_text(record) for record in now]
-    result = DriftResult(
-        drift=nearest.outcome.p_value <= options.alpha,
-        p_value=nearest.outcome.p_value,
-        alpha=options.alpha,
-        tests=nearest.outcome.tests(options.alpha),
-        rows=RowCounts(reference=len(nearest.reference), current=len(now)),
-        read=RowCounts(reference=len(expected), current=len(found)),
-        permutations=options.permutations,
-        regime=nearest.regime,
-        regimes=tuple(
-            Regime(name=found.regime, p_value=found.outcome.p_value, rows=len(found.reference))
-            for found in compared
-        ),
-        descriptors=compare_descriptors(before_texts, now_texts),
-        shifted_terms=shifted_terms(before_texts, now_texts),
-        examples=nearest.examples,
-    )
+    read = RowCounts(reference=len(expected), current=len(found))
+    result = _result(nearest, compared, before_texts, now_texts, read, settings)
     log.info("%s: drift %s, p = %.4g", current, result.drift, result.p_value)
     if report is not None:
         from tasks.drift.report import write_report
@@ -127,6 +112,34 @@ def _compare(
             kernels["mmd_wording"],
             is_current,
         ),
+    )
+
+
+def _result(
+    nearest: _Comparison,
+    compared: Sequence[_Comparison],
+    before: Sequence[str],
+    now: Sequence[str],
+    read: RowCounts,
+    settings: Settings,
+) -> DriftResult:
+    options = settings.drift
+    return DriftResult(
+        drift=nearest.outcome.p_value <= options.alpha,
+        p_value=nearest.outcome.p_value,
+        alpha=options.alpha,
+        tests=nearest.outcome.tests(options.alpha),
+        rows=RowCounts(reference=len(before), current=len(now)),
+        read=read,
+        permutations=options.permutations,
+        regime=nearest.regime,
+        regimes=tuple(
+            Regime(name=found.regime, p_value=found.outcome.p_value, rows=len(found.reference))
+            for found in compared
+        ),
+        descriptors=compare_descriptors(before, now),
+        shifted_terms=shifted_terms(before, now),
+        examples=nearest.examples,
     )
 
 
