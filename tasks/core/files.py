@@ -107,16 +107,21 @@ def _finite(value: Any) -> Any:
     return None if isinstance(number, float) and not math.isfinite(number) else value
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write one JSON document with sorted keys, atomically: equal values give equal bytes.
+def write_json(path: Path, value: Any, *, sort_keys: bool = True) -> None:
+    """Write one JSON document, atomically: equal values give equal bytes.
 
     NaN and infinities become null.
+
+    Args:
+        path: the file.
+        value: JSON-able types.
+        sort_keys: False where the order of the keys is to be read again.
     """
-    text = to_json(value, indent=2, sort_keys=True, ensure_ascii=False)
+    text = to_json(value, indent=2, sort_keys=sort_keys, ensure_ascii=False)
     try:
         write_text(path, text + "\n")
     except UnicodeEncodeError:  # halves of pairs have no form in UTF-8
-        write_text(path, to_json(value, indent=2, sort_keys=True) + "\n")
+        write_text(path, to_json(value, indent=2, sort_keys=sort_keys) + "\n")
 
 
 def read_json(path: Path) -> Any:

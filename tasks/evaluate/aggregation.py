@@ -36,7 +36,7 @@ def write(
         seconds=round(seconds, 1),
     )
     files.write_jsonl(out / "examples.jsonl", [_row(item, metrics) for item in items])
-    files.write_json(out / "metrics.json", evaluation.to_json())
+    files.write_json(out / "metrics.json", evaluation.to_json(), sort_keys=False)
     return evaluation
 
 

@@ -66,5 +66,5 @@ def compare(candidate: Path, champion: Path | None, out: Path, settings: Setting
         seconds=round(time.perf_counter() - started, 1),
     )
     pages.write(compared, verdict, out)
-    files.write_json(out / "verdict.json", verdict.to_json())
+    files.write_json(out / "verdict.json", verdict.to_json(), sort_keys=False)
     return verdict

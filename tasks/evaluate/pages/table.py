@@ -1,10 +1,11 @@
 """The scores of a verdict side by side."""
 
-from typing import Any
+from dataclasses import dataclass
 
 from tasks.core.values import Value
 from tasks.evaluate.metrics import METRICS
 from tasks.evaluate.results import Score, Verdict
+from tasks.evaluate.statistics import Interval
 
 
 class ComparisonRow(Value):
@@ -31,8 +32,30 @@ def comparison_table(verdict: Verdict) -> list[ComparisonRow]:
     return rows
 
 
-def shown_rows(verdict: Verdict) -> list[dict[str, Any]]:
-    """The table as text; `at` is the place of a figure in percent of its row's range."""
+@dataclass(frozen=True, slots=True)
+class ShownScore:
+    """A score as text, with the places of its ends in percent of its row's range."""
+
+    model: str
+    value: str
+    low: str
+    high: str
+    at: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """A `ComparisonRow` as pages show it."""
+
+    benchmark: str
+    metric: str
+    about: str
+    examples: int
+    cells: tuple[ShownScore, ...]
+
+
+def shown_rows(verdict: Verdict) -> list[ShownRow]:
+    """The table as text."""
     rows = []
     for row in comparison_table(verdict):
         metric = METRICS.get(row.metric)
@@ -40,21 +63,16 @@ def shown_rows(verdict: Verdict) -> list[dict[str, Any]]:
         width = max(score.high for score in row.scores.values()) - low or 1.0
         cells = []
         for system, score in row.scores.items():
-            ends = {"value": score.value, "low": score.low, "high": score.high}
-            cells.append(
-                {
-                    "model": system,
-                    "at": {name: round(100 * (end - low) / width, 1) for name, end in ends.items()},
-                    **{name: f"{end:.3g}" for name, end in ends.items()},
-                }
-            )
+            ends = (score.value, score.low, score.high)
+            places = (round(100 * (end - low) / width, 1) for end in ends)
+            cells.append(ShownScore(system, *(f"{end:.3g}" for end in ends), Interval(*places)))
         rows.append(
-            {
-                "benchmark": row.benchmark,
-                "metric": metric.label,
-                "about": metric.about,
-                "examples": row.scores["candidate"].n,
-                "cells": cells,
-            }
+            ShownRow(
+                benchmark=row.benchmark,
+                metric=metric.label,
+                about=metric.about,
+                examples=row.scores["candidate"].n,
+                cells=tuple(cells),
+            )
         )
     return rows
