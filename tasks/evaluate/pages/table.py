@@ -63,9 +63,18 @@ def shown_rows(verdict: Verdict) -> list[ShownRow]:
         width = max(score.high for score in row.scores.values()) - low or 1.0
         cells = []
         for system, score in row.scores.items():
-            ends = (score.value, score.low, score.high)
-            places = (round(100 * (end - low) / width, 1) for end in ends)
-            cells.append(ShownScore(system, *(f"{end:.3g}" for end in ends), Interval(*places)))
+            value, bottom, top = (
+                round(100 * (end - low) / width, 1) for end in (score.value, score.low, score.high)
+            )
+            cells.append(
+                ShownScore(
+                    model=system,
+                    value=f"{score.value:.3g}",
+                    low=f"{score.low:.3g}",
+                    high=f"{score.high:.3g}",
+                    at=Interval(value, bottom, top),
+                )
+            )
         rows.append(
             ShownRow(
                 benchmark=row.benchmark,
