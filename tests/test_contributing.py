@@ -89,6 +89,27 @@ def test_a_method(folder: Path) -> None:
     assert (config["r"], config["use_rslora"]) == (4, True)
 
 
+def test_an_objective(folder: Path) -> None:
+    data = folder / "preferences"
+    data.mkdir()
+    rows = [
+        {"prompt": f"Sort {i} rows", "chosen": f"Sorted {i}.", "rejected": f"Kept {i}."}
+        for i in range(12)
+    ]
+    files.write_jsonl(data / "train.jsonl", rows[:8])
+    files.write_jsonl(data / "validation.jsonl", rows[8:])
+    metrics = perpetune(
+        folder,
+        "train --data preferences --out preferring",
+        project__plugins="[pairwise.py]",
+        tune__objective="pairwise",
+    )
+    assert (metrics["params"]["objective"], metrics["steps"]) == ("pairwise", 2)
+    assert metrics["validation_loss"] > 0
+    curve = files.read_jsonl(folder / "preferring" / "curve.jsonl")
+    assert 0 <= curve[-1]["validation_metrics"]["accuracy"] <= 1
+
+
 def test_an_entry_point(folder: Path) -> None:
     """What an installer makes of the example's pyproject.toml."""
     import tomllib

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tasks.records import FORMATS, KINDS, REASONS, BadLine, Format, Line, Rejected, parse
 from tasks.records.reference import record_formats
+from tests import examples
 
 PROJECT = Path(__file__).parent.parent.parent
 MEMBERS = list(FORMATS)
@@ -100,31 +101,9 @@ def test_the_reference_is_fresh() -> None:
     assert written == record_formats(), "run tasks.records.reference, as it says"
 
 
-USERS = """
-from tasks.records import FORMATS, Content, Format, Line, Rejected, Turn
-
-
-@FORMATS.register
-class Tickets(Format):
-    name = "tickets"
-    kind = "chat"
-    precedence = 0
-    required = (("ticket",), ("reply",))
-    keys = {"ticket": "what the customer writes", "reply": "what is answered"}
-    source = "our help desk"
-    examples = ({"ticket": "It is broken.", "reply": "Turn it off and on."},)
-
-    def parse(self, line: Line) -> Content | None:
-        ticket, reply = line.text("ticket"), line.text("reply")
-        if reply == "?":
-            raise Rejected("nothing_to_learn", "reply: not answered yet")
-        return Content((Turn("user", ticket), Turn("assistant", reply)))
-"""
-
-
 def test_a_users_format_is_one_file(tmp_path: Path) -> None:
     """In a process of its own, so that the format stays out of the other tests."""
-    (tmp_path / "tickets.py").write_text(USERS)
+    (tmp_path / "tickets.py").write_text(examples.EXAMPLES["tickets.py"])
     rows = [
         {"ticket": "It is broken.", "reply": "Turn it off.", "id": 7, "shop": "Bern"},
         {"ticket": "And now?", "reply": "?"},

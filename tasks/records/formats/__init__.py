@@ -5,23 +5,7 @@ A decoded line is offered to the formats in the order of their `precedence`, to 
 format may have beside its own keys (a system prompt, tools, an id) is read for all of them in
 `tasks.records.parsing`.
 
-A format of your own is a file that `project.plugins` names:
-
-    from tasks.records import FORMATS, Content, Format, Line, Turn
-
-    @FORMATS.register
-    class Tickets(Format):
-        name = "tickets"
-        kind = "chat"
-        precedence = 0
-        required = (("ticket",), ("reply",))
-        keys = {"ticket": "what the customer writes", "reply": "what is answered"}
-        source = "our help desk"
-        examples = ({"ticket": "It is broken.", "reply": "Turn it off and on."},)
-
-        def parse(self, line: Line) -> Content | None:
-            ticket, reply = line.text("ticket"), line.text("reply")
-            return Content((Turn("user", ticket), Turn("assistant", reply)))
+CONTRIBUTING.md has an example.
 """
 
 from collections.abc import Mapping

@@ -1,15 +1,7 @@
 """What training minimises: one registry, one contract (`contract`), one test suite.
 
 What is here imports neither torch nor PEFT. To add an objective is to add one class:
-
-    @OBJECTIVES.register
-    class Pairwise(Objective):
-        name = "pairwise"
-        learns_from = "preferences"
-
-        def refusal(self, record): ...
-        def encode(self, record, encoder): ...
-        def losses(self, scores): ...
+CONTRIBUTING.md has an example.
 """
 
 from typing import TYPE_CHECKING

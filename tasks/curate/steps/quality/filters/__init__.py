@@ -1,29 +1,7 @@
 """Quality filters: one class says what it drops, why, and which settings decide it.
 
-A filter is one file, here or outside of the repository (`project.plugins: [my_filter.py]`):
-
-    from pydantic import Field
-    from tasks.curate import FILTERS, Filter
-    from tasks.settings.section import Section
-
-    class Links(Section):
-        max_links: int = Field(3, ge=0)
-        \"\"\"Most links in an answer.\"\"\"
-
-    @FILTERS.register
-    class TooManyLinks(Filter[Links]):
-        name = "too_many_links"
-        meaning = "The answer has too many links."
-        evidence = {"links": "number of links", "maximum": "the setting"}
-        settings = Links
-
-        def check(self, record, settings, measured):
-            links = (record.target or "").count("http")
-            if links <= settings.max_links:
-                return None
-            return {"links": links, "maximum": settings.max_links}
-
-Its key is then in `curate.quality`, its reason in the ledger, the report and the data card.
+A filter is one file, here or outside of the repository; CONTRIBUTING.md has an example. Its setting
+is then in `curate.quality`, its reason in the ledger, the report and the data card.
 
 The ratios follow the rules by which MassiveText and C4 were cleaned (Rae et al. 2021, "Scaling
 Language Models: Methods, Analysis & Insights from Training Gopher", appendix A1; Raffel et al.
