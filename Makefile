@@ -31,9 +31,11 @@ up: setup ## Start Prefect and MLflow on loopback, with scheduled deployments
 down: ## Stop them
 	@.venv/bin/perpetune down
 
-reference: setup ## Write the pages that come from the code anew: settings, metrics and gates
+reference: setup ## Write the pages of docs/reference that come from the code anew
 	@.venv/bin/python -m tasks.settings.reference > docs/reference/settings.md
 	@.venv/bin/python -m tasks.evaluate.reference > docs/reference/metrics-and-gates.md
+	@.venv/bin/python -m tasks.records.reference > docs/reference/record-formats.md
+	@.venv/bin/python -m tasks.curate.report.reference docs/reference/curation-reasons.md
 
 lock: setup ## Pin requirements.lock anew from pyproject.toml
 	@bash infra/lock.sh

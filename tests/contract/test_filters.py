@@ -15,6 +15,7 @@ from tasks.curate.steps.quality.filtering import active_filters, ordered_filters
 from tasks.curate.steps.quality.measurements import Measurements
 from tasks.model.chat_rendering import UNRENDERABLE
 from tasks.records import Record, parse
+from tests.examples import EXAMPLES
 
 SECTION = Curate().quality
 LINES: tuple[dict[str, Any], ...] = (
@@ -63,34 +64,8 @@ def test_filters_are_asked_in_one_order() -> None:
     assert active == [name for name in names if name in active]
 
 
-MY_FILTER = '''
-from pydantic import Field
-from tasks.curate import FILTERS, Filter
-from tasks.settings.section import Section
-
-
-class Links(Section):
-    max_links: int = Field(default=9, ge=0)
-    """Most links in an answer."""
-
-
-@FILTERS.register
-class TooManyLinks(Filter[Links]):
-    name = "too_many_links"
-    meaning = "The answer has too many links."
-    evidence = {"links": "number of links", "maximum": "the setting"}
-    settings = Links
-
-    def check(self, record, settings, measured):
-        links = (record.target or "").count("http")
-        if links <= settings.max_links:
-            return None
-        return {"links": links, "maximum": settings.max_links}
-'''
-
-
 def test_a_filter_of_ones_own_is_one_file(tmp_path: Path) -> None:
-    (tmp_path / "my_filter.py").write_text(MY_FILTER)
+    (tmp_path / "my_filter.py").write_text(EXAMPLES["too_many_links.py"])
     (tmp_path / "params.yaml").write_text(
         "project: {plugins: [my_filter.py]}\ncurate: {quality: {max_links: 1}}\n"
     )
