@@ -1,11 +1,9 @@
 """Base, champion and candidate in one plot, with the intervals of every figure."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.core import files
 from tasks.evaluate.metrics import METRICS
 from tasks.evaluate.pages.table import ComparisonRow, comparison_table
 from tasks.evaluate.results import Verdict
@@ -20,7 +18,10 @@ def write(verdict: Verdict, path: Path, settings: Settings) -> None:
 
     Derived metrics are left out: they show what the metric that they are derived from shows.
     """
+    # Imported here: matplotlib takes a second, and not every evaluation is drawn.
     from matplotlib.figure import Figure
+
+    from tasks.rendering import plots
 
     rows = [
         row for row in comparison_table(verdict) if METRICS.get(row.metric).derived_from is None
@@ -29,23 +30,29 @@ def write(verdict: Verdict, path: Path, settings: Settings) -> None:
     systems = list(verdict.models)
     benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
     height = 1.3 + 0.28 * (len(systems) + 1) * len(benchmarks)
-    figure = Figure(figsize=(0.8 + 4 * len(shown), height), dpi=150, layout="constrained")
-    panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    for panel, metric in zip(panels, shown, strict=True):
-        _panel(panel, metric, [row for row in rows if row.metric == metric], systems, benchmarks)
-        if panel is not panels[0]:
-            panel.tick_params(labelleft=False)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(systems), frameon=False, fontsize=9
-    )
-    figure.suptitle(
-        f"{settings.project.name}: {100 * settings.evaluate.confidence:g}% intervals", fontsize=10
-    )
-    data = io.BytesIO()
-    figure.savefig(data, format="png", metadata={"Software": None})
-    with files.atomic_write(path) as file:
-        file.write(data.getvalue())
+    with plots.style(axes_spines_left=False, axes_titleweight="normal"):
+        figure = Figure(figsize=(0.8 + 4 * len(shown), height), layout="constrained")
+        panels = figure.subplots(1, len(shown), squeeze=False)[0]
+        for panel, metric in zip(panels, shown, strict=True):
+            _panel(
+                panel, metric, [row for row in rows if row.metric == metric], systems, benchmarks
+            )
+            if panel is not panels[0]:
+                panel.tick_params(labelleft=False)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=len(systems),
+            frameon=False,
+            fontsize=9,
+        )
+        figure.suptitle(
+            f"{settings.project.name}: {100 * settings.evaluate.confidence:g}% intervals",
+            fontsize=10,
+        )
+        plots.save(figure, path)
 
 
 def _panel(
@@ -83,10 +90,7 @@ def _panel(
     panel.set_title(f"{described.label} ({described.about})", fontsize=9, loc="left")
     panel.tick_params(labelsize=8)
     panel.tick_params(axis="y", length=0)
-    panel.grid(axis="x", color="#eeeeee")
-    panel.set_axisbelow(True)
+    panel.grid(axis="x")
     panel.margins(x=0.1)
     if not any(score.high for row in rows for score in row.scores.values()):
         panel.set_xlim(-0.02, 1)  # all zero: no scale comes from the data
-    for side in ("top", "right", "left"):
-        panel.spines[side].set_visible(False)
