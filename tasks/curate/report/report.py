@@ -125,7 +125,6 @@ def count_figures(run: GlobalRun, tally: Tally, *, context_window: int | None) -
     status = run.statuses.status[kept]
     in_split = {name: status == number for number, name in enumerate(SPLITS)}
     dropped = dict(sorted(tally.dropped.items()))
-    same = sum(dropped.get(reason, 0) for reason in ("duplicate", "near_duplicate"))
     column = run.shards.column
     positions, lengths, kinds = (column(name)[kept] for name in ("position", "tokens", "kind"))
     replay, answers = run.replay[kept], column("answer")[kept]
@@ -144,7 +143,7 @@ def count_figures(run: GlobalRun, tally: Tally, *, context_window: int | None) -
             },
             "kinds": {name: int((kinds == i).sum()) for i, name in enumerate(records.KINDS)},
             "labels": _labels(answers[(kinds == _CHAT) & ~replay]),
-            "duplicates": {"share": round(same / passed["in"], 4)},
+            "duplicates": {"share": _duplicate_share(dropped, passed["in"])},
             "personal_data": {
                 kind: {"records": private[f"{kind} records"], "places": private[kind]}
                 for kind in KINDS
@@ -168,6 +167,11 @@ def count_figures(run: GlobalRun, tally: Tally, *, context_window: int | None) -
             ],
         }
     )
+
+
+def _duplicate_share(dropped: Mapping[str, int], total: int) -> float:
+    same = dropped.get("duplicate", 0) + dropped.get("near_duplicate", 0)
+    return round(same / total, 4)
 
 
 def _commonest_details(tally: Tally) -> dict[str, Any]:
