@@ -262,8 +262,8 @@ def test_records_that_an_objective_does_not_use_are_refused(project, preferences
         train(preferences, tmp_path / "out", project())
     weighed = {
         "prompt": [{"role": "user", "content": "What?"}],
-        "chosen": [{"role": "assistant", "content": "That.", "weight": 0}],
-        "rejected": [{"role": "assistant", "content": "This."}],
+        "chosen": [{"role": "assistant", "content": "That."}],
+        "rejected": [{"role": "assistant", "content": "This.", "weight": 0}],
     }
     files.write_jsonl(preferences / "train.jsonl", [weighed])
     with pytest.raises(BadInput, match=r"train\.jsonl:1: 1 with weights of their turns among 1"):
