@@ -32,8 +32,9 @@ from tasks.core.errors import BadInput
 from tasks.model import causality
 from tasks.model.encoding import Example, encode
 from tasks.settings import load_settings
+from tasks.tune.data.attention import packed_attention
 from tasks.tune.data.groups import Group
-from tasks.tune.data.packing import pack, packed_attention, sequence_losses, token_losses
+from tasks.tune.data.packing import pack, sequence_losses, token_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.fused_lora import fuse
 from tasks.tune.objectives.supervised import Supervised

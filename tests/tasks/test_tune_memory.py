@@ -12,8 +12,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
 from tasks.model.encoding import Example
 from tasks.settings import Settings
+from tasks.tune.data.attention import packed_attention
 from tasks.tune.data.groups import Group
-from tasks.tune.data.packing import pack, packed_attention, token_losses
+from tasks.tune.data.packing import pack, token_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.plan import arithmetic, machine
 from tasks.tune.plan import profile as profiles

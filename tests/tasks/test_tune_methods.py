@@ -26,8 +26,9 @@ from tasks.core.errors import BadInput
 from tasks.model import base_model
 from tasks.model.encoding import Example
 from tasks.settings import Settings
+from tasks.tune.data.attention import packed_attention
 from tasks.tune.data.batching import batches
-from tasks.tune.data.packing import pack, packed_attention, token_losses
+from tasks.tune.data.packing import pack, token_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.methods import recommended_ranges as ranges
 from tasks.tune.methods.contract import AdaptedModel

@@ -1,4 +1,4 @@
-"""What sequences begin with alike is laid down once, and every sequence can still be read."""
+"""What sequences begin with alike is stored once, and every sequence can still be read."""
 
 from collections import Counter
 from itertools import pairwise
@@ -22,11 +22,11 @@ sequences = st.lists(
 
 @quick
 @given(rows=sequences, shared=st.booleans())
-def test_a_path_reads_its_sequence_and_no_position_is_left_over(rows, shared):
-    paths = prefix_tree.lay_out(rows, shared=shared)
+def test_segments_read_their_sequence_and_no_position_is_left_over(rows, shared):
+    segments = prefix_tree.lay_out(rows, shared=shared)
     row: dict[int, int] = {}
-    for sequence, path in zip(rows, paths, strict=True):
-        places = [place for stretch in path for place in stretch]
+    for sequence, own in zip(rows, segments, strict=True):
+        places = [place for segment in own for place in segment]
         assert len(places) == len(sequence)
         for place, token in zip(places, sequence, strict=True):
             assert row.setdefault(place, token) == token
@@ -36,27 +36,27 @@ def test_a_path_reads_its_sequence_and_no_position_is_left_over(rows, shared):
 
 @quick
 @given(rows=sequences, shared=st.booleans())
-def test_stretches_are_in_common_as_a_whole_and_everybody_ends_alone(rows, shared):
-    paths = prefix_tree.lay_out(rows, shared=shared)
-    users = Counter(stretch for path in paths for stretch in path)
-    for one, other in pairwise(sorted(users, key=lambda stretch: stretch.start)):
-        assert one.stop == other.start
-    assert all(users[path[-1]] == 1 for path in paths)
-    assert all(len(stretch) >= 8 for stretch, count in users.items() if count > 1)
+def test_segments_are_shared_as_a_whole_and_every_sequence_ends_alone(rows, shared):
+    segments = prefix_tree.lay_out(rows, shared=shared)
+    users = Counter(segment for own in segments for segment in own)
+    for left, right in pairwise(sorted(users, key=lambda segment: segment.start)):
+        assert left.stop == right.start
+    assert all(users[own[-1]] == 1 for own in segments)
+    assert all(len(segment) >= 8 for segment, count in users.items() if count > 1)
     if not shared:
         assert set(users.values()) == {1}
 
 
 def test_beginnings_within_beginnings_are_shared_too():
     rows = [[1] * 10 + [2] * 10 + [5], [1] * 10 + [3] * 4, [1] * 10 + [2] * 10 + [6]]
-    paths = prefix_tree.lay_out(rows)
-    assert max(path[-1].stop for path in paths) == 10 + 10 + 1 + 1 + 4
-    assert paths[0][:2] == paths[2][:2]
+    segments = prefix_tree.lay_out(rows)
+    assert max(own[-1].stop for own in segments) == 10 + 10 + 1 + 1 + 4
+    assert segments[0][:2] == segments[2][:2]
     assert prefix_tree.common(rows) == 10
     assert prefix_tree.common(rows[:1]) == 0
     assert prefix_tree.common([[1] * 7 + [2], [1] * 7 + [3]]) == 0
 
 
 def test_equal_sequences_keep_their_last_tokens():
-    paths = prefix_tree.lay_out([[4] * 9] * 3)
-    assert max(path[-1].stop for path in paths) == 8 + 3
+    segments = prefix_tree.lay_out([[4] * 9] * 3)
+    assert max(own[-1].stop for own in segments) == 8 + 3

@@ -20,7 +20,8 @@ from tasks.evaluate.generation import answer
 from tasks.evaluate.scoring import negative_log_likelihoods
 from tasks.model.encoding import Example
 from tasks.settings import Settings
-from tasks.tune.data.packing import pack, packed_attention, sequence_losses
+from tasks.tune.data.attention import packed_attention
+from tasks.tune.data.packing import pack, sequence_losses
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.adapters import PeftAdapter
 from tasks.tune.settings import Tune

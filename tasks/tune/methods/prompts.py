@@ -22,7 +22,9 @@ from peft.tuners.cartridge.utils import prompt_embeddings_from_past_key_values
 
 from tasks.core.errors import BadInput
 from tasks.model.encoding import Example
-from tasks.tune.data.packing import Layout, Packed, Rows, pack, reads_packs
+from tasks.tune.data.attention import reads_packs
+from tasks.tune.data.layout import Layout
+from tasks.tune.data.packing import Packed, Rows, pack
 from tasks.tune.methods.adapters import PeftAdapter
 from tasks.tune.methods.contract import AdaptedModel
 from tasks.tune.methods.settings import PTuning, VirtualTokens
@@ -56,16 +58,16 @@ class PromptTuned(_Virtual):
         prompt = self.model.get_prompt(1)[0].to(words.dtype)
         device, count = words.device, len(prompt)
         first = range(count)
-        paths = [
-            (first, *(range(each.start + count, each.stop + count) for each in path))
-            for path in packed.paths
+        segments = [
+            (first, *(range(segment.start + count, segment.stop + count) for segment in own))
+            for own in packed.segments
         ]
         positions = [torch.arange(count, device=device), packed.position_ids[0] + count]
         return {
             "inputs_embeds": torch.cat([prompt, words])[None],
             "position_ids": torch.cat(positions)[None],
-            "logits_to_keep": packed.asked + count,
-            "layout": Layout.of(paths, 1, device),
+            "logits_to_keep": packed.logit_positions + count,
+            "layout": Layout.of(segments, 1, device),
         }
 
 

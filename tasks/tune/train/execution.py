@@ -26,8 +26,9 @@ from tasks.model import base_source, causality, peft_adapter
 from tasks.model.encoding import Example
 from tasks.settings import Settings
 from tasks.tune.data import batching
+from tasks.tune.data.attention import packed_attention
 from tasks.tune.data.groups import Group, examples_of
-from tasks.tune.data.packing import Pack, Packed, Rows, pack, packed_attention, sequence_losses
+from tasks.tune.data.packing import Pack, Packed, Rows, pack, sequence_losses
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ def decide(base: PreTrainedModel, longest: int) -> Execution:
     sequences = _sequences(base, _LENGTHS)
     with _quiet(model):
         try:
-            alone = [_read(model, Rows.of([each], base.device)) for each in sequences]
+            alone = [_read(model, Rows.of([sequence], base.device)) for sequence in sequences]
         except Exception as error:
             raise BadInput(
                 f"base.model: {type(base).__name__} cannot be trained on plain tokens "
@@ -205,7 +206,7 @@ class _Seen:
     def lanes(self, model: PreTrainedModel) -> bool:
         """Whether every linear layer reads the row as it is, so that a part of it is a lane; those
         of experts read tokens sorted by expert."""
-        experts = any(each.dim() == 3 for each in model.parameters())
+        experts = any(parameter.dim() == 3 for parameter in model.parameters())
         return not experts and self.rows <= {self.tokens}
 
 
@@ -254,7 +255,7 @@ def _why_not_long(model: PreTrainedModel, longest: int, tolerance: float, window
     if longest <= sum(_LENGTHS) or not causality.has_reach(model.config):
         return ""
     sequences = _sequences(model, (longest, *_LENGTHS[:2]))
-    alone = [sequence_losses(model, Rows.of([each], model.device))[0] for each in sequences]
+    alone = [sequence_losses(model, Rows.of([sequence], model.device))[0] for sequence in sequences]
     try:
         with packed_attention(model):
             losses = sequence_losses(model, pack(sequences, model.device, shared=False))[0]
@@ -273,12 +274,12 @@ def _read(model: PreTrainedModel, packed: Packed) -> _Read:
 
 def _from_others(losses: torch.Tensor, found: list[torch.Tensor], packed: Pack) -> bool:
     """Whether the first or the last sequence of the row owes anything to tokens not its own."""
-    ends = [path[-1].stop for path in packed.paths]
+    ends = [segments[-1].stop for segments in packed.segments]
     for i in (ends.index(min(ends)), ends.index(max(ends))):
         gradient = torch.autograd.grad(losses[i], found, retain_graph=True)[0][0]
         own = torch.zeros(len(gradient), dtype=torch.bool)
-        for each in packed.paths[i]:
-            own[each.start : each.stop] = True
+        for segment in packed.segments[i]:
+            own[segment.start : segment.stop] = True
         if bool(gradient[~own.to(gradient.device)].any()):
             return True
     return False
@@ -292,12 +293,13 @@ def _agrees(
     expected = torch.zeros_like(gradient)
     for i, (_, own) in enumerate(alone):
         if isinstance(packed, Pack):
-            stretches = [torch.arange(each.start, each.stop) for each in packed.paths[i]]
-            places = torch.cat(stretches)[: own.shape[1]]
-            expected[0].index_add_(0, places.to(expected.device), own[0])
+            positions = torch.cat(
+                [torch.arange(segment.start, segment.stop) for segment in packed.segments[i]]
+            )[: own.shape[1]]
+            expected[0].index_add_(0, positions.to(expected.device), own[0])
         else:
             expected[i, : own.shape[1]] = own[0]
-    if _differs(losses, torch.cat([each for each, _ in alone]), tolerance[0]):
+    if _differs(losses, torch.cat([loss for loss, _ in alone]), tolerance[0]):
         return False
     if tolerance == _COARSE:
         # Rounding of half precision shows in single elements: all of them together count.
