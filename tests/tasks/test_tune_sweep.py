@@ -233,8 +233,8 @@ def test_a_diverged_trial_is_failed_and_the_others_go_on(
 
     evaluate = trainer.evaluate
 
-    def first_lane_diverges(network, validation, lanes, *rest, **options):
-        measured = evaluate(network, validation, lanes, *rest, **options)
+    def first_lane_diverges(network, task, lanes, *rest, **options):
+        measured = evaluate(network, task, lanes, *rest, **options)
         if lanes == 2:
             measured[0].losses[:] = float("nan")
         return measured

@@ -140,6 +140,8 @@ def _attention(
             layer passes: `layout`, `scaling`, `dropout`, `sliding_window`, `softcap`, `s_aux`;
             `prefix`, for each layer its own. Refused where it is known to change attention.
     """
+    if "layout" not in given:
+        raise PerpetuneError(f"{type(module).__name__} does not get the layout of a pack")
     windows, window = given["windows"], given.get("sliding_window")
     if windows is not None and window is not None:
         windows.add(window)

@@ -62,7 +62,7 @@ METHODS.add(
         usual_rate=2e-4,
         rates=(1e-4, 3e-4),
         source="Hu et al. 2021, https://arxiv.org/abs/2106.09685",
-        shares=True,
+        batches_adapters=True,
     )
 )
 METHODS.add(
@@ -75,7 +75,7 @@ METHODS.add(
         rates=(1e-4, 3e-4),
         source="Dettmers et al. 2023, https://arxiv.org/abs/2305.14314",
         quantised=True,
-        shares=True,
+        batches_adapters=True,
     )
 )
 METHODS.add(

@@ -40,11 +40,11 @@ class PeftAdapter(AdaptedModel):
         """The adapter's parameters, and those of the base with this adapter alone."""
         adapters = set(self.model.peft_config)
         base = {
-            id(each): size(each)
-            for name, each in self.model.named_parameters()
+            id(parameter): size(parameter)
+            for name, parameter in self.model.named_parameters()
             if not adapters & set(name.split("."))
         }
-        own = sum(each.numel() for each in self.parameters().values())
+        own = sum(parameter.numel() for parameter in self.parameters().values())
         return own, sum(base.values()) + own
 
     def export(self) -> dict[str, torch.Tensor]:
@@ -53,10 +53,10 @@ class PeftAdapter(AdaptedModel):
         weights = get_peft_model_state_dict(
             self.model, adapter_name=self.name, save_embedding_layers=False
         )
-        return {name: each.detach().cpu().clone() for name, each in weights.items()}
+        return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
 
     def write(self, folder: Path, weights: Weights, settings: Settings) -> None:
-        """A plain PEFT adapter folder; the base stands in it as `params.yaml` names it."""
+        """A plain PEFT adapter folder, which names the base as `params.yaml` does."""
         config: dict[str, Any] = self.model.peft_config[self.name].to_dict() | {
             "base_model_name_or_path": settings.base.model,
             "revision": settings.base.revision,
@@ -79,7 +79,7 @@ def peft_model(base: "PreTrainedModel", config: PeftConfig) -> Iterator[PeftMode
     Raises:
         BadInput: the base has no module that the configuration names.
     """
-    wanted = {each: each.requires_grad for each in base.parameters()}
+    trainable = {parameter: parameter.requires_grad for parameter in base.parameters()}
     try:
         model = get_peft_model(base, config)
     except ValueError as error:
@@ -90,8 +90,8 @@ def peft_model(base: "PreTrainedModel", config: PeftConfig) -> Iterator[PeftMode
         # Not `unload`, which IA³ refuses on quantised weights as if it were to merge.
         tuner = cast(BaseTuner, model.base_model)
         BaseTuner._unload_and_optionally_merge(tuner, merge=False)
-        for each, was in wanted.items():
-            each.requires_grad_(was)
+        for parameter, was in trainable.items():
+            parameter.requires_grad_(was)
 
 
 def _refusal(base: "PreTrainedModel", error: ValueError) -> str:
@@ -103,6 +103,6 @@ def _refusal(base: "PreTrainedModel", error: ValueError) -> str:
         else "tune.method: plain LoRA only"
     )
     return (
-        f"{what} fits the experts of {type(base).__name__}, whose weights lie in one tensor; set "
+        f"{what} fits the experts of {type(base).__name__}, whose weights are one tensor; set "
         "tune.method.dropout to 0 and tune.method to lora, or tune.method.target_modules to qkvo"
     )

@@ -36,7 +36,7 @@ class AdaptedModel(ABC):
     def set_active(self, active: "Sequence[AdaptedModel]") -> None:
         """Let these, and no others, be the lanes of the next passes, in this order.
 
-        Only methods of `Method.shares` can have more than themselves among them.
+        Only methods of `Method.batches_adapters` can have more than themselves among them.
         """
         if list(active) != [self]:
             raise ValueError(f"{type(self).__name__} shares no pass")
@@ -51,7 +51,7 @@ class AdaptedModel(ABC):
 
     def state(self) -> dict[str, torch.Tensor]:
         """All that a later process needs to go on, the optimiser's state excepted (copies)."""
-        return {name: each.detach().clone() for name, each in self.parameters().items()}
+        return {name: parameter.detach().clone() for name, parameter in self.parameters().items()}
 
     def load_state(self, state: Weights) -> None:
         """Become what `state` was taken of; its names are those of `state()`."""
@@ -73,8 +73,8 @@ class AdaptedModel(ABC):
 
     def counts(self) -> tuple[int, int]:
         """Number of trained parameters, and of all that the adapted model has."""
-        trained = {id(each): size(each) for each in self.parameters().values()}
-        every = {id(each): size(each) for each in self.network.parameters()}
+        trained = {id(parameter): size(parameter) for parameter in self.parameters().values()}
+        every = {id(parameter): size(parameter) for parameter in self.network.parameters()}
         return sum(trained.values()), sum((every | trained).values())
 
 

@@ -36,8 +36,8 @@ class OwnWeights(AdaptedModel):
 
     def __init__(self, base: "PreTrainedModel", modules: _Modules) -> None:
         self.network: PreTrainedModel = base
-        self._modules = {name: each for name, each in modules.items() if each._parameters}
-        self._originals = {name: dict(each._parameters) for name, each in self._modules.items()}
+        self._modules = {name: module for name, module in modules.items() if module._parameters}
+        self._originals = {name: dict(module._parameters) for name, module in self._modules.items()}
         # Weights that are tied among themselves have one master, under the first of their names.
         self._named: dict[torch.nn.Parameter, str] = {}
         for name, part, original in self._places():
@@ -61,8 +61,8 @@ class OwnWeights(AdaptedModel):
     def write(self, folder: Path, weights: Weights, settings: Settings) -> None:
         """A model folder with its tokenizer, usable alone."""
         base = self.network
-        configs = {id(each): each for each in (base.config, base.config.get_text_config())}
-        before = {number: dict(vars(each)) for number, each in configs.items()}
+        configs = {id(config): config for config in (base.config, base.config.get_text_config())}
+        before = {number: dict(vars(config)) for number, config in configs.items()}
         with files.atomic_folder(folder) as building:
             self.restore(weights)
             try:
@@ -90,7 +90,9 @@ class OwnWeights(AdaptedModel):
 
     def restore(self, weights: Weights | None = None) -> None:
         """Put `weights` of `export` where the masters are, or the originals again."""
-        given = {name: torch.nn.Parameter(each, False) for name, each in (weights or {}).items()}
+        given = {
+            name: torch.nn.Parameter(weight, False) for name, weight in (weights or {}).items()
+        }
         for name, module in self._modules.items():
             for part in self._originals[name]:
                 if parametrize.is_parametrized(module, part):
@@ -98,8 +100,8 @@ class OwnWeights(AdaptedModel):
             module._parameters.clear()  # refilled whole, for the order of the names
             module._parameters.update(
                 {
-                    part: None if each is None else given.get(self._named[each], each)
-                    for part, each in self._originals[name].items()
+                    part: None if original is None else given.get(self._named[original], original)
+                    for part, original in self._originals[name].items()
                 }
             )
 
@@ -162,14 +164,17 @@ def _chosen(base: "PreTrainedModel", tune: Tune) -> _Modules:
     for ending in endings:
         found = {name for name in named if f".{name}".endswith(f".{ending}")}
         if ending == "lm_head" and not found:  # the head's name in many architectures, not in all
-            found = {name for name, each in named.items() if each is base.get_output_embeddings()}
+            head = base.get_output_embeddings()
+            found = {name for name, module in named.items() if module is head}
         inside = {
-            name: each
-            for name, each in named.items()
+            name: module
+            for name, module in named.items()
             if any(f"{name}.".startswith(f"{outer}.") for outer in found)
         }
-        if not any(each._parameters for each in inside.values()):
-            known = {name.rpartition(".")[2] for name, each in named.items() if each._parameters}
+        if not any(module._parameters for module in inside.values()):
+            known = {
+                name.rpartition(".")[2] for name, module in named.items() if module._parameters
+            }
             raise BadInput(
                 f"tune.method.trained_modules: no module with weights of {type(base).__name__} "
                 f"ends with {ending!r}; {closest(ending, known)}"
@@ -181,12 +186,12 @@ def _chosen(base: "PreTrainedModel", tune: Tune) -> _Modules:
             "set base.quantisation to null, or train lm_head"
         )
     # In the base's order, whatever the order of the settings.
-    return {name: each for name, each in named.items() if name in chosen}
+    return {name: module for name, module in named.items() if name in chosen}
 
 
 @contextmanager
 def _trained(base: "PreTrainedModel", modules: _Modules) -> Iterator[AdaptedModel]:
-    wanted = {each: each.requires_grad for each in base.parameters()}
+    trainable = {parameter: parameter.requires_grad for parameter in base.parameters()}
     adapted = OwnWeights(base, modules)
     base.requires_grad_(False)
     adapted.install()
@@ -194,13 +199,13 @@ def _trained(base: "PreTrainedModel", modules: _Modules) -> Iterator[AdaptedMode
         yield adapted
     finally:
         adapted.restore()
-        for each, was in wanted.items():
-            each.requires_grad_(was)
+        for parameter, was in trainable.items():
+            parameter.requires_grad_(was)
 
 
 def _quantised(modules: Iterable[torch.nn.Module]) -> bool:
     return any(
-        each is not None and not each.is_floating_point()
+        parameter is not None and not parameter.is_floating_point()
         for module in modules
-        for each in module._parameters.values()
+        for parameter in module._parameters.values()
     )

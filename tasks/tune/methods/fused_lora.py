@@ -65,8 +65,8 @@ def _updated(layer: Linear, name: str, rows: torch.Tensor, out: torch.Tensor) ->
     if name not in layer.lora_A:  # lanes may differ in their target modules
         return out
     down, up = (
-        cast(torch.Tensor, each[name].weight).to(rows.dtype)
-        for each in (layer.lora_A, layer.lora_B)
+        cast(torch.Tensor, matrices[name].weight).to(rows.dtype)
+        for matrices in (layer.lora_A, layer.lora_B)
     )
     inner = layer.lora_dropout[name](rows) @ down.T
     # Parts of a whole cannot be changed in place, as autograd has it.
@@ -82,8 +82,8 @@ def _forward_batched(layer: Linear, x: torch.Tensor) -> torch.Tensor:
         return _forward(layer, x)
     rows = x.flatten(0, -2)
     weights = [
-        cast(torch.Tensor, each[name].weight) if name in known else None
-        for each in (layer.lora_A, layer.lora_B)
+        cast(torch.Tensor, matrices[name].weight) if name in known else None
+        for matrices in (layer.lora_A, layer.lora_B)
         for name in names
     ]
     scales = [layer.scaling[name] if name in known else 0.0 for name in names]
@@ -110,12 +110,12 @@ class _Batched(torch.autograd.Function):
     ) -> torch.Tensor:
         count = len(scales)
         downs = _stacked(weights[:count], rows)  # [K, R, in]
-        ups = _stacked([each if each is None else each.T for each in weights[count:]], rows)
+        ups = _stacked([up if up is None else up.T for up in weights[count:]], rows)
         torch._foreach_mul_(ups.unbind(), scales)  # [K, R, out]
         inner = rows.unflatten(0, (count, -1)) @ downs.mT
         out.unflatten(0, (count, -1)).baddbmm_(inner, ups)
         ctx.scales = scales
-        ctx.kinds = [None if each is None else (each.shape, each.dtype) for each in weights]
+        ctx.kinds = [None if weight is None else (weight.shape, weight.dtype) for weight in weights]
         ctx.save_for_backward(rows, downs, ups, inner)
         ctx.mark_dirty(out)
         return out
@@ -124,7 +124,7 @@ class _Batched(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         rows, downs, ups, inner = ctx.saved_tensors
         count = len(ctx.scales)
-        lanes, gradient_lanes = (each.unflatten(0, (count, -1)) for each in (rows, gradient))
+        lanes, gradient_lanes = (flat.unflatten(0, (count, -1)) for flat in (rows, gradient))
         by_inner = gradient_lanes @ ups.mT
         by_rows = (by_inner @ downs).flatten(0, 1) if ctx.needs_input_grad[0] else None
         by_downs = by_inner.mT @ lanes
@@ -132,17 +132,17 @@ class _Batched(torch.autograd.Function):
         torch._foreach_mul_(by_ups.unbind(), ctx.scales)
         # Whole: PyTorch's fused AdamW takes no gradient that is a part of something.
         by_weights = [
-            None if kind is None else each[: kind[0][0], : kind[0][1]].to(kind[1]).contiguous()
-            for each, kind in zip([*by_downs, *by_ups], ctx.kinds, strict=True)
+            None if kind is None else by[: kind[0][0], : kind[0][1]].to(kind[1]).contiguous()
+            for by, kind in zip([*by_downs, *by_ups], ctx.kinds, strict=True)
         ]
         return by_rows, gradient, None, *by_weights
 
 
 def _stacked(weights: Sequence[torch.Tensor | None], like: torch.Tensor) -> torch.Tensor:
     """Matrices of equal width [r, n], one below another: [K, largest r, n], filled up by zeros."""
-    given = [each for each in weights if each is not None]
-    highest = max(len(each) for each in given)
+    given = [weight for weight in weights if weight is not None]
+    highest = max(len(weight) for weight in given)
     stacked = like.new_zeros(len(weights), highest, given[0].shape[1])
-    places = [stacked[at, : len(each)] for at, each in enumerate(weights) if each is not None]
+    places = [stacked[i, : len(weight)] for i, weight in enumerate(weights) if weight is not None]
     torch._foreach_copy_(places, given)
     return stacked

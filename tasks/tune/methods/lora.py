@@ -79,6 +79,6 @@ class Lane(PeftAdapter):
 
     def set_active(self, active: Sequence[AdaptedModel]) -> None:
         """Let these adapters of one model be the lanes."""
-        names = [each.name for each in active if isinstance(each, Lane)]
+        names = [lane.name for lane in active if isinstance(lane, Lane)]
         if names != self.model.active_adapters:
             cast(BaseTuner, self.model.base_model).set_adapter(names)

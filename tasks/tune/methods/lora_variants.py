@@ -77,20 +77,24 @@ class AdaLora(PeftAdapter):
         self._tuner: Any = model.base_model
         self._config: Any = model.peft_config[self.name]
         self._allocator: Any = self._tuner.rankallocator
-        for name, each in model.named_parameters():
+        for name, parameter in model.named_parameters():
             if ".ranknum." in name:
-                each.requires_grad_(False)  # PEFT lets it be trained on a half-precision base
+                parameter.requires_grad_(False)  # PEFT lets it be trained on a half-precision base
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """Without the first rank of each layer, which PEFT keeps as a parameter to divide by."""
-        return {name: each for name, each in super().parameters().items() if each.requires_grad}
+        return {
+            name: parameter
+            for name, parameter in super().parameters().items()
+            if parameter.requires_grad
+        }
 
     def penalty(self) -> torch.Tensor:
         """How far A and B are from orthogonal, the mean over all of them, as PEFT weighs it."""
         distances = []
-        for name, each in self.parameters().items():
+        for name, matrix in self.parameters().items():
             if not name.endswith("lora_E"):
-                square = each @ each.T if name.endswith("lora_A") else each.T @ each
+                square = matrix @ matrix.T if name.endswith("lora_A") else matrix.T @ matrix
                 distances.append(torch.linalg.norm(square - torch.eye(len(square)).to(square)))
         weight: float = self._config.orth_reg_weight
         return weight * torch.stack(distances).mean()
@@ -102,9 +106,9 @@ class AdaLora(PeftAdapter):
     def state(self) -> dict[str, torch.Tensor]:
         """With how much each number has mattered so far; which ranks are left is seen from E."""
         averages = {
-            f"{average}:{name}": each.clone()
+            f"{average}:{name}": value.clone()
             for average in _AVERAGES
-            for name, each in getattr(self._allocator, average).items()
+            for name, value in getattr(self._allocator, average).items()
         }
         return super().state() | averages
 
@@ -113,35 +117,37 @@ class AdaLora(PeftAdapter):
         super().load_state(state)
         for average in _AVERAGES:
             found = {
-                name.removeprefix(f"{average}:"): each.clone()
-                for name, each in state.items()
+                name.removeprefix(f"{average}:"): value.clone()
+                for name, value in state.items()
                 if name.startswith(f"{average}:")
             }
             setattr(self._allocator, average, found)
             # The latest value, of which the allocator asks only whether there was one.
             self._allocator.ipt = dict(found)
         self._config.rank_pattern = {
-            name: (each != 0).flatten().tolist()
-            for name, each in self._tuner.model.named_parameters()
+            name: (parameter != 0).flatten().tolist()
+            for name, parameter in self._tuner.model.named_parameters()
             if name.endswith(f"lora_E.{self.name}")
         }
 
     def export(self) -> dict[str, torch.Tensor]:
         """The weights with all ranks, those taken away being zeros in E."""
-        return {name: each.detach().cpu().clone() for name, each in self.parameters().items()}
+        return {
+            name: parameter.detach().cpu().clone() for name, parameter in self.parameters().items()
+        }
 
     def write(self, folder: Path, weights: Weights, settings: Settings) -> None:
         """A plain PEFT folder with the ranks that are left."""
         kept = {
-            name.removesuffix("lora_E"): each.flatten() != 0
-            for name, each in weights.items()
+            name.removesuffix("lora_E"): matrix.flatten() != 0
+            for name, matrix in weights.items()
             if name.endswith("lora_E")
         }
         left = {}
-        for name, each in weights.items():
+        for name, matrix in weights.items():
             layer, _, part = name.rpartition(".")
             rows = kept[f"{layer}."]
-            left[name] = each[:, rows].contiguous() if part == "lora_B" else each[rows]
+            left[name] = matrix[:, rows].contiguous() if part == "lora_B" else matrix[rows]
         now = self._config.rank_pattern
         self._config.rank_pattern = {
             f"{layer.removeprefix('base_model.model.')}lora_E": rows.tolist()
@@ -183,7 +189,7 @@ def _ia3_config(base: "PreTrainedModel", tune: Tune) -> IA3Config:
         attention = target_modules(base, targets_given if named else "qv")
         targets = list(attention) if named else [*attention, *inside]
         feedforward = [
-            name for name in targets if any(f".{each}".endswith(f".{name}") for each in inside)
+            name for name in targets if any(f".{output}".endswith(f".{name}") for output in inside)
         ]
     return IA3Config(task_type="CAUSAL_LM", target_modules=targets, feedforward_modules=feedforward)
 

@@ -44,7 +44,7 @@ class Method:
     loaded_with: str | None = None
     """Module that registers the method with PEFT, to import before an adapter is loaded; None: PEFT
     has the method."""
-    shares: bool = False
+    batches_adapters: bool = False
     """Several adapters of it can share one pass through one base."""
 
     @property

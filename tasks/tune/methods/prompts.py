@@ -163,7 +163,7 @@ def _peft_model(
         BadInput: the base has no room for the virtual tokens, or no place.
     """
     check(base, tune)
-    trainable = {each: each.requires_grad for each in base.parameters()}
+    trainable = {parameter: parameter.requires_grad for parameter in base.parameters()}
     with _at_rest(base):
         model = get_peft_model(base, config)
         try:
@@ -176,8 +176,8 @@ def _peft_model(
     try:
         yield model
     finally:
-        for each, was in trainable.items():
-            each.requires_grad_(was)
+        for parameter, was in trainable.items():
+            parameter.requires_grad_(was)
 
 
 @contextmanager
@@ -187,16 +187,18 @@ def _at_rest(base: "PreTrainedModel") -> Iterator[None]:
     Training can have both: there the prefixes are arguments, not a cache.
     """
     training = base.training
-    modules = [each for each in base.modules() if getattr(each, "gradient_checkpointing", False)]
-    for each in modules:
-        each.gradient_checkpointing = False  # type: ignore[assignment]
+    modules = [
+        module for module in base.modules() if getattr(module, "gradient_checkpointing", False)
+    ]
+    for module in modules:
+        module.gradient_checkpointing = False  # type: ignore[assignment]
     base.eval()
     try:
         yield
     finally:
         base.train(training)
-        for each in modules:
-            each.gradient_checkpointing = True  # type: ignore[assignment]
+        for module in modules:
+            module.gradient_checkpointing = True  # type: ignore[assignment]
 
 
 @torch.no_grad()

@@ -58,8 +58,8 @@ def target_modules(base: "PreTrainedModel", targets: Targets) -> str | list[str]
 def all_linear(base: "PreTrainedModel", targets: Targets) -> bool:
     """Whether an adapter goes into linear layers only: no others can be shared by lanes."""
     return not isinstance(targets, list) or not any(
-        isinstance(each, torch.nn.Embedding)
-        for key, each in base.named_modules()
+        isinstance(module, torch.nn.Embedding)
+        for key, module in base.named_modules()
         for name in targets
         if f".{key}".endswith(f".{name}")
     )
@@ -104,10 +104,12 @@ def closest(name: str, known: Iterable[str]) -> str:
 def _check_names(base: "PreTrainedModel", names: Sequence[str]) -> None:
     modules = dict(base.named_modules())
     for name in names:
-        found = [each for key, each in modules.items() if f".{key}".endswith(f".{name}")]
-        if found and all(isinstance(each, _ADAPTABLE) for each in found):
+        found = [module for key, module in modules.items() if f".{key}".endswith(f".{name}")]
+        if found and all(isinstance(module, _ADAPTABLE) for module in found):
             continue
-        layers = {key.rpartition(".")[2] for key, each in modules.items() if _is_layer(key, each)}
+        layers = {
+            key.rpartition(".")[2] for key, module in modules.items() if _is_layer(key, module)
+        }
         what = "is no layer with weights of its own" if found else "is the name of no module"
         hint = (
             f"write target_modules: {name}, without brackets"

@@ -54,7 +54,7 @@ class Processes:
         All get equally many, since they wait for each other in every pass; where nothing is left
         for one, it repeats an item that does not count.
         """
-        own = [(each, True) for each in items[self.number :: self.count]]
+        own = [(item, True) for item in items[self.number :: self.count]]
         most = -(-len(items) // self.count)
         return own + [(items[0], False)] * (most - len(own))
 
@@ -64,9 +64,9 @@ class Processes:
             return tensors
         from accelerate.utils import reduce
 
-        whole = reduce(torch.cat([each.flatten() for each in tensors]), "sum")
-        parts = whole.split([each.numel() for each in tensors])
-        return [part.view_as(each) for part, each in zip(parts, tensors, strict=True)]
+        whole = reduce(torch.cat([tensor.flatten() for tensor in tensors]), "sum")
+        parts = whole.split([tensor.numel() for tensor in tensors])
+        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
     def seed_rank(self, *what: object) -> None:
         """Let each process draw its own random numbers, set by `what` is computed."""
@@ -101,8 +101,8 @@ class Processes:
         for module in [*layers, base]:
             fully_shard(module, mesh=mesh)
         parameters = list(base.parameters())
-        here = sum(cast(DTensor, each).to_local().numel() for each in parameters)
-        every = sum(each.numel() for each in parameters)
+        here = sum(cast(DTensor, parameter).to_local().numel() for parameter in parameters)
+        every = sum(parameter.numel() for parameter in parameters)
         log.info("each process holds about %.0f %% of the frozen weights", 100 * here / every)
 
 

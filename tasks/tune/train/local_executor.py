@@ -15,6 +15,7 @@ from tasks.core import files
 from tasks.settings import Settings
 from tasks.tune.data.batching import batches
 from tasks.tune.data.examples import Data
+from tasks.tune.data.groups import Group
 from tasks.tune.methods import METHODS
 from tasks.tune.methods.settings import LowRank
 from tasks.tune.methods.targets import all_linear
@@ -86,8 +87,8 @@ class LocalExecutor:
             alike.setdefault(_sharing_key(trial), []).append(trial)
         together: list[list[TrialRun]] = []
         for group in alike.values():
-            shares = METHODS.get(group[0].settings.tune.method.name).shares
-            count = self._lanes(group) if shares else 1
+            method = METHODS.get(group[0].settings.tune.method.name)
+            count = self._lanes(group) if method.batches_adapters else 1
             together += [group[i : i + count] for i in range(0, len(group), count)]
         return together
 
@@ -143,20 +144,11 @@ def fastest_lanes(prepared: Prepared, trials: Sequence[TrialRun]) -> int:
                 taken.append(time.perf_counter() - began)
         return taken
 
-    def tokens(size: int) -> int:
-        """That a pass of so many examples computes."""
-        cut = prepared.execution.cut(
-            batch[:size],
-            settings.tune.micro_batch_tokens,
-            packs_side_by_side(prepared.base.device.type),
-            shared=True,
-        )
-        return sum(prepared.execution.tokens(pack, shared=True) for pack in cut)
-
     few = max(1, len(batch) // 2)
+    share = _tokens(prepared, settings, batch[:few]) / _tokens(prepared, settings, batch)
     # The first pass of all also pays for buffers.
     _, half, whole = seconds(1, few, len(batch))
-    if len(batch) > 1 and half / whole < _MIN_SPEEDUP * tokens(few) / tokens(len(batch)):
+    if len(batch) > 1 and half / whole < _MIN_SPEEDUP * share:
         log.info("one lane keeps this machine busy: %.2f s a step", whole)
         return 1
     best, best_rate, lanes = 1, 1 / whole, 2
@@ -174,6 +166,17 @@ def fastest_lanes(prepared: Prepared, trials: Sequence[TrialRun]) -> int:
         best, best_rate = lanes, lanes / taken
         lanes *= 2
     return best
+
+
+def _tokens(prepared: Prepared, settings: Settings, groups: Sequence[Group]) -> int:
+    """The number that a pass of these groups computes."""
+    cut = prepared.execution.cut(
+        groups,
+        settings.tune.micro_batch_tokens,
+        packs_side_by_side(prepared.base.device.type),
+        shared=True,
+    )
+    return sum(prepared.execution.tokens(pack, shared=True) for pack in cut)
 
 
 def _sharing_key(trial: TrialRun) -> str:

@@ -123,7 +123,8 @@ def prepare(
         cut = form.cut(held_out, tune.micro_batch_tokens, packs.side_by_side, shared=True)
         validation = [form.lay(part, base.device) for part in cut]
         reference = reference_scores(base, validation, packs) if objective.needs_reference else None
-        (measured,) = evaluate(base, validation, 1, packs, objective, reference)
+        task = Task(objective, (), validation, reference)
+        (measured,) = evaluate(base, task, 1, packs)
     _check_finite(measured.losses, read.validation.path, base)
     log.info("%d training examples; base model's validation loss %.4f", len(train), measured.loss)
     identity = base_source.identity(settings)
@@ -260,7 +261,7 @@ def attach(prepared: Prepared, trials: Sequence[TrialRun], steps: int) -> Iterat
             base.gradient_checkpointing_enable({"use_reentrant": False})
             stack.callback(base.gradient_checkpointing_disable)
         adapted: list[AdaptedModel]
-        if method.shares:
+        if method.batches_adapters:
             adapted = [*stack.enter_context(lanes(base, tunes))]
         else:
             adapted = [stack.enter_context(method.attach(base, tune, steps))]
@@ -317,15 +318,7 @@ def train_steps(
         if alive and alive[0].step in due:
             first = alive[0].adapted
             first.set_active([run.adapted for run in alive])
-            measured = evaluate(
-                first.network,
-                task.validation,
-                len(alive),
-                packs,
-                task.objective,
-                task.reference,
-                inputs=first.inputs,
-            )
+            measured = evaluate(first.network, task, len(alive), packs, inputs=first.inputs)
             for run, evaluation in zip(alive, measured, strict=True):
                 run.record_evaluation(evaluation)
         for run in alive:
@@ -401,20 +394,19 @@ def _gradients(
 
 def evaluate(
     network: torch.nn.Module,
-    validation: Sequence[Packed],
+    task: Task,
     lanes: int,
     packs: PackExecutor,
-    objective: Objective,
-    reference: Mapping[str, float] | None = None,
     *,
     inputs: Callable[[Packed], Mapping[str, Any]] = lambda packed: packed.inputs(),
 ) -> list[Evaluation]:
-    """Losses and metrics on the validation data, of the adapter in each lane."""
+    """Losses and metrics on the task's validation data, of the adapter in each lane."""
+    objective, validation = task.objective, task.validation
     names = objective.metric_names
 
     def read(packed: Packed) -> torch.Tensor:
         packed = packed.in_lanes(lanes)
-        scores = score(network, packed, inputs(packed), reference)
+        scores = score(network, packed, inputs(packed), task.reference)
         metrics = objective.metrics(scores)
         return torch.stack([objective.losses(scores), *(metrics[name] for name in names)])
 
@@ -439,9 +431,9 @@ def reference_scores(
     def read(packed: Packed) -> torch.Tensor:
         return score(base, packed).log_probabilities()[None]
 
-    counts = [len(one.ids) for one in packed]
+    counts = [len(pack.ids) for pack in packed]
     values = _over_packs(base, packed, counts, packs, read)[0, 0]
-    names = [name for one in packed for name in one.ids]
+    names = [name for pack in packed for name in pack.ids]
     return dict(zip(names, values.tolist(), strict=True))
 
 
