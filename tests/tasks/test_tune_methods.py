@@ -557,7 +557,9 @@ def test_modules_are_chosen_by_the_end_of_their_names(base, tiny_base):
 def test_unknown_modules_are_refused_with_those_there_are(base, tiny_base):
     wrong = settings_of("feature_extraction", tiny_base, trained_modules=["lm_head", "head"])
     with (
-        pytest.raises(BadInput, match=r"tune\.trained_modules.*'head'.*embed_tokens.*lm_head"),
+        pytest.raises(
+            BadInput, match=r"tune\.method\.trained_modules.*'head'.*embed_tokens.*lm_head"
+        ),
         attached(base, wrong),
     ):
         pass
@@ -571,7 +573,7 @@ def test_quantised_weights_are_not_trained(bases, tiny_base):
         pass
     some = settings_of("feature_extraction", tiny_base, trained_modules=["q_proj"])
     with (
-        pytest.raises(BadInput, match=r"tune\.trained_modules.*base\.quantisation"),
+        pytest.raises(BadInput, match=r"tune\.method\.trained_modules.*base\.quantisation"),
         attached(bases[True], some),
     ):
         pass

@@ -30,7 +30,7 @@ class AdaptedModel(ABC):
         """What is trained, by names that are equal for equal settings, in a fixed order."""
 
     def inputs(self, packed: Packed) -> dict[str, Any]:
-        """Keywords for `network`; where virtual tokens are, they stand before each sequence."""
+        """Keywords for `network`; where virtual tokens are, they precede each sequence."""
         return packed.inputs()
 
     def set_active(self, active: "Sequence[AdaptedModel]") -> None:
