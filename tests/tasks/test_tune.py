@@ -529,7 +529,7 @@ def test_sequences_beyond_the_positions_of_the_base_are_refused(
 
 def test_target_modules_that_the_base_lacks_are_named(data, tmp_path, make_settings):
     settings = make_settings(tune=QUICK | {"target_modules": ["no_such_proj"]})
-    with pytest.raises(BadInput, match=r"tune\.target_modules.*no_such_proj"):
+    with pytest.raises(BadInput, match=r"tune\.method\.target_modules.*no_such_proj"):
         train(data, tmp_path / "out", settings)
 
 

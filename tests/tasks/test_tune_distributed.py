@@ -75,7 +75,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(data, tmp_path, make_s
 
 def test_what_is_wrong_is_said_by_whoever_began_them(data, tmp_path, make_settings):
     settings = make_settings(tune=QUICK | {"processes": 2, "target_modules": ["nowhere"]})
-    with pytest.raises(BadInput, match=r"tune\.target_modules: .*nowhere"):
+    with pytest.raises(BadInput, match=r"tune\.method\.target_modules: .*nowhere"):
         train(data, tmp_path / "out", settings)
 
 

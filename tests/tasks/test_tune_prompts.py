@@ -205,7 +205,7 @@ def test_virtual_tokens_and_the_longest_sequence_fit_into_the_context(kind, base
     with attach(base, kind, max_length=context - 10) as adapted, torch.no_grad():
         assert in_pack(adapted, base, longest).isfinite()
     with (
-        pytest.raises(BadInput, match=r"tune\.virtual_tokens.*tune\.max_length"),
+        pytest.raises(BadInput, match=r"tune\.method\.virtual_tokens.*tune\.max_length"),
         attach(base, kind, max_length=context - 9),
     ):
         pass
