@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -19,20 +18,21 @@ from perpetune.render.console import (
 )
 from tasks.tune.plan import Plan
 from tasks.tune.sweep import SweepResult, Trial, selection_sentence
+from tasks.tune.train import TrainingResult
 
 
-def show_training(metrics: dict[str, Any]) -> None:
+def show_training(result: TrainingResult) -> None:
     """What a run has come to."""
     console.print(
-        f"validation loss {metrics['validation_loss']:.4f} after {metrics['steps']} steps; "
-        f"the base's {metrics['initial_validation_loss']:.4f}"
+        f"validation loss {result.validation_loss:.4f} after {result.steps} steps; "
+        f"the base's {result.initial_validation_loss:.4f}"
     )
-    seen = _seen(metrics["examples_seen"], metrics["train_examples"], metrics["epochs"])
-    console.print(f"{seen}; {metrics['tokens_trained']:,} tokens in {metrics['seconds']:.0f} s")
-    if metrics["worse_than_base"]:
+    seen = _seen(result.examples_seen or 0, result.train_examples, result.epochs)
+    console.print(f"{seen}; {result.tokens_trained:,} tokens in {result.seconds:.0f} s")
+    if result.worse_than_base:
         _show_worse()
-    console.print(escape(metrics["adapter"]), soft_wrap=True)
-    show_warnings(metrics.get("warnings", []))
+    console.print(escape(str(result.adapter)), soft_wrap=True)
+    show_warnings(result.warnings or ())
 
 
 def show_sweep(result: SweepResult) -> None:

@@ -22,7 +22,7 @@ from tasks.evaluate import generation, scoring
 from tasks.model import base_model, encoding
 from tasks.settings import Settings
 from tasks.tune.train import TrialRun, trainer
-from tasks.tune.train.results import finish
+from tasks.tune.train.finishing import finish
 
 TEXT = (
     "say a name of the river that runs by this old town and count its many bridges one two three "
@@ -308,7 +308,7 @@ def test_base(
 
     run = TrialRun(tmp_path / "out", chosen)
     trainer.train_runs(prepared, [run])
-    metrics = finish(run)
+    metrics = finish(run).to_json()
     assert metrics["steps"] == 2
     assert metrics["memory"]["predicted_bytes"]
     best = tmp_path / "out" / "best"

@@ -39,8 +39,8 @@ from tasks.tune.methods import METHODS
 from tasks.tune.methods.fused_lora import fuse
 from tasks.tune.objectives.supervised import Supervised
 from tasks.tune.train import train
+from tasks.tune.train.finishing import Diverged, finish
 from tasks.tune.train.pack_executor import pack_executor
-from tasks.tune.train.results import Diverged, finish
 from tasks.tune.train.run import Run, evaluation_steps, lr_multiplier
 from tasks.tune.train.trainer import backward
 from tasks.tune.train.trials import TrialRun
@@ -290,7 +290,7 @@ def test_the_quick_lora_forward_equals_that_of_peft(tiny_base: Path, dropout: fl
 def test_training_lowers_the_loss_and_writes_exactly_its_files(data, tmp_path, make_settings):
     settings = make_settings(tune=QUICK | {"max_steps": 30, "learning_rate": 3e-2})
     out = tmp_path / "out"
-    metrics = train(data, out, settings)
+    metrics = train(data, out, settings).to_json()
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == [
         "best",
         "best/adapter_config.json",
@@ -315,7 +315,7 @@ def test_training_lowers_the_loss_and_writes_exactly_its_files(data, tmp_path, m
 def test_vanilla_peft_gives_the_loss_that_training_measured(
     data, tmp_path, make_settings, tiny_base
 ):
-    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK))
+    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK)).to_json()
     adapter = tmp_path / "out" / "best"
     config = json.loads((adapter / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(tiny_base)
@@ -331,7 +331,7 @@ def test_vanilla_peft_gives_the_loss_that_training_measured(
 
 
 def test_the_loss_of_each_validation_example_is_kept(data, tmp_path, make_settings):
-    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK))
+    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK)).to_json()
     rows = files.read_jsonl(tmp_path / "out" / "validation.jsonl")
     kept = {record.id for record in records.load([data / "validation.jsonl"])}
     assert {row["id"] for row in rows} == kept
@@ -380,7 +380,7 @@ def test_no_gain_stops_early_and_the_best_checkpoint_is_kept(
     data, tmp_path, make_settings, tiny_base
 ):
     tune = QUICK | {"learning_rate": 1.0, "evaluations": 6, "patience": 2, "warmup_share": 0.5}
-    metrics = train(data, tmp_path / "out", make_settings(tune=tune))
+    metrics = train(data, tmp_path / "out", make_settings(tune=tune)).to_json()
     losses = [row["validation_loss"] for row in curve_of(tmp_path / "out")]
     best = losses.index(min(losses))
     assert len(losses) == best + 3 < 6
@@ -415,7 +415,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(data, tmp_path, make_settings):
     params = tmp_path / "params.yaml"
     files.write_json(params, make_settings(tune=tune).plain())
     settings = load_settings(params)
-    unbroken = train(data, tmp_path / "unbroken", settings)
+    unbroken = train(data, tmp_path / "unbroken", settings).to_json()
 
     out = tmp_path / "out"
     command = [sys.executable, "-c", KILLED, str(data), str(out), str(params), "5"]
@@ -430,7 +430,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(data, tmp_path, make_settings):
     prepared = trainer.prepare(data, settings)
     run = TrialRun(out, settings)
     trainer.train_runs(prepared, [run], on_step=lambda _, run: steps.append(run.step))
-    resumed = finish(run)
+    resumed = finish(run).to_json()
     assert steps == [5, 6]
     assert resumed["validation_loss"] == unbroken["validation_loss"]
     assert curve_of(out) == curve_of(tmp_path / "unbroken")
@@ -455,9 +455,9 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(data, tmp_path, make
         trainer.train_runs(prepared, [TrialRun(out, settings)], on_step=fail)
     assert not (out / "metrics.json").exists()
     assert files.file_hashes(out / "best") == before
-    other = train(data, out, make_settings(tune=QUICK | {"rank": 3}))
+    other = train(data, out, make_settings(tune=QUICK | {"rank": 3})).to_json()
     assert other["params"]["rank"] == 3
-    alone = train(data, tmp_path / "alone", make_settings(tune=QUICK | {"rank": 3}))
+    alone = train(data, tmp_path / "alone", make_settings(tune=QUICK | {"rank": 3})).to_json()
     assert other["validation_loss"] == alone["validation_loss"]
 
 
@@ -485,7 +485,7 @@ def test_half_precision_bases_train_adapters_in_float32(data, tmp_path, make_set
     losses = {}
     for dtype in ("float32", "bfloat16", "float16"):
         settings = make_settings(tune=QUICK, base={"dtype": dtype})
-        metrics = train(data, tmp_path / dtype, settings)
+        metrics = train(data, tmp_path / dtype, settings).to_json()
         losses[dtype] = metrics["validation_loss"]
         weights = load_file(tmp_path / dtype / "best" / "adapter_model.safetensors")
         assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
@@ -524,7 +524,7 @@ def test_sequences_beyond_the_positions_of_the_base_are_refused(
     with pytest.raises(BadInput, match=r"tune\.max_length: .* 40 positions; set it to 40 or less"):
         train(data, tmp_path / "out", settings)
     cut = settings.replace(tune=settings.tune.replace(max_length=40))
-    assert train(data, tmp_path / "out", cut)["steps"] == 6
+    assert train(data, tmp_path / "out", cut).to_json()["steps"] == 6
 
 
 def test_target_modules_that_the_base_lacks_are_named(data, tmp_path, make_settings):

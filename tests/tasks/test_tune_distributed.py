@@ -19,7 +19,7 @@ from tasks.settings import load_settings
 from tasks.tune.train import TrialRun, train
 from tasks.tune.train.distributed import Processes
 from tasks.tune.train.executors import sequential_executor
-from tasks.tune.train.results import finish
+from tasks.tune.train.finishing import finish
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import QUICK, curve_of, write_data
 
@@ -42,7 +42,7 @@ def test_two_processes_train_as_one(data, tmp_path, make_settings, capfd, shard)
     # Batches of three: packs come out even for nobody, and some steps leave one with nothing.
     for name, own in (("alone", {}), ("together", {"processes": 2, "shard": shard})):
         out = tmp_path / name
-        metrics = train(data, out, make_settings(tune=QUICK | {"batch_size": 3} | own))
+        metrics = train(data, out, make_settings(tune=QUICK | {"batch_size": 3} | own)).to_json()
         weights = load_file(out / "best" / "adapter_model.safetensors")
         found.append((metrics, curve_of(out), weights))
     (alone, expected, expected_weights), (together, curve, weights) = found

@@ -256,7 +256,7 @@ def test_answers_are_never_cut(tmp_path, make_settings):
     assert all("red red" in str(each.id) or each.targets < 10 for each in read.train.groups)
     (warning,) = [each for each in tuning_data.warnings(read, settings.tune) if "answers" in each]
     assert re.search(r"2 examples of train\.jsonl are left out.* \d+ would keep", warning)
-    metrics = train(few, tmp_path / "out", settings)
+    metrics = train(few, tmp_path / "out", settings).to_json()
     assert metrics["data"]["train"]["too_long"] == 2
     assert warning in metrics["warnings"]
     many = long_answers(tmp_path / "many", 5, 40)
@@ -314,7 +314,7 @@ def test_other_kinds_of_records_are_refused_before_anything_is_computed(
 
 
 def test_what_the_steps_see_is_said(data, tmp_path, make_settings, capsys):
-    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK))
+    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK)).to_json()
     assert (metrics["examples_seen"], metrics["train_examples"]) == (8, 24)
     assert metrics["epochs"] == pytest.approx(1 / 3)
     show_training(metrics)
@@ -385,9 +385,9 @@ def test_a_poisoned_checkpoint_is_started_over_with_a_word(
     progress.write_text(json.dumps(poisoned))  # as earlier versions wrote it
     assert "NaN" in progress.read_text()
     assert checkpoint.read_progress(out) is None
-    metrics = train(data, out, settings)
+    metrics = train(data, out, settings).to_json()
     assert "starting over" in caplog.text
-    alone = train(data, tmp_path / "alone", settings)
+    alone = train(data, tmp_path / "alone", settings).to_json()
     assert metrics["validation_loss"] == alone["validation_loss"]
 
 
@@ -438,7 +438,7 @@ def test_few_validation_examples_are_enough(tmp_path, make_settings, capsys, exa
 @pytest.mark.parametrize("examples", [1, 2, 5])
 def test_few_training_examples_are_enough(tmp_path, make_settings, examples):
     data = write_data(tmp_path / "curated", train_count=examples, validation_count=1)
-    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK | {"max_steps": 1}))
+    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK | {"max_steps": 1})).to_json()
     assert metrics["examples_seen"] == min(4, examples)
     small = any("is more than the" in each for each in metrics["warnings"])
     assert small == (examples < 4)
@@ -467,7 +467,7 @@ def test_a_result_that_is_no_better_than_the_base_is_said_loudly(
     data, tmp_path, make_settings, capsys, caplog
 ):
     worse = QUICK | {"learning_rate": 1.0, "warmup_share": 0.0}
-    metrics = train(data, tmp_path / "out", make_settings(tune=worse))
+    metrics = train(data, tmp_path / "out", make_settings(tune=worse)).to_json()
     assert metrics["validation_loss"] > metrics["initial_validation_loss"]
     assert metrics["worse_than_base"]
     assert "no better than the base" in caplog.text
@@ -480,7 +480,7 @@ def test_a_result_that_is_no_better_than_the_base_is_said_loudly(
     assert result.best.worse_than_base
     show_sweep(result)
     assert "No better than the base model" in capsys.readouterr().out
-    good = train(data, tmp_path / "good", make_settings(tune=QUICK))
+    good = train(data, tmp_path / "good", make_settings(tune=QUICK)).to_json()
     assert not good["worse_than_base"]
 
 

@@ -463,14 +463,14 @@ def test_a_run_lowers_validation_loss_and_a_killed_one_ends_alike(
     kind, data, killed, tiny_base, tmp_path
 ):
     settings = run_of(kind, tiny_base)
-    unbroken = train(data, tmp_path / "unbroken", settings)
+    unbroken = train(data, tmp_path / "unbroken", settings).to_json()
     assert unbroken["validation_loss"] < unbroken["initial_validation_loss"]
     assert unbroken["trainable_parameters"] > 0
     out = killed / kind
     assert (out / "checkpoint").is_dir()
     assert files.read_json(out / "checkpoint" / "progress.json")["curve"][-1]["step"] == 2
     assert not (out / "metrics.json").exists()
-    resumed = train(data, out, settings)
+    resumed = train(data, out, settings).to_json()
     assert resumed["validation_loss"] == unbroken["validation_loss"]
     best = files.file_hashes(tmp_path / "unbroken" / "best")
     assert files.file_hashes(out / "best") == best
@@ -602,7 +602,7 @@ def test_a_whole_run_in_float16_is_that_in_float32(data, tiny_base, tmp_path):
     found = {}
     for dtype in ("float32", "float16"):
         settings = of_type(dtype, run_of("full", tiny_base, learning_rate=1e-3))
-        found[dtype] = train(data, tmp_path / dtype, settings)
+        found[dtype] = train(data, tmp_path / dtype, settings).to_json()
     half = found["float16"]
     assert half["validation_loss"] < half["initial_validation_loss"] - 0.2
     assert half["validation_loss"] == pytest.approx(found["float32"]["validation_loss"], abs=0.01)

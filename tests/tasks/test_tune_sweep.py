@@ -31,8 +31,8 @@ from tasks.tune.sweep.plots import draw_heatmap
 from tasks.tune.sweep.proposals import grid
 from tasks.tune.sweep.selection import assess
 from tasks.tune.sweep.sentences import selection_sentence
+from tasks.tune.train.finishing import finish
 from tasks.tune.train.local_executor import fastest_lanes
-from tasks.tune.train.results import finish
 from tasks.tune.train.trials import TrialRun
 from tests.conftest import PROJECT
 from tests.tasks.test_tune import write_data
@@ -105,7 +105,7 @@ def test_trials_in_one_process_equal_trials_alone(data, tmp_path, make_settings)
     result = sweep(data, tmp_path / "out", make_settings(tune=TUNE, sweep=search))
     second = result.trials[1]
     alone = make_settings(tune=TUNE | second.params)
-    assert train(data, tmp_path / "alone", alone)["validation_loss"] == second.validation_loss
+    assert train(data, tmp_path / "alone", alone).validation_loss == second.validation_loss
     folder = tmp_path / "out" / "trials" / "1" / "best"
     assert files.file_hashes(tmp_path / "alone" / "best") == files.file_hashes(folder)
 
@@ -306,7 +306,7 @@ def test_a_lane_trains_as_it_would_alone(data, tmp_path, make_settings, method, 
         alone = TrialRun(tmp_path / f"alone{number}", each)
         trainer.train_runs(prepared, [alone])
         found = [finish(which) for which in (job, alone)]
-        assert found[0]["steps"] == found[1]["steps"] == 4
+        assert found[0].steps == found[1].steps == 4
         curves = [files.read_jsonl(which.out / "curve.jsonl") for which in (job, alone)]
         for mine, its in zip(*curves, strict=True):
             assert mine["train_loss"] == pytest.approx(its["train_loss"], abs=within)

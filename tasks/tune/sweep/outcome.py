@@ -11,7 +11,7 @@ from tasks.tune.sweep import plots, selection
 from tasks.tune.sweep.results import BestTrial, SeedSpread, Selection, SweepResult, Trial
 from tasks.tune.sweep.run_state import read_run
 from tasks.tune.sweep.state import SweepState
-from tasks.tune.train.results import worse_than_base
+from tasks.tune.train.results import read_result, worse_than_base
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,9 @@ def write_outcome(
     out, folder = state.out, state.folder(best.number)
     with files.atomic_folder(out / "best") as building:
         shutil.copytree(folder / "best", building, dirs_exist_ok=True)
-    metrics = files.read_json(folder / "metrics.json")
-    base_loss = metrics["initial_validation_loss"]
+    winner = read_result(folder)
+    assert winner is not None
+    base_loss = winner.initial_validation_loss
     curves = {trial.number: read_run(state.folder(trial.number)).curve for trial in trials}
     plots.draw_curves(trials, curves, best.number, base_loss, out / "curves.png")
     plots.draw_heatmap(trials, best.number, base_loss, out / "heatmap.png")
@@ -63,25 +64,25 @@ def write_outcome(
         best=BestTrial(
             number=best.number,
             params=best.params,
-            validation_loss=metrics["validation_loss"],
-            worse_than_base=metrics["worse_than_base"],
+            validation_loss=winner.validation_loss,
+            worse_than_base=winner.worse_than_base,
             adapter=out / "best",
         ),
         initial_validation_loss=base_loss,
-        worse_than_base=metrics["worse_than_base"],
+        worse_than_base=winner.worse_than_base,
         selection=_selection(state, trials, best),
         seeds=tuple(seeds),
         examples_seen=seen.examples,
         epochs=seen.epochs,
-        train_examples=metrics["train_examples"],
-        data=metrics["data"],
+        train_examples=winner.train_examples,
+        data=winner.data,
         warnings=tuple(warnings),
         seconds=seconds,
         tokens_trained=tokens,
         tokens_per_second=tokens / seconds,
     )
     if result.worse_than_base:
-        log.warning("%s", worse_than_base(metrics, "the best trial"))
+        log.warning("%s", worse_than_base(winner.validation_loss, base_loss, "the best trial"))
     files.write_json(out / "sweep.json", result)
     return result
 

@@ -10,7 +10,8 @@ import numpy as np
 from tasks.core import files
 from tasks.tune.plan import MemoryUse
 from tasks.tune.sweep.halving import Losses
-from tasks.tune.train import checkpoint, results
+from tasks.tune.train import checkpoint, finishing
+from tasks.tune.train.results import TrainingResult, read_result
 from tasks.tune.train.run import CurveRow
 
 
@@ -29,8 +30,8 @@ class RunState:
     """Nothing is left to train."""
     checkpoint: Mapping[str, Any] | None = None
     """None where there is none, or no more."""
-    metrics: Mapping[str, Any] | None = None
-    """What `metrics.json` holds; none before the run is finished."""
+    result: TrainingResult | None = None
+    """None before the run is finished."""
 
     @property
     def evaluations(self) -> list[float]:
@@ -51,7 +52,7 @@ class RunState:
         """The summed loss of each validation example at each evaluation [evaluations, E], and the
         learned tokens of each example [E]."""
         rows = (
-            results.validation_rows(self.checkpoint)
+            finishing.validation_rows(self.checkpoint)
             if self.checkpoint
             else files.read_jsonl(self.folder / "validation.jsonl")
         )
@@ -72,17 +73,17 @@ def read_run(folder: Path) -> RunState:
             ended=progress["ended"],
             checkpoint=progress,
         )
-    curve, metrics = folder / "curve.jsonl", folder / "metrics.json"
+    curve = folder / "curve.jsonl"
     state = RunState(folder, tuple(files.read_jsonl(curve)) if curve.is_file() else ())
-    if not metrics.is_file():
+    result = read_result(folder)
+    if result is None:
         return state
-    found = files.read_json(metrics)
     return RunState(
         folder=folder,
         curve=state.curve,
-        best_loss=found["validation_loss"],
-        peak_lr=found["params"]["learning_rate"],
-        memory=MemoryUse.from_json(found["memory"], str(folder)),
+        best_loss=result.validation_loss,
+        peak_lr=result.params["learning_rate"],
+        memory=result.memory,
         ended=True,
-        metrics=found,
+        result=result,
     )

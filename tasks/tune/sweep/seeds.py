@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tasks.tune.sweep.results import SeedSpread, Trial
 from tasks.tune.sweep.run_state import read_run
 from tasks.tune.sweep.state import SweepState
-from tasks.tune.train.results import Diverged, finish
+from tasks.tune.train.finishing import Diverged, finish
 from tasks.tune.train.trials import Executor, TrialRun
 
 
@@ -22,7 +22,7 @@ def train_other_seeds(
         execute: trains the runs.
     """
     runs = {trial.number: _runs(state, trial) for trial in best}
-    missing = [run for own in runs.values() for run in own if not read_run(run.out).metrics]
+    missing = [run for own in runs.values() for run in own if not read_run(run.out).result]
     if missing:
         execute(missing, None)
     for run in missing:
@@ -46,8 +46,8 @@ def _runs(state: SweepState, trial: Trial) -> list[TrialRun]:
 def _spread(trial: Trial, runs: Sequence[TrialRun]) -> SeedSpread:
     losses = [trial.validation_loss]
     for run in runs:
-        metrics = read_run(run.out).metrics
-        losses.append(metrics["validation_loss"] if metrics else None)
+        result = read_run(run.out).result
+        losses.append(result.validation_loss if result else None)
     finite = [loss for loss in losses if loss is not None]
     return SeedSpread(
         number=trial.number,

@@ -23,7 +23,7 @@ from tasks.tune.sweep import halving, proposals
 from tasks.tune.sweep.halving import Losses
 from tasks.tune.sweep.results import State, SweepResult, Trial
 from tasks.tune.sweep.run_state import read_run
-from tasks.tune.train import results
+from tasks.tune.train import finishing
 from tasks.tune.train.trials import TrialRun
 
 log = logging.getLogger(__name__)
@@ -116,23 +116,23 @@ class SweepState:
         if not run.ended:
             return False
         try:
-            metrics = run.metrics or results.finish(self.run(number))
-        except results.Diverged as error:
+            result = run.result or finishing.finish(self.run(number))
+        except finishing.Diverged as error:
             remedy = "lower the learning rates of sweep.space"
             log.warning("trial %d failed: %s; %s", number, error, remedy)
             trial.set_user_attr("reason", str(error))
             self._study.tell(number, state=TrialState.FAIL)
         else:
-            if metrics["state"] == "pruned":
+            if result.state == "pruned":
                 self._study.tell(number, state=TrialState.PRUNED)
             else:
-                self._study.tell(number, metrics["validation_loss"])
+                self._study.tell(number, result.validation_loss)
         self._record_seconds()
         return True
 
     def prune(self, number: int) -> None:
         """End a trial at the rung that it has reached."""
-        results.finish(self.run(number), "pruned")
+        finishing.finish(self.run(number), "pruned")
         self._study.tell(number, state=TrialState.PRUNED)
         self._record_seconds()
 

@@ -3,19 +3,28 @@
 trainer         data and base model → trained weights
 run             weights, optimiser and curve of one configuration
 checkpoint      what a killed run goes on from
-results         what a run leaves
+finishing       the end of a run: its folder and its result
+results         the result as a value
 executors       trials in other processes (`local_executor`: in this one)
 """
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from tasks.settings import Settings
 from tasks.tune.train.executors import run_task, sequential_executor
+from tasks.tune.train.results import TrainingResult, worse_than_base
 from tasks.tune.train.trials import Executor, TrialRun, TrialTask, trial_tasks
 
-__all__ = ["Executor", "TrialRun", "TrialTask", "run_task", "train", "trial_tasks"]
+__all__ = [
+    "Executor",
+    "TrainingResult",
+    "TrialRun",
+    "TrialTask",
+    "run_task",
+    "train",
+    "trial_tasks",
+]
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +34,7 @@ def train(
     out: Path,
     settings: Settings,
     plots: Path | None = None,
-) -> dict[str, Any]:
+) -> TrainingResult:
     """Train the configuration in `settings.tune`.
 
     Writes into `out`: `best/`, the weights with the lowest validation loss (a PEFT adapter, or
@@ -41,11 +50,7 @@ def train(
         plots: folder for the curves as DVC plots them, where wanted.
 
     Returns:
-        What `metrics.json` holds: losses are nats per learned token, `tokens_per_second`
-        counts trained tokens over all of `seconds`, evaluations included. `examples_seen` of
-        `train_examples` are what the configured steps see; `data` counts what `tune.max_length`
-        cut or left out; `worse_than_base` says that no evaluation was better than the base's;
-        `warnings` are sentences.
+        What `metrics.json` holds.
 
     Raises:
         BadInput: a file of `data` is missing, empty or damaged, or holds nothing to learn, or a
@@ -54,7 +59,7 @@ def train(
     """
     # Imported here: `perpetune --help` imports this module, and torch takes seconds.
     from tasks.tune.data import examples
-    from tasks.tune.train import checks, dvc_plots, results, trainer
+    from tasks.tune.train import checks, dvc_plots, finishing, trainer
     from tasks.tune.train.progress import progress_bar
 
     read = examples.read(data, settings)
@@ -71,10 +76,10 @@ def train(
         prepared = trainer.prepare(data, settings, read=read)
         with progress_bar(settings.tune.method.name) as stepped:
             trainer.train_runs(prepared, [run], on_step=stepped)
-    more = {"examples_seen": seen.examples, "warnings": warnings}
-    metrics = results.finish(run, more=more)
-    if metrics["worse_than_base"]:
-        log.warning("%s", results.worse_than_base(metrics))
+    result = finishing.finish(run, examples_seen=seen.examples, warnings=warnings)
+    if result.worse_than_base:
+        loss, base_loss = result.validation_loss, result.initial_validation_loss
+        log.warning("%s", worse_than_base(loss, base_loss))
     if plots:
         dvc_plots.write_plots(out / "curve.jsonl", plots)
-    return metrics
+    return result

@@ -47,8 +47,8 @@ from tasks.tune.settings import Tune
 from tasks.tune.train import checkpoint, checks, execution
 from tasks.tune.train.distributed import SINGLE, Processes
 from tasks.tune.train.execution import Execution
+from tasks.tune.train.finishing import Diverged
 from tasks.tune.train.pack_executor import PackExecutor, pack_executor
-from tasks.tune.train.results import Diverged
 from tasks.tune.train.run import Evaluation, Run, evaluation_steps
 from tasks.tune.train.trials import TrialRun
 
