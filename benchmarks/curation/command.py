@@ -15,7 +15,7 @@ def curate_command(
 
     Args:
         corpus: records.
-        benchmarks: what they are held against; may be empty.
+        benchmarks: what they are compared with; may be empty.
         out: folder of the outputs.
         settings: `section.key=value`, as after `--set`.
     """

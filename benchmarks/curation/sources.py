@@ -67,7 +67,7 @@ def collect(kind: Kind, units: int, held_out: int, seed: int) -> Sources:
 
 
 def exchangeable(word: str) -> bool:
-    """Whether another plain word may stand in its place: lower case, no keyword of Python."""
+    """Whether another plain word may take its place: lower case, no keyword of Python."""
     plain = len(word) > 2 and word.isascii() and word.islower() and word.replace("_", "").isalpha()
     return plain and not keyword.iskeyword(word)
 

@@ -7,7 +7,7 @@ Every contender trains LoRA (r 16, alpha 32, all linear layers) by AdamW on the 
 same order, 8 a step, with the same learning rates, in a process of its own. What counts is useful
 tokens (those that are no padding) a second, over all steps but the first, which warms caches up,
 and the last, which ours follows by an evaluation. Start-up (imports, loading, tokenising) is what
-remains of the process's time, and stands in a column of its own.
+remains of the process's time, and is in a column of its own.
 
 TRL, defaults   `SFTTrainer(model=FOLDER, ...)` as it comes: float32 weights, bfloat16 autocast,
                 gradient checkpointing, batches padded to their longest example.

@@ -161,7 +161,7 @@ class Tracking:
 
 
 def check_key(key: str) -> None:
-    """See that a round's key can stand in a query and in a file name.
+    """See that a round's key can be part of a query and of a file name.
 
     Raises:
         BadInput: it cannot.

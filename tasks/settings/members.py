@@ -94,7 +94,7 @@ class Chosen(Generic[T]):
 class Composed:
     """Marks a field whose section has the keys of all members of a registry, flat.
 
-    It stands in the owner's module under the name that it is given, so that values find it again
+    It is in the owner's module under the name that it is given, so that values find it again
     in another process:
 
         Quality = Composed(__name__, "Quality", "curate.quality", lambda: FILTERS)

@@ -60,7 +60,7 @@ def listed(values: Iterable[str]) -> list[str]:
 
 
 def _flat(metadata: Iterable[Any]) -> list[Any]:
-    """Constraints that stand in a field's own annotation, and those beside them."""
+    """Constraints in a field's own annotation, and those beside them."""
     marks: list[Any] = []
     for mark in metadata:
         marks += _flat(mark.metadata) if isinstance(mark, FieldInfo) else [mark]

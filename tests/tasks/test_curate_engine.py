@@ -148,7 +148,7 @@ def make_echo(folder: str) -> Callable[[str], str]:
 
 def make_refusing(kind: type[PerpetuneError]) -> Callable[[str], str]:
     def refuse(task: str) -> str:
-        raise kind(f"{task}: mend it")
+        raise kind(f"{task}: fix it")
 
     return refuse
 
@@ -163,7 +163,7 @@ def test_tasks_are_shared_among_processes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [BadInput, PerpetuneError])
 def test_what_a_worker_says_reaches_the_user_in_its_words(kind: type[PerpetuneError]) -> None:
-    with pytest.raises(kind, match=r"^[ab]: mend it$") as error:
+    with pytest.raises(kind, match=r"^[ab]: fix it$") as error:
         list(engine.run(partial(make_refusing, kind), ["a", "b"], workers=2))
     assert error.type is kind
 

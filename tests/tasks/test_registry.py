@@ -541,7 +541,7 @@ def test_global_state_and_the_working_folder_stay_as_they_were(
         "import sys, pathlib\n"
         "from tasks.registry import Candidate, Registry\n"
         "from tasks.settings import Settings\n"
-        "assert 'mlflow' not in sys.modules, 'importing the room must stay cheap'\n"
+        "assert 'mlflow' not in sys.modules, 'importing the package must stay cheap'\n"
         "registry = Registry(Settings.model_validate_json(sys.argv[1]))\n"
         "run = registry.tracking.open_round('k', name='r', params={}, tags={}, datasets=[])\n"
         "adapter = pathlib.Path(sys.argv[2])\n"
