@@ -1,4 +1,4 @@
-"""What the tests of tasks share beyond tests/conftest.py: an MLflow database that is ready to use."""
+"""What tests of tasks share beyond tests/conftest.py: an MLflow database that is ready to use."""
 
 import shutil
 from collections.abc import Callable
