@@ -557,13 +557,9 @@ def test_modules_are_chosen_by_the_end_of_their_names(base, tiny_base):
 def test_unknown_modules_are_refused_with_those_there_are(base, tiny_base):
     wrong = settings_of("feature_extraction", tiny_base, trained_modules=["lm_head", "head"])
     with (
-<<<<<<< HEAD
         pytest.raises(
             BadInput, match=r"tune\.method\.trained_modules.*'head'.*embed_tokens.*lm_head"
         ),
-=======
-        pytest.raises(BadInput, match=r"tune\.method\.trained_modules.*'head'.*embed_tokens.*lm_head"),
->>>>>>> a50ebdc (Tests name the method's settings as they are)
         attached(base, wrong),
     ):
         pass
