@@ -12,6 +12,8 @@ import threading
 import time
 from types import FrameType
 
+from perpetune import interrupt
+
 _WAKE = signal.SIGUSR1
 _PATIENCE = 2.0  # seconds
 _PARALLEL = {"curate", "sweep", "run", "watch"}
@@ -49,6 +51,7 @@ def _take_interrupts() -> None:
             end_children()
 
     def raise_interrupt(_: int, __: FrameType | None) -> None:
+        interrupt.requested.set()
         raise KeyboardInterrupt
 
     def unraisable(problem: "sys.UnraisableHookArgs") -> None:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TextIO
 import click
 import psutil
 
+from perpetune import interrupt
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
 from tasks.core.values import Value
@@ -108,7 +109,9 @@ def _ended(call: Callable[[], Any], as_json: bool, out: TextIO) -> int:
         raise
     except OSError as error:
         message, exit_code = _of_the_system(error), 1
-    except Exception as error:  # noqa: BLE001 (nothing is above us but the user)
+    except Exception as error:
+        if interrupt.requested.is_set():  # an import that was cut off fails in its own way
+            raise KeyboardInterrupt from error
         message, exit_code = _unknown(error), 1
     click.echo(visible(f"{usage}perpetune: {message}"), err=True)
     if as_json:

@@ -669,6 +669,9 @@ def test_chunks_in_order_are_the_file(data: bytes, target: int, block: int, limi
             chunks = records.chunks(path, target)
         parts = [records.read_chunk(chunk, max_line_bytes=limit) for chunk in chunks]
         assert list(chain(*parts)) == outcome(records.read(path, max_line_bytes=limit))
+    if chunks and chunks[0].size < 0:  # not told by its beginning to be lines: read as a whole
+        assert len(chunks) == 1
+        return
     position = 0
     for chunk in chunks:
         part = data[chunk.start : chunk.start + chunk.size]

@@ -66,7 +66,11 @@ def aliases(registry: Registry) -> dict:
 
 def test_the_same_key_gives_the_same_round(registry: Registry) -> None:
     given = {"name": "round", "tags": {"git": "abc"}, "datasets": [TRAIN]}
-    params = {"tune": {"rank": 8, "mix": {"data/feedback": 0.5}}, "seed": 0, "none": None}
+    params = {
+        "tune": {"method": {"rank": 8}, "source_weights": {"data/feedback": 0.5}},
+        "seed": 0,
+        "none": None,
+    }
     first = registry.tracking.open_round("k", params=params, **given)
     again = registry.tracking.open_round("k", params=params, **given)
     other = registry.tracking.open_round("k2", params=params, **given)
@@ -728,7 +732,7 @@ ODD_NAMES = ["Q&A", "C++", "held (v2)", "a:b", ":26:", "..", "x//y", "a\nb", "\x
 def test_benchmarks_of_any_name_have_their_metrics_and_parameters(registry: Registry) -> None:
     figures = {f"{name}.loss": float(number) for number, name in enumerate(ODD_NAMES)}
     mix = {f"data/{name}": 0.1 for name in ODD_NAMES}
-    params = {"tune": {"mix": mix}}
+    params = {"tune": {"source_weights": mix}}
     run = registry.tracking.open_round(
         "round-1", name="round", params=params, tags={}, datasets=[TRAIN]
     )

@@ -754,8 +754,8 @@ def test_the_quick_forward_on_quantised_layers_is_pefts_own(bases, tiny_base):
 def test_lanes_in_one_product_give_what_they_give_one_by_one(bases, tiny_base, quantised, active):
     """What an accelerator computes, and its gradients; ranks, scales and targets differ."""
     tunes = [
-        settings_of("qlora" if quantised else "lora", tiny_base).tune.model_copy(update=each)
-        for each in (
+        settings_of("qlora" if quantised else "lora", tiny_base, **own).tune
+        for own in (
             {"rank": 2, "alpha": 7.0},
             {"rank": 8, "alpha": "r"},
             {"rank": 4, "target_modules": "qv"},
