@@ -254,6 +254,7 @@ def attach(prepared: Prepared, trials: Sequence[TrialRun], steps: int) -> Iterat
     base, tunes = prepared.base, [trial.settings.tune for trial in trials]
     tune = tunes[0]
     method = METHODS.get(tune.method.name)
+    half = base.dtype == torch.float16  # before a method puts weights of its own in its place
     with ExitStack() as stack:
         stack.enter_context(deterministic(trials[0].settings.project.seed))
         stack.enter_context(prepared.execution.attention(base))
@@ -266,7 +267,6 @@ def attach(prepared: Prepared, trials: Sequence[TrialRun], steps: int) -> Iterat
         else:
             adapted = [stack.enter_context(method.attach(base, tune, steps))]
         width = base.config.get_text_config().hidden_size
-        half = base.dtype == torch.float16
         yield [
             Run(model, own, ranges.learning_rate(own, width), steps, scale_loss=half)
             for model, own in zip(adapted, tunes, strict=True)
