@@ -7,6 +7,7 @@ computed only where something is learned, and equal input gives equal weights on
 
     data        encoded examples, batches, packs
     methods     how the base is adapted
+    objectives  what is learned from a record
     train       one training run
     sweep       the search
     plan        memory, time and advice before training
