@@ -1,6 +1,5 @@
 """The embedded default: summaries of functions in pinned packages, the same bytes everywhere."""
 
-import hashlib
 import logging
 import re
 import shutil
@@ -16,6 +15,7 @@ from tasks.collect.docstrings import Function, functions, version
 from tasks.collect.settings import Collect
 from tasks.core import files
 from tasks.core.errors import BadInput
+from tasks.core.order import order_key
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -169,9 +169,9 @@ def _row(function: Function, prompt: str, meta: Row) -> Row:
     }
 
 
-def _order(purpose: str, identity: str) -> str:
+def _order(purpose: str, identity: str) -> bytes:
     """An order that looks random and is equal everywhere, another one for each purpose."""
-    return hashlib.sha256(f"{purpose}\0{identity}".encode()).hexdigest()
+    return order_key(f"{purpose}\0{identity}")
 
 
 def _require(key: str, packages: list[str], found: int, wanted: int) -> None:

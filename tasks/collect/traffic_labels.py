@@ -1,7 +1,6 @@
 """The labelled part of a drifted window becomes data: one share trains, the rest is a benchmark."""
 
 import glob
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput, Refused
+from tasks.core.order import order_key
 from tasks.records import Record, RemotePath
 from tasks.records.sources import locate
 from tasks.settings import Settings
@@ -129,6 +129,6 @@ def _draw_heldout(labelled: Sequence[Record], share: float) -> set[int]:
     return heldout
 
 
-def _order(key: str) -> str:
+def _order(key: str) -> bytes:
     # A window that is adopted again is split as before as long as this hash stays.
-    return hashlib.sha256(f"adopt\0{key}".encode()).hexdigest()
+    return order_key(f"adopt\0{key}")

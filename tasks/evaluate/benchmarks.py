@@ -1,6 +1,5 @@
 """What is measured on: the examples of each benchmark, chosen and encoded."""
 
-import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks import records
 from tasks.core.errors import BadInput
+from tasks.core.order import order_key
 from tasks.evaluate.metrics import selected
 from tasks.model import base_model, encoding
 from tasks.settings import Settings
@@ -125,7 +125,7 @@ def load_benchmark(
     options = settings.evaluate
     length, config = _context_length(settings), base_model.load_config(settings)
     context = None if length is None else max(1, length - virtual_tokens)
-    found = sorted(records.load([path]), key=lambda record: _hash(record.id))
+    found = sorted(records.load([path]), key=lambda record: order_key(record.id))
     chosen: list[records.Record] = []
     examples: list[encoding.Example] = []
     empty = 0
@@ -178,7 +178,3 @@ def _context_length(settings: Settings) -> int | None:
     config = base_model.load_config(settings)
     length = getattr(config.get_text_config(), "max_position_embeddings", None)
     return length if isinstance(length, int) and length > 0 else None
-
-
-def _hash(identity: str) -> bytes:
-    return hashlib.sha256(identity.encode()).digest()

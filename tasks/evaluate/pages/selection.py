@@ -1,9 +1,9 @@
 """Which examples the review sheet shows."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tasks.core.order import order_key
 from tasks.evaluate.aggregation import item_score
 from tasks.evaluate.benchmarks import GENERAL
 from tasks.evaluate.items import Item
@@ -48,7 +48,7 @@ def select(
     by = _compared_by(metrics)
     changes = {i: [_change(candidate[i], reference[i], metric) for metric in by] for i in tuned}
     by_change = sorted(tuned, key=lambda i: changes[i], reverse=True)[: places // 2]
-    rest = sorted(set(tuned) - set(by_change), key=lambda i: _hash(candidate[i].id))
+    rest = sorted(set(tuned) - set(by_change), key=lambda i: order_key(f"review:{candidate[i].id}"))
     what = by[0].label if by else "loss"
     sections = [
         Section(
@@ -81,7 +81,3 @@ def _compared_by(metrics: Sequence[Metric]) -> list[Metric]:
 def _change(candidate: Item, reference: Item, metric: Metric) -> float:
     scores = item_score(candidate, metric), item_score(reference, metric)
     return 0.0 if scores[0] is None or scores[1] is None else abs(scores[0] - scores[1])
-
-
-def _hash(identity: str) -> bytes:
-    return hashlib.sha256(f"review:{identity}".encode()).digest()
