@@ -314,9 +314,9 @@ def test_other_kinds_of_records_are_refused_before_anything_is_computed(
 
 
 def test_what_the_steps_see_is_said(data, tmp_path, make_settings, capsys):
-    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK)).to_json()
-    assert (metrics["examples_seen"], metrics["train_examples"]) == (8, 24)
-    assert metrics["epochs"] == pytest.approx(1 / 3)
+    metrics = train(data, tmp_path / "out", make_settings(tune=QUICK))
+    assert (metrics.examples_seen, metrics.train_examples) == (8, 24)
+    assert metrics.epochs == pytest.approx(1 / 3)
     show_training(metrics)
     assert "8 of 24 examples seen, 0.33 epochs" in capsys.readouterr().out
     result = sweep(data, tmp_path / "sweep", make_settings(tune=QUICK, sweep=SEARCH))
@@ -467,12 +467,12 @@ def test_a_result_that_is_no_better_than_the_base_is_said_loudly(
     data, tmp_path, make_settings, capsys, caplog
 ):
     worse = QUICK | {"learning_rate": 1.0, "warmup_share": 0.0}
-    metrics = train(data, tmp_path / "out", make_settings(tune=worse)).to_json()
-    assert metrics["validation_loss"] > metrics["initial_validation_loss"]
-    assert metrics["worse_than_base"]
+    trained = train(data, tmp_path / "out", make_settings(tune=worse))
+    assert trained.validation_loss > trained.initial_validation_loss
+    assert trained.worse_than_base
     assert "no better than the base" in caplog.text
     assert (tmp_path / "out" / "best").is_dir()
-    show_training(metrics)
+    show_training(trained)
     assert "No better than the base model" in capsys.readouterr().out
     settings = make_settings(tune=worse, sweep=SEARCH | {"learning_rate": [1.0]})
     result = sweep(data, tmp_path / "sweep", settings)
@@ -480,8 +480,8 @@ def test_a_result_that_is_no_better_than_the_base_is_said_loudly(
     assert result.best.worse_than_base
     show_sweep(result)
     assert "No better than the base model" in capsys.readouterr().out
-    good = train(data, tmp_path / "good", make_settings(tune=QUICK)).to_json()
-    assert not good["worse_than_base"]
+    good = train(data, tmp_path / "good", make_settings(tune=QUICK))
+    assert not good.worse_than_base
 
 
 # Plans
@@ -609,7 +609,7 @@ def test_a_base_in_shards_is_the_same_base(data, tmp_path, make_settings, tiny_b
         train(data, tmp_path / name, make_settings(tune=QUICK, base={"model": str(base)}))
         for name, base in (("whole", tiny_base), ("sharded", folder))
     ]
-    assert found[0]["validation_loss"] == found[1]["validation_loss"]
+    assert found[0].validation_loss == found[1].validation_loss
 
 
 def test_lanes_leave_embeddings_alone(data, tmp_path, make_settings):
