@@ -8,11 +8,13 @@ from prefect.artifacts import create_markdown_artifact
 from flows.progress import trial_table
 from flows.ray import workers
 from flows.round import SECTIONS, RoundInputs
+from tasks.core.errors import BadInput
 from tasks.decisions import Version
 from tasks.drift import write_reference
-from tasks.evaluate import Verdict, check_benchmarks, compare, model_card
-from tasks.registry import Candidate, Registry
-from tasks.tune.sweep import SweepResult, Trial, selection_sentence, sweep
+from tasks.evaluate import Evidence, Systems, Verdict, check_benchmarks, compare, model_card
+from tasks.registry import Candidate, Registry, resolve_model
+from tasks.settings import Settings
+from tasks.tune.sweep import SweepResult, Trial, selection_sentence, sweep, trial_folder
 
 
 def make_candidate(inputs: RoundInputs) -> Version:
@@ -42,7 +44,9 @@ def _open_run(inputs: RoundInputs) -> str:
 @task(name="sweep", task_run_name="sweep")
 def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
     """The search; each finished trial becomes a child run of the round."""
-    check_benchmarks(inputs.settings)  # or the round would fail after its longest step
+    # Or the round would fail after its longest step.
+    check_benchmarks(inputs.settings)
+    _others(inputs.settings)
     registry = Registry(inputs.settings)
 
     def log_trial(trial: Trial, folder: Path) -> None:
@@ -62,12 +66,10 @@ def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
 @task(name="evaluate", task_run_name="evaluate")
 def evaluate_step(inputs: RoundInputs, swept: SweepResult) -> Verdict:
     """The winner against the champion, or against the base where there is no champion yet."""
-    registry = Registry(inputs.settings)
-    champion = registry.versions.champion()
-    in_use = None
-    if champion:
-        in_use = registry.versions.adapter(f"models:/{champion.name}/{champion.number}")
-    return compare(swept.best.adapter, in_use, inputs.folder / "evaluate", inputs.settings)
+    return compare(
+        _systems(inputs, swept), _evidence(inputs, swept), inputs.folder / "evaluate",
+        inputs.settings,
+    )  # fmt: skip
 
 
 @task(name="register", task_run_name="register")
@@ -91,10 +93,57 @@ def register_step(
     registry.tracking.close_round(
         run_id,
         metrics={"validation_loss": swept.best.validation_loss} | verdict.candidate.figures(),
-        artifacts=[path for path in _evidence(inputs) if path.exists()],
+        artifacts=[path for path in _artifacts(inputs) if path.exists()],
     )
     create_markdown_artifact(card, key=f"candidate-{version.number}", description="Model card")
     return version
+
+
+def _systems(inputs: RoundInputs, swept: SweepResult) -> Systems:
+    """The winner beside the champion and the first version that was ever approved."""
+    registry = Registry(inputs.settings)
+    champion = registry.versions.champion()
+
+    def adapter(number: int | None) -> Path | None:
+        if number is None:
+            return None
+        return registry.versions.adapter(f"models:/{registry.name}/{number}")
+
+    approved = [entry.version for entry in registry.history() if entry.action == "approve"]
+    in_use = champion.number if champion else None
+    first = approved[-1] if approved else None  # newest first
+    return Systems(
+        candidate=swept.best.adapter,
+        champion=adapter(in_use),
+        first=adapter(first if in_use not in (None, first) else None),
+        others=_others(inputs.settings),
+    )
+
+
+def _others(settings: Settings) -> dict[str, Path]:
+    """The models of `evaluate.others`, by name.
+
+    Raises:
+        BadInput: there is no such model, or it is the base, which is compared in any case.
+    """
+    found = {}
+    for name, model in settings.evaluate.others.items():
+        folder = resolve_model(model, settings)
+        if folder is None:
+            raise BadInput(f"evaluate.others.{name}: the base is compared in any case")
+        found[name] = folder
+    return found
+
+
+def _evidence(inputs: RoundInputs, swept: SweepResult) -> Evidence:
+    """What the round knows of data and search."""
+    data = inputs.data.folder
+    return Evidence(
+        train=data / "train.jsonl",
+        validation=data / "validation.jsonl",
+        trial=trial_folder(inputs.folder / "sweep", swept.best.number),
+        trials=len(swept.trials),
+    )
 
 
 def _choice(swept: SweepResult) -> dict[str, str]:
@@ -107,7 +156,7 @@ def _choice(swept: SweepResult) -> dict[str, str]:
     }
 
 
-def _evidence(inputs: RoundInputs) -> list[Path]:
+def _artifacts(inputs: RoundInputs) -> list[Path]:
     """What a reviewer may want to look at, beside the round's run."""
     sweep_folder, data = inputs.folder / "sweep", inputs.data.folder
     return [

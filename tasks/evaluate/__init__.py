@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tasks.evaluate.comparison import compare
     from tasks.evaluate.evaluation import evaluate
     from tasks.evaluate.gates import GATES, Gate, Measured
+    from tasks.evaluate.inputs import Evidence, Systems
     from tasks.evaluate.metrics import METRICS, Item, Metric
     from tasks.evaluate.pages.card import model_card
     from tasks.evaluate.pages.table import ComparisonRow, comparison_table
@@ -32,6 +33,7 @@ __all__ = [
     "BenchmarkResult",
     "ComparisonRow",
     "Evaluation",
+    "Evidence",
     "Gate",
     "GateResult",
     "Item",
@@ -39,6 +41,7 @@ __all__ = [
     "Metric",
     "Outcome",
     "Score",
+    "Systems",
     "Verdict",
     "check_benchmarks",
     "compare",
@@ -53,6 +56,7 @@ __getattr__ = lazy_exports(
         "BenchmarkResult": "results",
         "ComparisonRow": "pages.table",
         "Evaluation": "results",
+        "Evidence": "inputs",
         "GATES": "gates",
         "Gate": "gates",
         "GateResult": "results",
@@ -62,6 +66,7 @@ __getattr__ = lazy_exports(
         "Metric": "metrics",
         "Outcome": "results",
         "Score": "results",
+        "Systems": "inputs",
         "Verdict": "results",
         "check_benchmarks": "benchmarks",
         "compare": "comparison",

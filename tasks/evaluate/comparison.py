@@ -5,30 +5,32 @@ import time
 from pathlib import Path
 
 from tasks.core import files
+from tasks.core.errors import BadInput
 from tasks.evaluate import aggregation, gates, pages
 from tasks.evaluate.benchmarks import load_benchmarks
+from tasks.evaluate.inputs import Evidence, Systems
 from tasks.evaluate.items import by_benchmark
 from tasks.evaluate.measuring import System, measure, virtual_tokens
 from tasks.evaluate.metrics import selected
-from tasks.evaluate.results import SYSTEMS, Evaluation, Verdict
+from tasks.evaluate.results import SYSTEMS, Evaluation, Verdict, in_order
 from tasks.model import base_model
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-def compare(candidate: Path, champion: Path | None, out: Path, settings: Settings) -> Verdict:
-    """Measure base, champion and candidate, decide on every gate and write the review sheet.
+def compare(systems: Systems, evidence: Evidence, out: Path, settings: Settings) -> Verdict:
+    """Measure all systems on the same data, decide on every gate and write the review sheet.
 
     Losses and answers are cached (`tasks.evaluate.measuring`): base and champion are not measured
     again in the next round.
 
-    Writes into `out`: `base/`, `champion/`, `candidate/` (as `evaluate` does), `metrics.png`,
-    `review.html`, `review.md` and, last, `verdict.json`.
+    Writes into `out`: a folder for each system (as `evaluate` does), `metrics.png`, `review.html`,
+    `review.md` and, last, `verdict.json`.
 
     Args:
-        candidate: adapter folder, or a whole model's.
-        champion: the same of the model in use; None: the base model is in use.
+        systems: what is compared, beside the base model.
+        evidence: what else the round knows.
         out: folder for the results; made where missing.
         settings: `evaluate` names data, metrics and thresholds.
 
@@ -40,12 +42,9 @@ def compare(candidate: Path, champion: Path | None, out: Path, settings: Setting
     selected(settings.evaluate.metrics)
     tokenizer = base_model.load_tokenizer(settings)
     # All are measured on the same tokens: the context has room for the virtual tokens of each.
-    virtual = max(map(virtual_tokens, (candidate, champion)))
+    adapters = _adapters(systems)
+    virtual = max(map(virtual_tokens, adapters.values()))
     benchmarks = load_benchmarks(settings, tokenizer, virtual)
-    # The candidate comes first: if its folder is broken, nothing else was computed in vain.
-    adapters: dict[str, Path | None] = {"candidate": candidate, "base": None}
-    if champion is not None:
-        adapters["champion"] = champion
     items = {}
     models: dict[str, Evaluation] = {}
     for name, adapter in adapters.items():
@@ -57,14 +56,28 @@ def compare(candidate: Path, champion: Path | None, out: Path, settings: Setting
             measured, out / name, settings, model=system.label, seconds=seconds
         )
         items[name] = by_benchmark(measured)
-    compared = gates.Measured(items, settings)
+    compared = gates.Measured(items, settings, evidence)
     verdict = Verdict(
         reference=compared.reference,
         gates=gates.decide(compared),
-        models={name: models[name] for name in SYSTEMS if name in models},
+        models={name: models[name] for name in in_order(models)},
         review="review.html",
         seconds=round(time.perf_counter() - started, 1),
     )
     pages.write(compared, verdict, out)
     files.write_json(out / "verdict.json", verdict.to_json(), sort_keys=False)
     return verdict
+
+
+def _adapters(systems: Systems) -> dict[str, Path | None]:
+    """By name. The candidate is first: if its folder is broken, nothing was computed in vain."""
+    found: dict[str, Path | None] = {"candidate": systems.candidate, "base": None}
+    if systems.champion is not None:
+        found["champion"] = systems.champion
+    if systems.first is not None:
+        found["first"] = systems.first
+    for name, adapter in systems.others.items():
+        if name in SYSTEMS:
+            raise BadInput(f"evaluate.others: {name} is the name of {SYSTEMS[name]}; take another")
+        found[name] = adapter
+    return found

@@ -1,5 +1,6 @@
 """What an evaluation found, as values; `to_json` is what the files and `--json` hold."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Literal, Self
 
@@ -9,11 +10,26 @@ from tasks.core.values import Value
 
 SYSTEMS = {
     "base": "the base model",
+    "few_shot": "the base model with examples in its prompt",
     "champion": "the champion",
+    "first": "the first champion",
     "candidate": "the candidate",
 }
 """The systems that are compared, in the order in which they are shown, with their names in
-sentences."""
+sentences. Others (`evaluate.others`) have names of their own and stand before the candidate."""
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of systems in the order in which they are shown."""
+    found = list(names)
+    known = [name for name in SYSTEMS if name in found and name != "candidate"]
+    others = [name for name in found if name not in SYSTEMS]
+    return known + others + [name for name in found if name == "candidate"]
+
+
+def in_words(system: str) -> str:
+    """A system's name in sentences."""
+    return SYSTEMS.get(system, system)
 
 
 class Score(Value):
@@ -115,10 +131,12 @@ class Verdict(Value):
     """What the candidate was compared with: the champion, or the base where there is none."""
     gates: tuple[GateResult, ...]
     models: dict[str, Evaluation]
-    """By name, in the order of `SYSTEMS`."""
+    """By name, in the order of `in_order`."""
     review: str
     """Name of the review sheet, beside `verdict.json`."""
     seconds: float
+    notes: tuple[str, ...] = ()
+    """What a reader should know beside the gates, each a sentence."""
 
     @property
     def passed(self) -> bool:

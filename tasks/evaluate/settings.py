@@ -17,6 +17,12 @@ class Evaluate(Section):
     """Held-out data; each file is one benchmark."""
     general_probe: str | None = "data/general_probe.jsonl"
     """Data on abilities that tuning must not lose; null: no such gate."""
+    few_shot: Annotated[int, Field(ge=0), Unit("examples")] = 4
+    """Training examples before the prompt when the base is asked with examples, a system of its own
+    beside the candidate; 0: no such system."""
+    others: dict[str, str] = {}
+    """More systems to compare, by a name of your choice: a folder that training wrote, or
+    `models:/NAME/VERSION`."""
     metrics: list[str] = ["loss", "perplexity", "rouge_l", "exact_match"]
     """What is computed, in the order shown; metrics of your own are computed too."""
     max_examples: Annotated[int, Field(ge=10), Unit("examples")] = 128

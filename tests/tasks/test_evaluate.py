@@ -18,10 +18,12 @@ from tasks.core.errors import BadInput
 from tasks.evaluate import (
     GATES,
     Evaluation,
+    Evidence,
     GateResult,
     Item,
     Measured,
     Outcome,
+    Systems,
     Verdict,
     check_benchmarks,
     compare,
@@ -361,7 +363,7 @@ def test_virtual_tokens_have_room_in_the_context(
         update={"base": settings.base.model_copy(update={"model": str(base)})}
     )
     write_lines("bench/heldout.jsonl", *long)
-    verdict = compare(adapter, None, tmp_path / "out", settings)
+    verdict = compare(Systems(adapter), Evidence(), tmp_path / "out", settings)
     # Both on the same tokens.
     rows = [
         files.read_jsonl(tmp_path / "out" / system / "examples.jsonl")
@@ -496,13 +498,21 @@ def test_a_good_candidate_passes_and_everything_is_written(
 ) -> None:
     settings = compared(probe=task_rows(15, start=90))
     out = tmp_path / "verdict"
-    verdict = compare(tuned, None, out, settings)
+    verdict = compare(Systems(tuned), Evidence(), out, settings)
     plain = files.read_json(out / "verdict.json")
     assert verdict.to_json() == plain
     assert Verdict.from_json(plain) == verdict
     # Tables of a verdict that was read show systems and metrics in the same order.
     assert comparison_table(Verdict.from_json(plain)) == comparison_table(verdict)
-    assert list(plain) == ["passed", "reference", "gates", "models", "review", "seconds"]
+    assert list(plain) == [
+        "passed",
+        "reference",
+        "gates",
+        "models",
+        "review",
+        "seconds",
+        "notes",
+    ]
     assert plain["passed"] is True
     assert plain["reference"] == "base"
     assert [gate["name"] for gate in plain["gates"]] == ["better", "general"]
@@ -524,7 +534,7 @@ def test_a_good_candidate_passes_and_everything_is_written(
 def test_a_damaged_candidate_is_refused(
     compared: Callable[..., Settings], make_adapter: Callable[..., Path], tmp_path: Path
 ) -> None:
-    verdict = compare(make_adapter(noise=3.0), None, tmp_path / "out", compared())
+    verdict = compare(Systems(make_adapter(noise=3.0)), Evidence(), tmp_path / "out", compared())
     assert verdict.passed is False
     assert verdict.gates[0].value > 0
     assert "refused" in (tmp_path / "out" / "review.html").read_text()
@@ -535,7 +545,7 @@ def test_lost_abilities_are_noticed(
 ) -> None:
     forgetful = make_adapter(learn=task_rows(5, start=500), unlearn=probe_rows(4), steps=15)
     settings = compared(probe=probe_rows(20), max_general_loss_increase=0.02)
-    verdict = compare(forgetful, None, tmp_path / "out", settings)
+    verdict = compare(Systems(forgetful), Evidence(), tmp_path / "out", settings)
     passed = {gate.name: gate.passed for gate in verdict.gates}
     assert passed == {"better": True, "general": False}
     assert verdict.passed is False
@@ -544,7 +554,7 @@ def test_lost_abilities_are_noticed(
 def test_a_candidate_equal_to_the_champion_is_refused(
     compared: Callable[..., Settings], tuned: Path, tmp_path: Path
 ) -> None:
-    verdict = compare(tuned, tuned, tmp_path / "out", compared())
+    verdict = compare(Systems(tuned, champion=tuned), Evidence(), tmp_path / "out", compared())
     passed = {gate.name: gate.passed for gate in verdict.gates}
     assert passed == {"better": False, "no_regression:heldout": True}
     assert verdict.reference == "champion"
@@ -559,17 +569,19 @@ def test_what_was_measured_is_not_measured_again(
 ) -> None:
     settings = compared()
     kept = settings.project.state_dir / "evaluations"
-    first = compare(tuned, None, tmp_path / "first", settings)
+    first = compare(Systems(tuned), Evidence(), tmp_path / "first", settings)
     before = {path: path.stat().st_mtime_ns for path in kept.rglob("*.jsonl")}
     assert len(before) == 4  # losses and answers of two systems
-    second = compare(make_adapter(noise=0.01), tuned, tmp_path / "second", settings)
+    second = compare(
+        Systems(make_adapter(noise=0.01), champion=tuned), Evidence(), tmp_path / "second", settings
+    )
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(list(kept.rglob("*.jsonl"))) == 6
     for old, new in (("base", "base"), ("candidate", "champion")):
         assert second.models[new].benchmarks == first.models[old].benchmarks
     # Other data under the same name count as other data.
     write_lines("bench/heldout.jsonl", *task_rows(30, start=30))
-    third = compare(tuned, None, tmp_path / "third", settings)
+    third = compare(Systems(tuned), Evidence(), tmp_path / "third", settings)
     assert third.models["base"].benchmarks != first.models["base"].benchmarks
 
 
@@ -599,7 +611,7 @@ def test_another_metric_generates_nothing_anew(
     assert list(second.benchmarks["heldout"].scores) == ["rouge_l", "perplexity", "loss"]
     assert len(calls) == 2
     # What `evaluate` has measured, `compare` does not measure again.
-    compare(tuned, None, tmp_path / "verdict", settings)
+    compare(Systems(tuned), Evidence(), tmp_path / "verdict", settings)
     assert len(calls) == 4
     # More answers than before: losses stay.
     evaluate(tuned, bench, tmp_path / "third", compared(max_new_tokens=4))
@@ -621,7 +633,7 @@ def test_the_same_input_gives_the_same_verdict_and_pages(
         settings = compared(probe=probe_rows(12))
         project = settings.project.model_copy(update={"state_dir": tmp_path / f"state-{name}"})
         settings = settings.model_copy(update={"project": project})
-        compare(tuned, None, tmp_path / name, settings)
+        compare(Systems(tuned), Evidence(), tmp_path / name, settings)
     for file in ("review.html", "review.md", "metrics.png", "candidate/examples.jsonl"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     verdicts = [files.read_json(tmp_path / name / "verdict.json") for name in ("a", "b")]
@@ -636,7 +648,7 @@ def test_a_probe_that_is_named_but_missing_is_bad_input(
     (out / "verdict.json").write_text("{}")
     missing = compared(general_probe=str(tmp_path / "gone.jsonl"))
     with pytest.raises(BadInput, match=r"evaluate\.general_probe: .*gone\.jsonl: no such file"):
-        compare(tuned, None, out, missing)
+        compare(Systems(tuned), Evidence(), out, missing)
     assert not (out / "verdict.json").exists(), "an old verdict would be taken for this one"
 
 
@@ -651,7 +663,7 @@ def test_hostile_text_is_shown_and_not_obeyed(
 ) -> None:
     rows = [pair(f"{i} {HOSTILE}\n\n# head", HOSTILE, id=f"<b>{i}") for i in range(12)]
     settings = compared(benchmarks=[str(write_lines("evil/<i>.jsonl", *rows))])
-    verdict = compare(tuned, None, tmp_path / "out", settings)
+    verdict = compare(Systems(tuned), Evidence(), tmp_path / "out", settings)
     text, tags = visible_text((tmp_path / "out" / "review.html").read_text())
     assert not tags & {"script", "b", "i", "a", "img"}
     assert "<script>alert(1)</script> | `x` **b**" in text
@@ -686,7 +698,7 @@ def test_comparison_and_card_tell_the_verdict(
     compared: Callable[..., Settings], tuned: Path, tmp_path: Path
 ) -> None:
     settings = compared(probe=probe_rows(12), max_generations=0)
-    verdict = compare(tuned, None, tmp_path / "out", settings)
+    verdict = compare(Systems(tuned), Evidence(), tmp_path / "out", settings)
     rows = comparison_table(verdict)
     assert [(row.benchmark, row.metric) for row in rows] == [
         ("heldout", "loss"),

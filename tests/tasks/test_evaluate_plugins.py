@@ -18,11 +18,11 @@ from tests.examples import EXAMPLES
 
 COMPARE = """
 from pathlib import Path
-from tasks.evaluate import compare, model_card
+from tasks.evaluate import Evidence, Systems, compare, model_card
 from tasks.settings import load_settings
 
 settings = load_settings(Path("params.yaml"), [])
-verdict = compare(Path("adapter"), None, Path("out"), settings)
+verdict = compare(Systems(Path("adapter")), Evidence(), Path("out"), settings)
 Path("out/card.md").write_text(model_card(verdict, settings, {}))
 print(sorted(verdict.candidate.figures()))
 """

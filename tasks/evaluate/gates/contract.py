@@ -1,15 +1,16 @@
 """What every gate is, and what it sees."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from tasks.evaluate import statistics
 from tasks.evaluate.aggregation import interval
 from tasks.evaluate.benchmarks import GENERAL
+from tasks.evaluate.inputs import Evidence
 from tasks.evaluate.items import Item
 from tasks.evaluate.metrics import METRICS
-from tasks.evaluate.results import SYSTEMS, GateResult, Outcome, Score
+from tasks.evaluate.results import GateResult, Outcome, Score, in_words
 from tasks.settings import Settings
 
 Need = Literal["champion", "general_probe"]
@@ -69,7 +70,7 @@ class Difference:
     @property
     def name(self) -> str:
         """The other system in words."""
-        return SYSTEMS[self.other]
+        return in_words(self.other)
 
     def _words(self) -> tuple[str, str]:
         metric = METRICS.get(self.metric)
@@ -85,6 +86,8 @@ class Measured:
     The benchmark named `GENERAL` is the general probe."""
     settings: Settings
     """`evaluate` gives the thresholds."""
+    evidence: Evidence = field(default_factory=Evidence)
+    """What the round knows beside its models."""
 
     @property
     def reference(self) -> Literal["base", "champion"]:

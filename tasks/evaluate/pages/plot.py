@@ -10,7 +10,14 @@ from tasks.evaluate.results import Verdict
 from tasks.settings import Settings
 
 # Distinguished by colour (Okabe & Ito 2008) and by shape.
-_STYLES = {"base": ("#6b6b6b", "o"), "champion": ("#0072b2", "s"), "candidate": ("#d55e00", "D")}
+_STYLES = {
+    "base": ("#6b6b6b", "o"),
+    "few_shot": ("#009e73", "^"),
+    "champion": ("#0072b2", "s"),
+    "first": ("#56b4e9", "v"),
+    "candidate": ("#d55e00", "D"),
+}
+_OTHERS = (("#cc79a7", "P"), ("#e69f00", "X"), ("#000000", "*"))
 
 
 def write(verdict: Verdict, path: Path, settings: Settings) -> None:
@@ -64,7 +71,7 @@ def _panel(
 ) -> None:
     step = 1 / (len(systems) + 1)
     for order, system in enumerate(systems):
-        colour, shape = _STYLES[system]
+        colour, shape = _STYLES.get(system) or _OTHERS[order % len(_OTHERS)]
         found = [row.scores[system] for row in rows]
         values = [score.value for score in found]
         heights = [benchmarks.index(row.benchmark) + (order + 1) * step - 0.5 for row in rows]

@@ -11,7 +11,7 @@ from tasks.evaluate.items import Item
 from tasks.evaluate.metrics import Metric, selected
 from tasks.evaluate.pages.selection import select
 from tasks.evaluate.pages.table import shown_rows
-from tasks.evaluate.results import SYSTEMS, GateResult, Verdict
+from tasks.evaluate.results import GateResult, Verdict, in_words
 from tasks.evaluate.words import common_spans
 from tasks.rendering.templates import render
 
@@ -37,7 +37,7 @@ def write(measured: Measured, verdict: Verdict, out: Path) -> None:
         items[verdict.reference],
         metrics,
         settings.evaluate.review_examples,
-        SYSTEMS[verdict.reference],
+        in_words(verdict.reference),
     )
     values = {
         "name": settings.project.name,

@@ -14,7 +14,7 @@ class ComparisonRow(Value):
     benchmark: str
     metric: str
     scores: dict[str, Score]
-    """Of every system in the verdict, in the order of `SYSTEMS`."""
+    """Of every system in the verdict, in the order of `in_order`."""
 
 
 def comparison_table(verdict: Verdict) -> list[ComparisonRow]:

@@ -5,7 +5,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tasks.settings import Settings
-from tasks.tune.sweep.results import BestTrial, SeedSpread, Selection, SweepResult, Trial
+from tasks.tune.sweep.results import (
+    BestTrial,
+    SeedSpread,
+    Selection,
+    SweepResult,
+    Trial,
+    trial_folder,
+)
 from tasks.tune.sweep.sentences import selection_sentence
 from tasks.tune.train import Executor
 
@@ -17,6 +24,7 @@ __all__ = [
     "Trial",
     "selection_sentence",
     "sweep",
+    "trial_folder",
 ]
 
 

@@ -111,5 +111,10 @@ class SweepResult(Value):
     tokens_per_second: float
 
 
+def trial_folder(out: Path, number: int) -> Path:
+    """The folder of a trial in that of its sweep."""
+    return out / "trials" / str(number)
+
+
 def _used(params: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}

@@ -20,10 +20,10 @@ from tasks.tune.sweep import proposals
 from tasks.tune.sweep.cohort import train_cohort
 from tasks.tune.sweep.outcome import best_first, write_outcome
 from tasks.tune.sweep.progress import TrialProgress
-from tasks.tune.sweep.results import SweepResult, Trial
+from tasks.tune.sweep.results import SweepResult, Trial, trial_folder
 from tasks.tune.sweep.seeds import train_other_seeds
 from tasks.tune.sweep.sentences import trial_sentence
-from tasks.tune.sweep.state import SweepState, finished_sweep, open_sweep, trial_folder
+from tasks.tune.sweep.state import SweepState, finished_sweep, open_sweep
 from tasks.tune.train import checks
 from tasks.tune.train.executors import process_executor, sequential_executor
 from tasks.tune.train.local_executor import LocalExecutor

@@ -21,7 +21,7 @@ from tasks.core.locks import exclusive
 from tasks.settings import Settings
 from tasks.tune.sweep import halving, proposals
 from tasks.tune.sweep.halving import Losses
-from tasks.tune.sweep.results import State, SweepResult, Trial
+from tasks.tune.sweep.results import State, SweepResult, Trial, trial_folder
 from tasks.tune.sweep.run_state import read_run
 from tasks.tune.train import finishing
 from tasks.tune.train.trials import TrialRun
@@ -210,8 +210,3 @@ def finished_sweep(key: str, out: Path) -> SweepResult | None:
     except PerpetuneError:
         log.warning("%s is damaged, or of another version: written again", path)
         return None
-
-
-def trial_folder(out: Path, number: int) -> Path:
-    """The folder of a trial in that of its sweep."""
-    return out / "trials" / str(number)
