@@ -54,7 +54,9 @@ def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def interval(score: "Score") -> str:
-    """A figure with its confidence interval."""
+    """A figure with its confidence interval, where it has one."""
+    if score.low is None or score.high is None:
+        return f"{score.value:.3f}"
     form = ".3f" if score.high < 1e6 else ".3g"
     low, value, high = (format(end, form) for end in (score.low, score.value, score.high))
     return f"{value} [{low}, {high}]"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tasks.evaluate.results import (
         BenchmarkResult,
         Evaluation,
+        Finding,
         GateResult,
         Outcome,
         Score,
@@ -34,6 +35,7 @@ __all__ = [
     "ComparisonRow",
     "Evaluation",
     "Evidence",
+    "Finding",
     "Gate",
     "GateResult",
     "Item",
@@ -57,6 +59,7 @@ __getattr__ = lazy_exports(
         "ComparisonRow": "pages.table",
         "Evaluation": "results",
         "Evidence": "inputs",
+        "Finding": "results",
         "GATES": "gates",
         "Gate": "gates",
         "GateResult": "results",

@@ -61,10 +61,12 @@ def item_score(item: Item, metric: Metric) -> float | None:
 
 def derive(metric: Metric, source: Score) -> Score | None:
     """The figure of a derived metric; None where an end of the interval has none."""
-    value, low, high = map(metric.transform, (source.value, source.low, source.high))
-    if value is None or low is None or high is None:
+    ends = [end for end in (source.value, source.low, source.high) if end is not None]
+    found = [figure for end in ends if (figure := metric.transform(end)) is not None]
+    if len(found) < len(ends):
         return None
-    return Score(value=value, low=low, high=high, n=source.n)
+    value, low, high = found if len(found) == 3 else (found[0], None, None)
+    return Score(value=value, low=low, high=high, n=source.n, clusters=source.clusters)
 
 
 def interval(

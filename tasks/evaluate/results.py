@@ -33,12 +33,15 @@ def in_words(system: str) -> str:
 
 
 class Score(Value):
-    """A figure between the ends of its confidence interval, from `n` items."""
+    """A figure between the ends of its confidence interval, from `n` items in `clusters`."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    """None, as `high`: one cluster says nothing about how far others would be from it."""
+    high: float | None
     n: int
+    clusters: int = 0
+    """Independent parts: groups, and items without a group."""
 
 
 class BenchmarkResult(Value):
@@ -106,6 +109,11 @@ class GateResult(Value):
     threshold: float | None = None
     reason: str
     """A sentence with the figures."""
+    needed: int | None = None
+    """Examples that would probably decide, where these did not."""
+    at_approval: bool = False
+    """The outcome is not known yet: the policy asks for it when the candidate is approved. Such a
+    gate is shown, and does not count in the verdict."""
 
     @property
     def passed(self) -> bool:
@@ -124,8 +132,22 @@ class GateResult(Value):
         return value
 
 
+class Finding(Value):
+    """Something that the course of the training or the figures show, with what to do about it."""
+
+    name: str
+    """Key in files, such as `over_fitting`."""
+    sentence: str
+    """What was found, with the figures."""
+    remedy: str
+    """What to change, as settings where there are some."""
+
+
 class Verdict(Value):
-    """A candidate beside base and champion, and what the gates say: `verdict.json`."""
+    """A candidate beside base and champion, and what the gates say: `verdict.json`.
+
+    In JSON `passed` and `outcome` come first.
+    """
 
     reference: Literal["base", "champion"]
     """What the candidate was compared with: the champion, or the base where there is none."""
@@ -136,12 +158,22 @@ class Verdict(Value):
     """Name of the review sheet, beside `verdict.json`."""
     seconds: float
     notes: tuple[str, ...] = ()
-    """What a reader should know beside the gates, each a sentence."""
+    """Sentences that a reader of the verdict needs: whether prompting is enough, how many rounds
+    were judged on these benchmarks, what examples would decide."""
+    diagnosis: tuple[Finding, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """Failed where a gate failed; else undecided where one is, or where there is no gate."""
+        outcomes = {gate.outcome for gate in self.gates if not gate.at_approval}
+        if Outcome.FAILED in outcomes:
+            return Outcome.FAILED
+        return Outcome.PASSED if outcomes == {Outcome.PASSED} else Outcome.UNDECIDED
 
     @property
     def passed(self) -> bool:
         """Whether every gate passed; without a gate nothing passes."""
-        return bool(self.gates) and all(gate.passed for gate in self.gates)
+        return self.outcome is Outcome.PASSED
 
     @property
     def candidate(self) -> Evaluation:
@@ -151,7 +183,8 @@ class Verdict(Value):
     def to_json(self) -> dict[str, Any]:
         """The value as JSON-able types; `from_json` is the inverse."""
         gates = [gate.to_json() for gate in self.gates]
-        return {"passed": self.passed} | super().to_json() | {"gates": gates}
+        head = {"passed": self.passed, "outcome": self.outcome.value}
+        return head | super().to_json() | {"gates": gates}
 
     @classmethod
     def from_json(cls, value: Any, place: str = "") -> Self:
@@ -161,5 +194,6 @@ class Verdict(Value):
             PerpetuneError: it is something else, such as a file of another version.
         """
         if isinstance(value, dict):
-            value = {name: item for name, item in value.items() if name != "passed"}
+            computed = {"passed", "outcome"}
+            value = {name: item for name, item in value.items() if name not in computed}
         return super().from_json(value, place)

@@ -505,13 +505,8 @@ def test_a_good_candidate_passes_and_everything_is_written(
     # Tables of a verdict that was read show systems and metrics in the same order.
     assert comparison_table(Verdict.from_json(plain)) == comparison_table(verdict)
     assert list(plain) == [
-        "passed",
-        "reference",
-        "gates",
-        "models",
-        "review",
-        "seconds",
-        "notes",
+        *("passed", "outcome", "reference", "gates", "models", "review", "seconds"),
+        *("notes", "diagnosis"),
     ]
     assert plain["passed"] is True
     assert plain["reference"] == "base"

@@ -77,8 +77,8 @@ def _panel(
         heights = [benchmarks.index(row.benchmark) + (order + 1) * step - 0.5 for row in rows]
         whiskers = [
             # Rounding may put an estimate slightly outside its interval.
-            [max(0.0, score.value - score.low) for score in found],
-            [max(0.0, score.high - score.value) for score in found],
+            [0.0 if s.low is None else max(0.0, s.value - s.low) for s in found],
+            [0.0 if s.high is None else max(0.0, s.high - s.value) for s in found],
         ]
         panel.errorbar(
             values, heights, xerr=whiskers, fmt=shape, color=colour, label=system, capsize=3,

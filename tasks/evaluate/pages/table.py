@@ -59,19 +59,21 @@ def shown_rows(verdict: Verdict) -> list[ShownRow]:
     rows = []
     for row in comparison_table(verdict):
         metric = METRICS.get(row.metric)
-        low = min(score.low for score in row.scores.values())
-        width = max(score.high for score in row.scores.values()) - low or 1.0
+        ends = {name: _ends(score) for name, score in row.scores.items()}
+        low = min(end.low for end in ends.values())
+        width = max(end.high for end in ends.values()) - low or 1.0
         cells = []
         for system, score in row.scores.items():
             value, bottom, top = (
-                round(100 * (end - low) / width, 1) for end in (score.value, score.low, score.high)
+                round(100 * (end - low) / width, 1)
+                for end in (score.value, ends[system].low, ends[system].high)
             )
             cells.append(
                 ShownScore(
                     model=system,
                     value=f"{score.value:.3g}",
-                    low=f"{score.low:.3g}",
-                    high=f"{score.high:.3g}",
+                    low=_text(score.low),
+                    high=_text(score.high),
                     at=Interval(value, bottom, top),
                 )
             )
@@ -85,3 +87,14 @@ def shown_rows(verdict: Verdict) -> list[ShownRow]:
             )
         )
     return rows
+
+
+def _ends(score: Score) -> Interval:
+    """What is drawn: the value alone where its interval is not known."""
+    low = score.value if score.low is None else score.low
+    high = score.value if score.high is None else score.high
+    return Interval(score.value, low, high)
+
+
+def _text(end: float | None) -> str:
+    return "?" if end is None else f"{end:.3g}"
