@@ -323,6 +323,6 @@ def test_no_thread_keeps_a_graph_in_an_evaluation(mode):
             assert all(output.requires_grad for output in packs.map(layer, [torch.ones(4)] * 6))
     finally:
         torch.set_num_threads(threads)
-    alone = PackExecutor(None, 1, SINGLE, PACKED, random=False)
+    alone = PackExecutor(None, 1, SINGLE, PACKED, random=False, threads=1)
     with mode():
         assert not any(output.requires_grad for output in alone.map(layer, [torch.ones(4)]))

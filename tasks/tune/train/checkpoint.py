@@ -74,6 +74,7 @@ def load(run: Run, key: str, out: Path) -> None:
     run.best_losses = progress["best_losses"]
     run.evaluations = progress["evaluations"]
     run.evals_without_improvement = progress["evals_without_improvement"]
+    run.computed = progress["computed"]
     run.seconds = progress["seconds"]
     run.failure = progress["failure"]
 
@@ -119,6 +120,7 @@ def _progress(run: Run, key: str) -> Progress:
         "best_losses": run.best_losses,
         "evaluations": run.evaluations,
         "evals_without_improvement": run.evals_without_improvement,
+        "computed": run.computed,
         "seconds": run.seconds,
         "failure": run.failure,
         "ended": run.ended,

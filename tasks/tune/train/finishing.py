@@ -10,6 +10,7 @@ from tasks.tune.methods.settings import LowRank
 from tasks.tune.plan.results import MemoryUse
 from tasks.tune.settings import Tune
 from tasks.tune.train import checkpoint
+from tasks.tune.train.conditions import Conditions
 from tasks.tune.train.results import TrainingResult
 from tasks.tune.train.trials import TrialRun
 
@@ -68,6 +69,7 @@ def finish(
         data=progress["data"],
         memory=MemoryUse.from_json(progress["memory"], str(out)),
         adapter=out / "best",
+        computed=tuple(map(Conditions.from_json, progress["computed"])),
         examples_seen=examples_seen,
         warnings=None if warnings is None else tuple(warnings),
     )

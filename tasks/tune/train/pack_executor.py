@@ -27,6 +27,7 @@ class PackExecutor:
         execution: how the base reads a pack.
         side_by_side: a batch is cut into a multiple of this number of packs.
         random: a pass in training draws random numbers.
+        threads: those that compute, of all packs that are computed at once.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class PackExecutor:
         execution: Execution,
         *,
         random: bool,
+        threads: int,
     ) -> None:
         self._pool = pool
         self.processes = processes
         self.execution = execution
         self.side_by_side = side_by_side * processes.count
         self.random = random
+        self.threads = threads
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """The function's results, in the order of the items.
@@ -66,19 +69,18 @@ def pack_executor(
     network: torch.nn.Module, processes: Processes = SINGLE, execution: Execution = PACKED
 ) -> Iterator[PackExecutor]:
     """The executor for the device of `network`, here and in the other processes of a run."""
-    random = draws_randomly(network)
+    random, threads = draws_randomly(network), torch.get_num_threads()
     if next(network.parameters()).device.type != "cpu":
-        yield PackExecutor(None, 1, processes, execution, random=random)
+        yield PackExecutor(None, 1, processes, execution, random=random, threads=threads)
         return
-    threads = torch.get_num_threads()
     if threads < 2 or random or processes.shard or _changes_in_a_pass(network, execution):
         # Threads would draw from one generator, ask others for weights, or change the network
         # under each other, in no certain order.
-        yield PackExecutor(None, 2, processes, execution, random=random)
+        yield PackExecutor(None, 2, processes, execution, random=random, threads=threads)
         return
     with ThreadPoolExecutor(2, "pack", torch.set_num_threads, (threads // 2,)) as pool:
         try:
-            yield PackExecutor(pool, 2, processes, execution, random=False)
+            yield PackExecutor(pool, 2, processes, execution, random=False, threads=threads)
         finally:
             torch.set_num_threads(threads)
 

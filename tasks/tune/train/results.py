@@ -6,6 +6,7 @@ from typing import Any, Literal
 from tasks.core import files
 from tasks.core.values import Value
 from tasks.tune.plan.results import MemoryUse
+from tasks.tune.train.conditions import Conditions
 
 
 class TrainingResult(Value):
@@ -37,6 +38,8 @@ class TrainingResult(Value):
     memory: MemoryUse
     adapter: Path
     """Folder of the best weights."""
+    computed: tuple[Conditions, ...] = ()
+    """What its steps were computed on, in their order; none of a run of an earlier version."""
     examples_seen: int | None = None
     """Of `train_examples`, those that the configured steps see; none for a trial of a sweep."""
     warnings: tuple[str, ...] | None = None

@@ -70,6 +70,8 @@ class Run:
         """Loss of each validation group at each evaluation so far: the selection bias of the best
         one is estimated from these."""
         self.evals_without_improvement = 0
+        self.computed: list[dict[str, Any]] = []
+        """`Conditions` of its steps so far, as JSON."""
         self.seconds = 0.0
         self.failure: str | None = None
 

@@ -45,6 +45,7 @@ from tasks.tune.plan.machine import measured_peak
 from tasks.tune.plan.profile import PassProfile
 from tasks.tune.settings import Tune
 from tasks.tune.train import checkpoint, checks, execution
+from tasks.tune.train.conditions import conditions_of, extended
 from tasks.tune.train.distributed import SINGLE, Processes
 from tasks.tune.train.execution import Execution
 from tasks.tune.train.finishing import Diverged
@@ -58,7 +59,7 @@ log = logging.getLogger(__name__)
 # is looked at. Without it, deterministic mode refuses to work.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-_FORMAT = 3  # of checkpoints; a change of what they hold makes it 4
+_FORMAT = 4  # of checkpoints; a change of what they hold makes it 5
 _MIN_VALIDATION = 40
 _REFERENCE_TOKENS = 1024
 
@@ -312,8 +313,10 @@ def train_steps(
         batch = task.batches[alive[0].step]
         losses, gradients = backward(alive, batch, packs, task.objective, task.reference)
         tokens = sum(group.tokens for group in batch)
+        here = conditions_of(alive[0].adapted.network, packs, len(alive))
         for run, loss, run_gradients in zip(alive, losses, gradients, strict=True):
             run.take_step(run_gradients, loss, tokens)
+            run.computed = extended(run.computed, here)
         alive = [run for run in alive if not run.failure]
         if alive and alive[0].step in due:
             first = alive[0].adapted
