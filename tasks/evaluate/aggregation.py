@@ -28,14 +28,14 @@ def write(
         seconds: what it took.
     """
     metrics = selected(settings.evaluate.metrics)
+    parts = by_benchmark(items)
     evaluation = Evaluation(
         model=model,
-        benchmarks={
-            name: summarise(part, metrics, settings) for name, part in by_benchmark(items).items()
-        },
+        benchmarks={name: summarise(part, metrics, settings) for name, part in parts.items()},
         seconds=round(seconds, 1),
     )
-    files.write_jsonl(out / "examples.jsonl", [_row(item, metrics) for item in items])
+    rows = [row for part in parts.values() for row in _rows(part, applying(part, metrics))]
+    files.write_jsonl(out / "examples.jsonl", rows)
     files.write_json(out / "metrics.json", evaluation.to_json(), sort_keys=False)
     return evaluation
 
@@ -49,6 +49,11 @@ def summarise(
         generated=sum(item.answered for item in items),
         scores={metric.name: _figure(items, metric, settings) for metric in metrics},
     )
+
+
+def applying(items: Sequence[Item], metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics that apply to the items of one benchmark, as they measure these."""
+    return [found for metric in metrics if (found := metric.on(items)) is not None]
 
 
 def item_score(item: Item, metric: Metric) -> float | None:
@@ -91,14 +96,22 @@ def _figure(items: Sequence[Item], metric: Metric, settings: Settings) -> Score 
     if metric.derived_from is not None:
         source = _figure(items, METRICS.get(metric.derived_from), settings)
         return source and derive(metric, source)
+    found = metric.on(items)
+    if found is None:
+        return None
+    metric = found
     scored = [(item, score) for item in items if (score := item_score(item, metric)) is not None]
     # Of a few answers an interval would say nothing; a loss comes from many tokens.
     fewest = statistics.FEWEST_CLUSTERS if metric.needs == "answers" else 1
     if len(scored) < fewest:
         return None
     totals = [metric.totals(item, score) for item, score in scored]
-    sample = statistics.sample(totals, [item.group for item, _ in scored])
+    sample = statistics.sample(totals, [metric.cluster(item) for item, _ in scored])
     return interval([sample], settings, metric.figure)
+
+
+def _rows(items: Sequence[Item], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+    return [_row(item, metrics) for item in items]
 
 
 def _row(item: Item, metrics: Sequence[Metric]) -> dict[str, Any]:

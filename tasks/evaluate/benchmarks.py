@@ -36,6 +36,8 @@ class Benchmark:
     records: tuple[records.Record, ...]
     examples: tuple[encoding.Example, ...]
     prompts: tuple[list[int] | None, ...]
+    target_bytes: tuple[int, ...]
+    """UTF-8 bytes of what is learned of each example, without control tokens."""
 
 
 def check_benchmarks(settings: Settings) -> None:
@@ -154,7 +156,14 @@ def load_benchmark(
         encoding.encode_prompt(record, tokenizer, room) if _asks(record) else None
         for record in answered
     )
-    return Benchmark(name, tuple(chosen), tuple(examples), prompts)
+    sizes = tuple(_target_bytes(example, tokenizer) for example in examples)
+    return Benchmark(name, tuple(chosen), tuple(examples), prompts, sizes)
+
+
+def _target_bytes(example: encoding.Example, tokenizer: "PreTrainedTokenizerBase") -> int:
+    targets = zip(example.input_ids[1:], example.learned[1:], strict=True)
+    ids = [token for token, learned in targets if learned]
+    return len(str(tokenizer.decode(ids, skip_special_tokens=True)).encode(errors="replace"))
 
 
 def _asks(record: records.Record) -> bool:

@@ -21,6 +21,8 @@ class Item(Value):
     """Number of target tokens, at least 1."""
     not_finite: int = 0
     """Target tokens without a finite loss; each counts as `scoring.WORST_LOSS` in `nll`."""
+    target_bytes: int = 0
+    """UTF-8 bytes of the target's text, without control tokens."""
     prompt: str = ""
     """All turns before the answer, as a person reads them."""
     reference: str = ""
@@ -28,6 +30,12 @@ class Item(Value):
     answered: bool = False
     answer: str = ""
     """The system's answer, without reasoning before it."""
+    new_tokens: int = 0
+    """Generated tokens, the end token and reasoning included."""
+    seconds: float | None = None
+    """From the question to the answer of the batch that it was generated in; None: not timed."""
+    at_once: int = 1
+    """Prompts in that batch."""
 
 
 def by_benchmark(items: Iterable[Item]) -> dict[str, list[Item]]:

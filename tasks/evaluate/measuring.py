@@ -78,7 +78,8 @@ def _items(system: System, benchmark: Benchmark) -> list[Item]:
     losses = _losses(system, benchmark)
     answers = _answers(system, benchmark)
     items = []
-    for i, (record, loss) in enumerate(zip(benchmark.records, losses, strict=True)):
+    measured = zip(benchmark.records, losses, benchmark.target_bytes, strict=True)
+    for i, (record, loss, size) in enumerate(measured):
         answered: dict[str, Any] = {}
         if i in answers:
             answered = {
@@ -88,7 +89,14 @@ def _items(system: System, benchmark: Benchmark) -> list[Item]:
                 "answer": answers[i],
             }
         items.append(
-            Item(benchmark=benchmark.name, id=record.id, group=record.group, **loss, **answered)
+            Item(
+                benchmark=benchmark.name,
+                id=record.id,
+                group=record.group,
+                target_bytes=size,
+                **loss,
+                **answered,
+            )
         )
     return items
 

@@ -23,8 +23,12 @@ class Evaluate(Section):
     others: dict[str, str] = {}
     """More systems to compare, by a name of your choice: a folder that training wrote, or
     `models:/NAME/VERSION`."""
-    metrics: list[str] = ["loss", "perplexity", "rouge_l", "exact_match"]
-    """What is computed, in the order shown; metrics of your own are computed too."""
+    metrics: list[str] = [
+        *("loss", "perplexity", "rouge_l", "chrf", "exact_match", "accuracy", "macro_f1"),
+        *("valid_json", "valid_python", "length_ratio"),
+    ]
+    """What is computed where it applies (accuracy where answers are labels, and so on), in the
+    order shown; metrics of your own are computed too."""
     max_examples: Annotated[int, Field(ge=10), Unit("examples")] = 128
     """Examples of a benchmark for the loss (the first by hash of their id)."""
     max_generations: Annotated[int, Field(ge=0), Unit("examples")] = 48

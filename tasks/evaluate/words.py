@@ -1,15 +1,36 @@
-"""Words of an answer, and which of them are those of its reference."""
+"""Words of an answer, and other views of a text that several metrics share."""
 
 import re
+import unicodedata
 
 from rapidfuzz.distance import LCSseq
 
-_WORD = re.compile(r"\w+")
+# Scripts that write words without spaces between them count by character, as BLEU's "zh" does.
+_CHARACTER = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+_WORD = re.compile(rf"{_CHARACTER}|(?:(?!{_CHARACTER})[^\W_])+")
+_FENCE = re.compile(r"\s*(`{3,}|~{3,})[^\n`]*\n(?P<inside>.*?)\n?\s*\1\s*", re.DOTALL)
 
 
 def words(text: str) -> list[str]:
-    """The lower-cased words of `text`: runs of letters, digits and underscores."""
+    """The lower-cased words of `text`: runs of letters and digits, and single Chinese and Japanese
+    characters.
+
+    On ASCII text these are the words of the library rouge-score, which knows no other letters.
+    """
     return _WORD.findall(text.lower())
+
+
+def normalised(text: str) -> str:
+    """`text` without what does not matter to whether two short texts are the same: case, width of
+    spaces, a full stop at the end; in Unicode's form NFKC."""
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return folded.removesuffix(".").rstrip()
+
+
+def unfenced(text: str) -> str:
+    """What a text's Markdown fence holds, where the whole text is one; else the text."""
+    found = _FENCE.fullmatch(text)
+    return found["inside"] if found else text
 
 
 def common_spans(answer: str, reference: str) -> list[tuple[int, int]]:

@@ -283,7 +283,7 @@ def test_evaluate_writes_examples_and_metrics(
     rows = files.read_jsonl(out / "examples.jsonl")
     assert [set(row) for row in rows[:12]] == [
         {"benchmark", "id", "group", "nll", "tokens", "prompt", "reference", "answer", "loss",
-         "rouge_l", "exact_match"}
+         "rouge_l", "chrf", "exact_match", "length_ratio"}
     ] * 12  # fmt: skip
     unanswered = {"benchmark", "id", "group", "nll", "tokens", "loss"}
     assert all(set(row) == unanswered for row in rows[12:])

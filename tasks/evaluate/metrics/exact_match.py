@@ -1,8 +1,7 @@
 """Exact match."""
 
-import unicodedata
-
 from tasks.evaluate.metrics import METRICS, Item, Metric
+from tasks.evaluate.words import normalised
 
 
 @METRICS.register
@@ -20,9 +19,4 @@ class ExactMatch(Metric):
 
     def score(self, item: Item) -> float:
         """1 where both are equal, else 0."""
-        return float(_normalise(item.answer) == _normalise(item.reference))
-
-
-def _normalise(text: str) -> str:
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return folded.removesuffix(".").rstrip()
+        return float(normalised(item.answer) == normalised(item.reference))

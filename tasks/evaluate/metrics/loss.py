@@ -12,6 +12,7 @@ class Loss(Metric):
     unit = "nats a token"
     better = "lower"
     needs = "losses"
+    aspect = "likelihood"
 
     def score(self, item: Item) -> float:
         """The mean over the item's target tokens."""

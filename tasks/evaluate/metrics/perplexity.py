@@ -17,6 +17,7 @@ class Perplexity(Metric):
     unit = ""
     better = "lower"
     needs = "losses"
+    aspect = "likelihood"
     derived_from = "loss"
 
     def score(self, item: Item) -> None:  # noqa: ARG002
