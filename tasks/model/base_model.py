@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tasks.core.errors import BadInput, PerpetuneError, first_line
 from tasks.model import causality, tokenizer_files
 from tasks.model.base_source import locate
-from tasks.model.chat_template import ChatTemplate
+from tasks.model.decoder import ChatTemplate
 from tasks.model.machine import compute_dtype, device
 from tasks.model.peft_adapter import check_made_for, load_adapter
 from tasks.model.weights import check_complete

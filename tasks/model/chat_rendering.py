@@ -4,13 +4,14 @@ What the template refuses or leaves out raises `Unrenderable`, which names the r
 left out silently.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+import contextlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from tasks.core.errors import BadInput
-from tasks.model.chat_template import HELP, Form, Refusal, shared_beginning
-from tasks.model.codec import Codec, control_token
+from tasks.model.chat_template import HELP
+from tasks.model.decoder import Codec, Form, Refusal
 from tasks.model.left_out import Marks, left_out, marked, marked_tools
 from tasks.records import Chat, Record, Turn
 
@@ -24,8 +25,6 @@ UNRENDERABLE = {
     "nothing_to_learn": "no answer is to be learned",
 }
 """Reasons of `Unrenderable`, with their meanings."""
-
-_PROBE = "\u2042"
 
 
 class Unrenderable(BadInput):
@@ -89,28 +88,34 @@ def _answer(prompt: str, text: str, turn: Turn, codec: Codec) -> Answer:
 
 
 def render_prompt(chat: Chat, turns: Sequence[Turn], form: Form, codec: Codec) -> str:
-    """The text before an answer.
-
-    A template may open answers in its prompt (with `<think>`) in a way that an answer without
-    reasoning does not begin: then the prompt ends where both still agree.
-    """
-    prompt = _rendered(chat, turns, form, codec, ask=True) if turns else ""
+    """The text before an answer; see `decoder.ChatTemplate.prompt`."""
     structure = _structure(chat, turns, form)
-    if ("prompt", structure) in codec.rendered:
-        return prompt
-    answered = _rendered(chat, [*turns, Turn("assistant", _PROBE)], form, codec)
-    if not turns:
-        return answered.partition(_PROBE)[0]
-    if structure is not None and answered.startswith(prompt):
+    asked = _rendered(chat, turns, form, codec, ask=True) if turns else ""
+    if turns and ("prompt", structure) in codec.rendered:
+        return asked
+    with _blamed(chat, turns, form, codec):
+        prompt = codec.template.prompt(_messages(turns), form, chat.tools)
+    if turns and structure is not None and prompt == asked:
         codec.rendered.add(("prompt", structure))
-    return shared_beginning(prompt, answered)
+    return prompt
 
 
 def _rendered(
     chat: Chat, turns: Sequence[Turn], form: Form, codec: Codec, *, ask: bool = False
 ) -> str:
+    with _blamed(chat, turns, form, codec):
+        return codec.template.render(form.messages(_messages(turns)), chat.tools, ask)
+
+
+def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    return [turn.message() for turn in turns]
+
+
+@contextlib.contextmanager
+def _blamed(chat: Chat, turns: Sequence[Turn], form: Form, codec: Codec) -> Iterator[None]:
+    """Have a refusal of the template name the record, and the role that is to blame."""
     try:
-        return codec.template.render(form.messages(turns), chat.tools, ask)
+        yield
     except Refusal as error:
         role = _refused_role(chat, turns, form, codec)
         blame = f" (role {role})" if role else ""
@@ -125,7 +130,7 @@ def _refused_role(chat: Chat, turns: Sequence[Turn], form: Form, codec: Codec) -
         others = [turn for turn in turns if turn.role != role]
         try:
             if role not in ("user", "assistant") and others:
-                codec.template.render(form.messages(others), chat.tools)
+                codec.template.render(form.messages(_messages(others)), chat.tools)
                 return role
         except Refusal:
             continue
@@ -139,7 +144,7 @@ def with_first_form(chat: Chat, codec: Codec, make: Callable[[Form], T]) -> T:
         Unrenderable: it takes none; the error is that of the likeliest form.
     """
     errors = []
-    for form in Form.all_for(chat.turns, codec.template.source):
+    for form in Form.all_for(_messages(chat.turns), codec.template.source):
         try:
             return make(form)
         except Unrenderable as error:
@@ -213,12 +218,12 @@ def refuse_control_tokens(record: Record, codec: Codec) -> None:
         Unrenderable: it does.
     """
     for number, turn in enumerate(record.turns):
-        token = control_token([turn.text, turn.name or ""], codec)
+        token = codec.control_token([turn.text, turn.name or ""])
         if token:
             key = "text" if record.kind == "text" else f"messages[{number}]"
             raise _control(record, token, key)
     if record.tools:
-        token = control_token([str(tool) for tool in record.tools], codec)
+        token = codec.control_token([str(tool) for tool in record.tools])
         if token:
             raise _control(record, token, "tools")
 

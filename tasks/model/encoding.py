@@ -1,6 +1,6 @@
 """Records as token ids: what the model reads, and which of it is learned.
 
-A chat is rendered by the base model's own template (`tasks.model.chat_template`). Each answer of
+A chat is rendered by the base model's own template (`tasks.model.decoder`). Each answer of
 the assistant is learned after exactly the prompt that generation would see: the same text and the
 same tokens (`tasks.model.chat_rendering`). Where the template writes earlier turns otherwise than
 they were learned (it takes their reasoning out, say), a chat becomes several examples, one for each
@@ -9,7 +9,7 @@ answer.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from tasks.core.errors import BadInput
 from tasks.model.chat_rendering import (
@@ -18,11 +18,15 @@ from tasks.model.chat_rendering import (
     render_prompt,
     with_first_form,
 )
-from tasks.model.codec import Codec
+from tasks.model.decoder import Codec
 from tasks.records import Chat, Record, Text
 
 if TYPE_CHECKING:
-    from tasks.model.codec import AnyTokenizer
+    from transformers import PreTrainedTokenizerBase
+
+    from tasks.model.tokens import Tokenizer
+
+    AnyTokenizer: TypeAlias = PreTrainedTokenizerBase | Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +115,9 @@ def encode_prompt(
     return ids if max_length is None else [*ids[:first], *_last(ids[first:], max_length - first)]
 
 
-def read_answer(ids: Sequence[int], tokenizer: Any) -> str:
-    """The answer in generated tokens, as a person reads it: without control tokens, and without
-    what the template puts before an answer's words (empty or full reasoning, a channel)."""
-    codec = Codec.of(tokenizer)
-    text = str(tokenizer.decode(ids, skip_special_tokens=True))
-    if codec.opener or codec.closer:
-        whole = str(tokenizer.decode(ids, skip_special_tokens=False))
-        begin = _words_begin(whole, codec)
-        if begin:
-            first = next(
-                i
-                for i in range(1, len(ids) + 1)
-                if len(str(tokenizer.decode(ids[:i], skip_special_tokens=False))) >= begin
-            )
-            text = str(tokenizer.decode(ids[first:], skip_special_tokens=True))
-    return text.strip()
-
-
 def visible(text: str, tokenizer: "AnyTokenizer") -> str:
-    """The words of an answer, as `read_answer` gives them: without reasoning before them."""
-    return text[_words_begin(text, Codec.of(tokenizer)) :].strip()
+    """The words of an answer, as `Codec.read` gives them: without reasoning before them."""
+    return text[Codec.of(tokenizer).words_begin(text) :].strip()
 
 
 def pieces(record: Record, tokenizer: "AnyTokenizer") -> list[tuple[str, bool]]:
@@ -151,15 +137,6 @@ def pieces(record: Record, tokenizer: "AnyTokenizer") -> list[tuple[str, bool]]:
         if found and codec.bos and not found[0][0].startswith(codec.bos_text):
             found = [(codec.bos_text, False), *found]
     return [(text, learned) for text, learned in found if text]
-
-
-def _words_begin(text: str, codec: Codec) -> int:
-    """Where the words of an answer begin, behind the template's opener or closer."""
-    if codec.opener and text.lstrip().startswith(codec.opener):
-        return text.index(codec.opener) + len(codec.opener)
-    if codec.closer and codec.closer in text:
-        return text.index(codec.closer) + len(codec.closer)
-    return 0
 
 
 def _chat(record: Record) -> Chat:

@@ -2,13 +2,13 @@
 case, and with the tokens at which generation stops."""
 
 import functools
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
-from tasks.model.chat_template import PLAIN_TEMPLATE, TODAY, ChatTemplate, read_template
+from tasks.model.chat_template import read_template
+from tasks.model.decoder import PLAIN_TEMPLATE, TODAY, ChatTemplate, make_ready
 from tasks.model.settings import Base
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ SETTINGS = (
 
 
 def read(source: Path, file: str | None, base: Base) -> "PreTrainedTokenizerBase":
-    """The tokenizer in the folder `source`, or in the GGUF file `file` of it.
+    """The tokenizer in the folder `source`, or in the GGUF file `file` of it, made ready.
 
-    It has a chat template (`base.chat_template`, its own, or a plain one), and `stop_ids`: ids at
-    which generation stops by the model's configuration, besides the tokenizer's own end token.
+    It has a chat template (`base.chat_template`, its own, or a plain one), and `stop_ids`; see
+    `decoder.make_ready`.
 
     Raises:
         BadInput: there is no tokenizer, it cannot be read, or nothing ends an answer.
@@ -65,42 +65,10 @@ def read(source: Path, file: str | None, base: Base) -> "PreTrainedTokenizerBase
         raise BadInput(
             f"base.model: the tokenizer in {source} cannot be read: {error}"[:500]
         ) from None
-    _add_bos(tokenizer, read_object(source / "tokenizer_config.json"))
-    if base.chat_template is not None:
-        tokenizer.chat_template = read_template(base.chat_template)
-    elif not tokenizer.chat_template:
-        tokenizer.chat_template = PLAIN_TEMPLATE
-    tokenizer.stop_ids = tuple(i for i in stop_ids(source) if i < len(tokenizer))
+    template = base.chat_template and read_template(base.chat_template)
+    make_ready(tokenizer, source, template)
     check_ends(tokenizer, source)
     return tokenizer
-
-
-def _add_bos(tokenizer: Any, config: dict[str, Any]) -> None:
-    """Have BOS put before texts where the configuration asks for it.
-
-    Transformers 5 looks at the post-processor in `tokenizer.json` alone, which older versions made
-    of the configuration when they loaded it.
-    """
-    if config.get("add_bos_token") is True and tokenizer.bos_token_id is not None:
-        ids = tokenizer("x")["input_ids"]
-        if tokenizer.is_fast and tokenizer.bos_token_id not in ids:
-            tokenizer.add_bos_token = True
-
-
-def stop_ids(folder: Path) -> list[int]:
-    """Ids of the tokens at which generation stops, by the model's files; empty if they say nothing.
-
-    As transformers does, `generation_config.json` is asked first, then `config.json`.
-    """
-    for name in ("generation_config.json", "config.json"):
-        values = read_object(folder / name)
-        ends = values.get("eos_token_id")
-        if ends is None and isinstance(values.get("text_config"), dict):
-            ends = values["text_config"].get("eos_token_id")
-        found = [end for end in (ends if isinstance(ends, list) else [ends]) if type(end) is int]
-        if found:
-            return [end for end in found if end >= 0]
-    return []
 
 
 def check_ends(tokenizer: Any, source: Path) -> None:
@@ -135,15 +103,6 @@ def announce(template: ChatTemplate, base: Base) -> None:
             f"the chat template of {base.model} writes the date: here it is always "
             f"{TODAY:%d %B %Y}, so that equal data gives equal tokens"
         )
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object of a model's folder; empty where there is none."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 @functools.cache

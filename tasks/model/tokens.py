@@ -17,7 +17,8 @@ from typing import Any
 from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model import base_source, tokenizer_files
-from tasks.model.chat_template import PLAIN_TEMPLATE, ChatTemplate, read_template
+from tasks.model.chat_template import read_template
+from tasks.model.decoder import PLAIN_TEMPLATE, ChatTemplate, read_object, stop_ids
 from tasks.model.settings import Base
 from tasks.settings import Settings
 
@@ -46,7 +47,7 @@ class Tokenizer:
     def __init__(self, folder: Path) -> None:
         import tokenizers
 
-        config = tokenizer_files.read_object(folder / "tokenizer_config.json")
+        config = read_object(folder / "tokenizer_config.json")
         self.chat_template = _template(folder, config)
         self.special_tokens_map = _named(config)
         self.eos_token: str | None = self.special_tokens_map.get("eos_token")
@@ -55,7 +56,7 @@ class Tokenizer:
         self._exact.no_padding()
         self._fast = self._agreeing(folder)
         vocabulary = self._exact.get_vocab()
-        self.stop_ids = tuple(i for i in tokenizer_files.stop_ids(folder) if i < len(vocabulary))
+        self.stop_ids = tuple(i for i in stop_ids(folder) if i < len(vocabulary))
         self.max_token_chars = max(map(len, vocabulary), default=1)
 
     @property
@@ -161,7 +162,7 @@ def _is_native(folder: Path) -> bool:
     """Whether transformers reads `tokenizer.json` as it is, and nothing besides it."""
     import tokenizers
 
-    config = tokenizer_files.read_object(folder / "tokenizer_config.json")
+    config = read_object(folder / "tokenizer_config.json")
     more = ("special_tokens_map.json", "added_tokens.json")
     if config.get("tokenizer_class") not in _NATIVE or config.keys() & _CHANGING:
         return False
@@ -188,11 +189,11 @@ def _convert(source: Path, file: str | None, base: Base, folder: Path) -> None:
     tokenizer = tokenizer_files.read(source, file, base)
     if not tokenizer.is_fast:
         raise BadInput(f"base.model: the tokenizer in {source} has no tokenizer.json")
-    stop_ids = list(getattr(tokenizer, "stop_ids", ()))
+    stops = list(getattr(tokenizer, "stop_ids", ()))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_folder(folder) as building:
         tokenizer.save_pretrained(building)
-        files.write_json(building / "generation_config.json", {"eos_token_id": stop_ids})
+        files.write_json(building / "generation_config.json", {"eos_token_id": stops})
 
 
 def _named(config: dict[str, Any]) -> dict[str, str]:

@@ -60,8 +60,8 @@ class ServedAdapter(PythonModel):
         import torch
 
         from tasks.core.errors import BadInput
-        from tasks.model.codec import Codec
-        from tasks.model.encoding import encode_prompt, read_answer
+        from tasks.model.decoder import Codec
+        from tasks.model.encoding import encode_prompt
         from tasks.records import BadLine, parse
 
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -80,7 +80,7 @@ class ServedAdapter(PythonModel):
                 eos_token_id=ends,
                 pad_token_id=ends[0] if padding is None else padding,
             )
-        return read_answer(said[0, asked.shape[1] :].tolist(), self._tokenizer)
+        return Codec.of(self._tokenizer).read(said[0, asked.shape[1] :].tolist())
 
 
 set_model(ServedAdapter())

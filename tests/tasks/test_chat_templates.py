@@ -14,9 +14,8 @@ from tasks import records
 from tasks.core.errors import BadInput
 from tasks.model import tokens
 from tasks.model.chat_rendering import Unrenderable
-from tasks.model.chat_template import PLAIN_TEMPLATE
-from tasks.model.codec import Codec
-from tasks.model.encoding import Example, encode, encode_all, encode_prompt, read_answer, visible
+from tasks.model.decoder import PLAIN_TEMPLATE, Codec
+from tasks.model.encoding import Example, encode, encode_all, encode_prompt, visible
 from tasks.records import Chat, Record, Turn
 from tests.tasks.templates import BRIEF_TOOLS, PARTS, STYLES, TEXT_ARGUMENTS, build
 
@@ -89,7 +88,7 @@ def test_every_answer_is_learned_after_the_tokens_that_generation_sees(tokenizer
             asked = encode_prompt(chat(*texts[: 2 * len(found) + 1], "?"), tokenizer)
             assert list(example.input_ids[:first]) == asked
             assert example.input_ids[last] in Codec.of(tokenizer).ends, "what ends it is learned"
-            found.append(read_answer(example.input_ids[first : last + 1], tokenizer))
+            found.append(Codec.of(tokenizer).read(example.input_ids[first : last + 1]))
     assert [squeezed(text) for text in found] == [squeezed(text) for text in wanted]
 
 
@@ -169,10 +168,10 @@ def test_an_answer_is_read_without_what_the_template_puts_before_its_words(token
         "chatml": " Sunny.<|im_end|>",
     }.items():
         ids = tokenizers[style](text, add_special_tokens=False)["input_ids"]
-        assert read_answer(ids, tokenizers[style]) == "Sunny."
+        assert Codec.of(tokenizers[style]).read(ids) == "Sunny."
     thought = "<think>\nIs it?\n</think>\n\nSunny.<|im_end|>"
     ids = tokenizers["qwen3"](thought, add_special_tokens=False)["input_ids"]
-    assert read_answer(ids, tokenizers["qwen3"]) == "Sunny."
+    assert Codec.of(tokenizers["qwen3"]).read(ids) == "Sunny."
     assert visible("<think>\nIs it?\n</think>\n\nSunny.", tokenizers["qwen3"]) == "Sunny."
     # Where the template knows no reasoning, it is words like others.
     assert visible("<think>Is it?</think>Sunny.", tokenizers["chatml"]).startswith("<think>")

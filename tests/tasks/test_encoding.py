@@ -7,7 +7,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tasks import records
 from tasks.core.errors import BadInput
-from tasks.model.chat_template import PLAIN_TEMPLATE
+from tasks.model.decoder import PLAIN_TEMPLATE
 from tasks.model.encoding import Example, encode, encode_prompt
 from tasks.records import Record
 

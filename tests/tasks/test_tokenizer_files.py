@@ -13,8 +13,7 @@ from tasks import records
 from tasks.core.errors import BadInput
 from tasks.curate import curate
 from tasks.model import base_model, base_source, tokenizer_files, tokens
-from tasks.model.chat_template import PLAIN_TEMPLATE
-from tasks.model.codec import Codec
+from tasks.model.decoder import PLAIN_TEMPLATE, Codec
 from tasks.model.encoding import encode_all, encode_prompt
 from tasks.settings import Settings
 from tests.tasks.templates import LLAMA3, STYLES, Style, build
@@ -202,7 +201,7 @@ def test_what_a_user_should_know_of_a_template_is_said_once(folder, caplog) -> N
 
 
 def test_named_templates_are_told_apart_by_tools(folder) -> None:
-    from tasks.model.chat_template import ChatTemplate
+    from tasks.model.decoder import ChatTemplate
 
     template = ChatTemplate.of({"default": "a", "tool_use": "b", "rag": "c"}, {})
     assert template.render([]) == "a"

@@ -21,7 +21,7 @@ from tasks.curate.run.writer import Tally
 from tasks.curate.step import GlobalRun
 from tasks.curate.steps.contamination.benchmarks import Benchmark
 from tasks.curate.steps.privacy.redaction import mask
-from tasks.model.chat_template import TEMPLATE_ERRORS
+from tasks.model.decoder import TEMPLATE_ERRORS
 from tasks.model.encoding import pieces
 from tasks.model.tokens import Tokenizer
 from tasks.records import Chunk, Preference, Record

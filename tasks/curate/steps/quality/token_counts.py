@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from tasks.curate.ledger import Place, place
 from tasks.model.chat_rendering import Unrenderable
-from tasks.model.codec import Codec, control_token
+from tasks.model.decoder import Codec
 from tasks.model.encoding import encode_all
 from tasks.model.tokens import Tokenizer
 from tasks.records import Chat, Labelled, Preference, Record, Text, Turn
@@ -82,7 +82,7 @@ class TokenCounter:
 
     def _is_plain(self, record: Record) -> bool:
         """Whether the turns' contents tell the length: words alone, which no template changes."""
-        if control_token([record.text], self._codec):
+        if self._codec.control_token([record.text]):
             return False
         if record.kind == "text":
             return True
