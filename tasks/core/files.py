@@ -1,5 +1,6 @@
 """Files that are either whole or not there, and the hashes by which DVC knows them."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -172,6 +173,29 @@ def md5(path: Path) -> str:
     """MD5 of a file's bytes in hex, the hash that DVC gives to a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256s(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file under `folder`, by its POSIX path relative to it, sorted."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    return {name: sha256(path) for name, path in sorted(paths.items()) if path.is_file()}
+
+
+def make_readable(path: Path) -> None:
+    """Let every user of this machine read a file, or a folder and all in it, whatever the umask.
+
+    What belongs to somebody else stays as it is.
+    """
+    for found in (path, *path.rglob("*")):
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            if not found.is_symlink():
+                found.chmod(0o755 if found.is_dir() else 0o644)
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -3,9 +3,11 @@
 import importlib.metadata
 import logging
 from pathlib import Path
+from typing import Literal
 
 from tasks.core import files
 from tasks.core.errors import BadInput
+from tasks.core.values import Value
 from tasks.model import tokenizer_files
 from tasks.model.chat_template import read_template
 from tasks.model.settings import Base
@@ -14,6 +16,20 @@ from tasks.settings import Settings
 log = logging.getLogger(__name__)
 
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+
+
+class BaseRecord(Value):
+    """What exactly a base model is, and where another machine finds it."""
+
+    source: Literal["package", "folder", "hub"]
+    name: str
+    """Name of the package, absolute path of the folder, or hub id."""
+    version: str | None = None
+    """The package's version, or the hub's commit."""
+    gguf: str | None = None
+    """File in the package that holds the model."""
+    files: dict[str, str]
+    """SHA-256 of each file that decides what the model is, by its path in the folder."""
 
 
 def locate(settings: Settings, *, weights: bool = True) -> Path:
@@ -70,11 +86,46 @@ def identity(settings: Settings) -> str:
         return f"{base.model}=={_package_file(name)[0]}{template}"
     folder = Path(base.model).expanduser()
     if folder.is_dir():
-        names = ("config.json", *tokenizer_files.VOCABULARIES, *tokenizer_files.SETTINGS)
-        found = [*folder.glob("*.safetensors"), *(folder / name for name in names)]
+        found = [*folder.glob("*.safetensors"), *(folder / name for name in _identifying())]
         hashes = {path.name: files.md5(path) for path in sorted(found) if path.is_file()}
         return f"folder:{files.folder_hash(hashes)}{template}"
     return f"{base.model}@{base.revision or 'main'}{template}"
+
+
+def record(settings: Settings) -> BaseRecord:
+    """What exactly the base is, and where another machine finds it; it reads all of its bytes.
+
+    Raises:
+        BadInput: there is no such package, folder or hub model.
+    """
+    base = settings.base
+    name = base.model.removeprefix("package:")
+    if name != base.model:
+        version, gguf = _package_file(name)
+        digests = {gguf.name: files.sha256(gguf)}
+        return BaseRecord(
+            source="package", name=name, version=version, gguf=gguf.name, files=digests
+        )
+    folder = locate(settings)
+    found = {*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")}
+    found |= {folder / known for known in _identifying()}
+    if base.trust_remote_code:
+        found |= {*folder.rglob("*.py")}
+    digests = {
+        path.relative_to(folder).as_posix(): files.sha256(path)
+        for path in sorted(found)
+        if path.is_file()
+    }
+    if Path(base.model).expanduser().is_dir():
+        return BaseRecord(source="folder", name=str(folder.absolute()), files=digests)
+    # The hub's cache names the folder of a snapshot by its commit, whatever branch was asked for.
+    commit = folder.name if folder.parent.name == "snapshots" else base.revision
+    return BaseRecord(source="hub", name=base.model, version=commit, files=digests)
+
+
+def _identifying() -> tuple[str, ...]:
+    """Files, besides the weights, that decide what a model's folder is."""
+    return ("config.json", *tokenizer_files.VOCABULARIES, *tokenizer_files.SETTINGS)
 
 
 def tokenizer_source(settings: Settings) -> tuple[Path, str | None]:
@@ -119,35 +170,22 @@ def _from_package(name: str, state_dir: Path) -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from tasks.model.gguf import convert
 
     log.info("converting %s to safetensors, once", gguf.name)
     if not gguf.is_file():
         raise BadInput(f"base.model: {gguf} is gone; reinstall the package")
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    read = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16
-    )
-    config = read.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    # The model read from GGUF counts as quantised and refuses to be saved: move its weights over.
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.load_state_dict(read.state_dict())
     with files.atomic_folder(folder) as building:
-        model.save_pretrained(building)
-        tokenizer.save_pretrained(building)
+        convert(gguf, building)
 
 
 def _from_hub(base: Base) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    patterns = [*_HUB_FILES, *(["*.py"] if base.trust_remote_code else [])]
     try:
-        return Path(
-            snapshot_download(base.model, revision=base.revision, allow_patterns=_HUB_FILES)
-        )
+        return Path(snapshot_download(base.model, revision=base.revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise BadInput(
             f"base.model: {base.model} is no folder here and cannot be had from the hub: {error}"

@@ -1,13 +1,11 @@
 """The registry on a real MLflow: rounds, trials, versions, decisions, and what it refuses."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -549,13 +547,13 @@ def test_global_state_and_the_working_folder_stay_as_they_were(
         "registry = Registry(Settings.model_validate_json(sys.argv[1]))\n"
         "run = registry.tracking.open_round('k', name='r', params={}, tags={}, datasets=[])\n"
         "adapter = pathlib.Path(sys.argv[2])\n"
+        "assert 'torch' not in sys.modules\n"
         "registry.register(run, 'k', Candidate(adapter, True, {'passed': True}, 'card'))\n"
         "registry.tracking.close_round(run, metrics={})\n"
         "registry.approve(1, 'ann')\n"
         "registry.versions.adapter('models:/tiny.model@champion')\n"
         "registry.versions.artifact(1, 'card.md')\n"
         "registry.status()\n"
-        "assert 'torch' not in sys.modules\n"
     )
     done = subprocess.run(
         [sys.executable, str(script), new_project().model_dump_json(), str(plain_adapter)],
@@ -567,163 +565,6 @@ def test_global_state_and_the_working_folder_stay_as_they_were(
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert list(elsewhere.iterdir()) == []
-
-
-# The served model
-
-
-CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "And you?"}]
-
-
-def serve(registry: Registry, folder: Path) -> list[str]:
-    """What the champion answers where nothing but its name in MLflow is given."""
-    script = folder / "serve.py"
-    script.write_text(
-        "import json, sys, mlflow\n"
-        "mlflow.set_tracking_uri(sys.argv[1])\n"
-        "model = mlflow.pyfunc.load_model('models:/tiny.model@champion')\n"
-        "assert model.metadata.signature is not None\n"
-        "print(json.dumps(model.predict(json.loads(sys.argv[2]))))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, str(script), registry.tracking_uri, json.dumps(["Hello there", CHAT])],
-        cwd=folder,
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def plain_answers(model: Any, tokenizer: Any) -> list[str]:
-    """The same by the public libraries alone."""
-    answers = []
-    for messages in ([{"role": "user", "content": "Hello there"}], CHAT):
-        ids = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
-        said = model.eval().generate(**ids, max_new_tokens=8, do_sample=False)
-        answer = said[0, ids["input_ids"].shape[1] :]
-        answers.append(tokenizer.decode(answer, skip_special_tokens=True).strip())
-    return answers
-
-
-def random_lora(tiny_base: Path, folder: Path) -> Path:
-    """An adapter that changes what the tiny base says."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(1)
-    base = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
-    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
-    get_peft_model(base, config).save_pretrained(folder)
-    return folder
-
-
-def test_the_champion_is_served_from_a_fresh_process_like_vanilla_peft(
-    new_project: Callable[..., Settings], tiny_base: Path, tmp_path: Path
-) -> None:
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    adapter = random_lora(tiny_base, tmp_path / "adapter")
-    settings = new_project(
-        base={"model": str(tiny_base), "dtype": "float32"}, evaluate={"max_new_tokens": 8}
-    )
-    registry = Registry(settings)
-    run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
-    registry.register(run, "k", Candidate(adapter, True, {"passed": True}, "card"))
-    registry.approve(1, "ann")
-
-    served = serve(registry, tmp_path)
-    plain = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
-    model = PeftModel.from_pretrained(
-        plain, str(registry.versions.adapter("models:/tiny.model@champion"))
-    )
-    assert served == plain_answers(model, AutoTokenizer.from_pretrained(tiny_base))
-    assert served[0] != served[1]
-
-    stored = sum(
-        path.stat().st_size
-        for path in (settings.project.state_dir / "mlartifacts").rglob("*")
-        if path.is_file()
-    )
-    weights = (tiny_base / "model.safetensors").stat().st_size
-    given = sum(path.stat().st_size for path in adapter.iterdir())
-    assert stored < given + 20_000 < weights, "the base model's weights are not stored again"
-
-
-def test_a_base_in_4_bits_is_served_in_4_bits_and_named_among_what_serving_needs(
-    new_project: Callable[..., Settings], tiny_base: Path, tmp_path: Path
-) -> None:
-    from importlib.metadata import version
-
-    from tasks.model import base_model
-
-    adapter = random_lora(tiny_base, tmp_path / "adapter")
-    needed, answers = [], []
-    for quantisation in (None, "nf4"):
-        base = {"model": str(tiny_base), "dtype": "float32", "quantisation": quantisation}
-        settings = new_project(base=base, evaluate={"max_new_tokens": 8})
-        registry = Registry(settings)
-        run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
-        registry.register(run, "k", Candidate(adapter, True, {"passed": True}, "card"))
-        registry.approve(1, "ann")
-        (path,) = (settings.project.state_dir / "mlartifacts").rglob("requirements.txt")
-        needed.append(path.read_text().splitlines())
-        tuned = base_model.load_model(settings, adapter)
-        answers.append(plain_answers(tuned, base_model.load_tokenizer(settings)))
-    assert needed[1] == [*needed[0], f"bitsandbytes=={version('bitsandbytes')}"]
-    assert serve(registry, tmp_path) == answers[1] != answers[0]
-
-
-def test_a_whole_model_is_registered_and_served_without_its_base(
-    new_project: Callable[..., Settings], tiny_base: Path, tmp_path: Path
-) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from tasks.evaluate.benchmarks import load_benchmark
-    from tasks.evaluate.measuring import System, measure
-
-    base, whole = tmp_path / "base", tmp_path / "whole"
-    shutil.copytree(tiny_base, base)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for each in model.parameters():
-            each.add_(0.1 * torch.randn_like(each))
-    model.save_pretrained(whole)
-    settings = new_project(
-        base={"model": str(base), "dtype": "float32"}, evaluate={"max_new_tokens": 8}
-    )
-    registry = Registry(settings)
-    run = registry.tracking.open_round("k", name="round", params={}, tags={}, datasets=[])
-    with pytest.raises(BadInput, match=r"\*\.safetensors"):
-        pickled = tmp_path / "pickled"
-        files.write_json(pickled / "config.json", {})
-        registry.register(run, "k", Candidate(pickled, True, {"passed": True}, "card"))
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    tokenizer.save_pretrained(whole)
-    registry.register(run, "k", Candidate(whole, True, {"passed": True}, "card"))
-    registry.approve(1, "ann")
-
-    champion = registry.versions.adapter("models:/tiny.model@champion")
-    assert files.file_hashes(champion) == files.file_hashes(whole)
-    question = {"messages": [*CHAT, {"role": "assistant", "content": "Fine."}]}
-    files.write_jsonl(tmp_path / "asked.jsonl", [question] * 12)
-    benchmark = load_benchmark(tmp_path / "asked.jsonl", "asked", tokenizer, settings)
-    before, after = (
-        measure(System(folder, tokenizer, settings), [benchmark])[0].nll
-        for folder in (base, champion)
-    )
-    assert before != after
-
-    shutil.rmtree(base)
-    assert serve(registry, tmp_path) == plain_answers(model, tokenizer)
 
 
 ODD_NAMES = ["Q&A", "C++", "held (v2)", "a:b", ":26:", "..", "x//y", "a\nb", "\x1b[31m", "ü", "%s?"]
