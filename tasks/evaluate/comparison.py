@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.core import files
 from tasks.core.errors import BadInput
-from tasks.evaluate import aggregation, gates, pages
+from tasks.evaluate import aggregation, diagnosis, gates, pages
 from tasks.evaluate.benchmarks import load_benchmarks
 from tasks.evaluate.inputs import Evidence, Systems
 from tasks.evaluate.items import by_benchmark
@@ -25,8 +25,8 @@ def compare(systems: Systems, evidence: Evidence, out: Path, settings: Settings)
     Losses and answers are cached (`tasks.evaluate.measuring`): base and champion are not measured
     again in the next round.
 
-    Writes into `out`: a folder for each system (as `evaluate` does), `metrics.png`, `review.html`,
-    `review.md` and, last, `verdict.json`.
+    Writes into `out`: a folder for each system (as `evaluate` does), what
+    `tasks.evaluate.pages.write` writes and, last, `verdict.json`.
 
     Args:
         systems: what is compared, beside the base model.
@@ -57,14 +57,16 @@ def compare(systems: Systems, evidence: Evidence, out: Path, settings: Settings)
         )
         items[name] = by_benchmark(measured)
     compared = gates.Measured(items, settings, evidence)
+    course = diagnosis.read_course(evidence)
     verdict = Verdict(
         reference=compared.reference,
         gates=gates.decide(compared),
         models={name: models[name] for name in in_order(models)},
         review="review.html",
+        diagnosis=diagnosis.diagnose(compared, course),
         seconds=round(time.perf_counter() - started, 1),
     )
-    pages.write(compared, verdict, out)
+    pages.write(compared, verdict, course, out)
     files.write_json(out / "verdict.json", verdict.to_json(), sort_keys=False)
     return verdict
 

@@ -514,16 +514,15 @@ def test_a_good_candidate_passes_and_everything_is_written(
     assert set(plain["models"]) == {"base", "candidate"}
     assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*.*")) == [
         "base/examples.jsonl", "base/metrics.json", "candidate/examples.jsonl",
-        "candidate/metrics.json", "metrics.png", "review.html", "review.md", "verdict.json",
+        "candidate/metrics.json", "metrics.png", "review.html", "review.md", "review_key.json",
+        "review_table.json", "verdict.json",
     ]  # fmt: skip
     assert (out / "metrics.png").read_bytes().startswith(b"\x89PNG")
     assert plain["models"]["candidate"] == files.read_json(out / "candidate" / "metrics.json")
-    text, tags = visible_text((out / "review.html").read_text())
+    text, _ = visible_text((out / "review.html").read_text())
     assert "passed all gates" in text
-    assert "script" not in tags
     row = files.read_jsonl(out / "candidate" / "examples.jsonl")[0]
     assert row["prompt"] in text
-    assert "General probe" in text
 
 
 def test_a_damaged_candidate_is_refused(
@@ -659,8 +658,13 @@ def test_hostile_text_is_shown_and_not_obeyed(
     rows = [pair(f"{i} {HOSTILE}\n\n# head", HOSTILE, id=f"<b>{i}") for i in range(12)]
     settings = compared(benchmarks=[str(write_lines("evil/<i>.jsonl", *rows))])
     verdict = compare(Systems(tuned), Evidence(), tmp_path / "out", settings)
-    text, tags = visible_text((tmp_path / "out" / "review.html").read_text())
-    assert not tags & {"script", "b", "i", "a", "img"}
+    page = (tmp_path / "out" / "review.html").read_text()
+    text, tags = visible_text(page)
+    assert not tags & {"b", "i", "a", "img"}
+    # The page's own: its data, which nothing runs, and what the policy knows by its hash.
+    assert re.findall(r"<script[^>]*>", page) == [
+        '<script type="application/json" id="sheet-data">', "<script>"
+    ]  # fmt: skip
     assert "<script>alert(1)</script> | `x` **b**" in text
     assert "\u202e" not in text
     card = model_card(verdict, settings, {"data": HOSTILE, HOSTILE: "value"})

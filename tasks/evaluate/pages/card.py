@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tasks.evaluate.metrics import selected
+from tasks.evaluate.pages.shown import shown_verdict
 from tasks.evaluate.pages.table import shown_rows
 from tasks.evaluate.results import Verdict
 from tasks.rendering.templates import render
@@ -40,6 +41,7 @@ def model_card(verdict: Verdict, settings: Settings, facts: Mapping[str, str]) -
         method=method,
         whole=method.writes == "model",
         verdict=verdict,
+        **shown_verdict(verdict),
         confidence=f"{100 * settings.evaluate.confidence:g}%",
         models=list(verdict.models),
         table=shown_rows(verdict),

@@ -5,19 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.evaluate.metrics import METRICS
+from tasks.evaluate.pages.systems import looks
 from tasks.evaluate.pages.table import ComparisonRow, comparison_table
 from tasks.evaluate.results import Verdict
+from tasks.rendering.templates import label
 from tasks.settings import Settings
 
-# Distinguished by colour (Okabe & Ito 2008) and by shape.
-_STYLES = {
-    "base": ("#6b6b6b", "o"),
-    "few_shot": ("#009e73", "^"),
-    "champion": ("#0072b2", "s"),
-    "first": ("#56b4e9", "v"),
-    "candidate": ("#d55e00", "D"),
-}
-_OTHERS = (("#cc79a7", "P"), ("#e69f00", "X"), ("#000000", "*"))
+_MARKERS = {"circle": "o", "square": "s", "diamond": "D", "up": "^", "down": "v", "cross": "X"}
+_COLUMNS = 4
 
 
 def write(verdict: Verdict, path: Path, settings: Settings) -> None:
@@ -36,17 +31,21 @@ def write(verdict: Verdict, path: Path, settings: Settings) -> None:
     shown = list(dict.fromkeys(row.metric for row in rows))
     systems = list(verdict.models)
     benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
-    height = 1.3 + 0.28 * (len(systems) + 1) * len(benchmarks)
+    columns = min(_COLUMNS, len(shown))
+    lines = -(-len(shown) // columns)
+    height = 0.9 + lines * (0.5 + 0.28 * (len(systems) + 1) * len(benchmarks))
     with plots.style(axes_spines_left=False, axes_titleweight="normal"):
-        figure = Figure(figsize=(0.8 + 4 * len(shown), height), layout="constrained")
-        panels = figure.subplots(1, len(shown), squeeze=False)[0]
-        for panel, metric in zip(panels, shown, strict=True):
-            _panel(
-                panel, metric, [row for row in rows if row.metric == metric], systems, benchmarks
-            )
-            if panel is not panels[0]:
+        figure = Figure(figsize=(0.8 + 4 * columns, height), layout="constrained")
+        panels = figure.subplots(lines, columns, squeeze=False)
+        for number, panel in enumerate(panels.flat):
+            if number >= len(shown):
+                panel.set_axis_off()
+                continue
+            of_metric = [row for row in rows if row.metric == shown[number]]
+            _panel(panel, shown[number], of_metric, systems, benchmarks)
+            if number % columns:
                 panel.tick_params(labelleft=False)
-        handles, labels = panels[0].get_legend_handles_labels()
+        handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(
             handles,
             labels,
@@ -70,19 +69,20 @@ def _panel(
     benchmarks: Sequence[str],
 ) -> None:
     step = 1 / (len(systems) + 1)
-    for order, system in enumerate(systems):
-        colour, shape = _STYLES.get(system) or _OTHERS[order % len(_OTHERS)]
-        found = [row.scores[system] for row in rows]
+    for order, look in enumerate(looks(systems)):
+        system, colour, shape = look.name, look.light, _MARKERS[look.shape]
+        shown = [row for row in rows if system in row.scores]
+        found = [row.scores[system] for row in shown]
         values = [score.value for score in found]
-        heights = [benchmarks.index(row.benchmark) + (order + 1) * step - 0.5 for row in rows]
+        heights = [benchmarks.index(row.benchmark) + (order + 1) * step - 0.5 for row in shown]
         whiskers = [
             # Rounding may put an estimate slightly outside its interval.
             [0.0 if s.low is None else max(0.0, s.value - s.low) for s in found],
             [0.0 if s.high is None else max(0.0, s.high - s.value) for s in found],
         ]
         panel.errorbar(
-            values, heights, xerr=whiskers, fmt=shape, color=colour, label=system, capsize=3,
-            markersize=5, linewidth=1.5,
+            values, heights, xerr=whiskers, fmt=shape, color=colour, capsize=3, markersize=5,
+            linewidth=1.5, label=_plain(label(system)),
         )  # fmt: skip
         for value, height in zip(values, heights, strict=True):
             panel.annotate(
@@ -91,7 +91,7 @@ def _panel(
             )  # fmt: skip
     for place in range(1, len(benchmarks)):
         panel.axhline(place - 0.5, color="#dddddd", linewidth=0.8)
-    panel.set_yticks(range(len(benchmarks)), [name.replace("$", r"\$") for name in benchmarks])
+    panel.set_yticks(range(len(benchmarks)), list(map(_plain, benchmarks)))
     panel.set_ylim(len(benchmarks) - 0.5, -0.5)
     described = METRICS.get(metric)
     panel.set_title(f"{described.label} ({described.about})", fontsize=9, loc="left")
@@ -101,3 +101,8 @@ def _panel(
     panel.margins(x=0.1)
     if not any(score.high for row in rows for score in row.scores.values()):
         panel.set_xlim(-0.02, 1)  # all zero: no scale comes from the data
+
+
+def _plain(text: str) -> str:
+    """Without what matplotlib would take for a formula."""
+    return text.replace("$", r"\$")

@@ -14,20 +14,22 @@ class ComparisonRow(Value):
     benchmark: str
     metric: str
     scores: dict[str, Score]
-    """Of every system in the verdict, in the order of `in_order`."""
+    """Of every system that has one, in the order of `in_order`; of candidate and reference in any
+    case."""
 
 
 def comparison_table(verdict: Verdict) -> list[ComparisonRow]:
-    """One row for each benchmark and metric; a metric that a system has no score in is left out."""
+    """One row for each benchmark and metric in which candidate and reference have a score."""
     rows = []
     for benchmark, candidate in verdict.candidate.benchmarks.items():
         for metric in candidate.scores:
-            found = {
-                name: evaluation.benchmarks[benchmark].scores.get(metric)
-                for name, evaluation in verdict.models.items()
-            }
-            scores = {name: score for name, score in found.items() if score is not None}
-            if len(scores) == len(found):
+            scores = {}
+            for name, evaluation in verdict.models.items():
+                result = evaluation.benchmarks.get(benchmark)
+                score = result.scores.get(metric) if result else None
+                if score is not None:
+                    scores[name] = score
+            if {"candidate", verdict.reference} <= scores.keys():
                 rows.append(ComparisonRow(benchmark=benchmark, metric=metric, scores=scores))
     return rows
 
@@ -51,7 +53,8 @@ class ShownRow:
     metric: str
     about: str
     examples: int
-    cells: tuple[ShownScore, ...]
+    cells: tuple[ShownScore | None, ...]
+    """Of every system in the verdict; None where it has no score."""
 
 
 def shown_rows(verdict: Verdict) -> list[ShownRow]:
@@ -62,20 +65,18 @@ def shown_rows(verdict: Verdict) -> list[ShownRow]:
         ends = {name: _ends(score) for name, score in row.scores.items()}
         low = min(end.low for end in ends.values())
         width = max(end.high for end in ends.values()) - low or 1.0
-        cells = []
+        cells = {}
         for system, score in row.scores.items():
             value, bottom, top = (
                 round(100 * (end - low) / width, 1)
                 for end in (score.value, ends[system].low, ends[system].high)
             )
-            cells.append(
-                ShownScore(
-                    model=system,
-                    value=f"{score.value:.3g}",
-                    low=_text(score.low),
-                    high=_text(score.high),
-                    at=Interval(value, bottom, top),
-                )
+            cells[system] = ShownScore(
+                model=system,
+                value=f"{score.value:.3g}",
+                low=_text(score.low),
+                high=_text(score.high),
+                at=Interval(value, bottom, top),
             )
         rows.append(
             ShownRow(
@@ -83,7 +84,7 @@ def shown_rows(verdict: Verdict) -> list[ShownRow]:
                 metric=metric.label,
                 about=metric.about,
                 examples=row.scores["candidate"].n,
-                cells=tuple(cells),
+                cells=tuple(cells.get(system) for system in verdict.models),
             )
         )
     return rows

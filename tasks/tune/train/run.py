@@ -12,8 +12,9 @@ from tasks.tune.settings import Tune
 
 CurveRow = dict[str, Any]
 """A step of the curve: `step` (from 1), `train_loss` (nats a target, before the step),
-`learning_rate`, `tokens` (of the batch), `seconds` (spent on this run so far), and where an
-evaluation was due, `validation_loss`, and `validation_metrics` if the objective has some."""
+`learning_rate`, `tokens` (of the batch), `gradient_norm` (before clipping), `seconds` (spent on
+this run so far), and where an evaluation was due, `validation_loss`, and `validation_metrics` if
+the objective has some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,8 @@ class Run:
         self.adapted.after_step(self.step + 1)
         self.optimizer.zero_grad()
         row = {"step": self.step + 1, "train_loss": loss, "learning_rate": rate, "tokens": tokens}
+        if math.isfinite(norm):
+            row["gradient_norm"] = float(norm)
         self.curve.append(row)
 
     def record_evaluation(self, evaluation: Evaluation) -> None:
