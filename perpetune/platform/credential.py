@@ -1,9 +1,10 @@
-"""The credential of the local Prefect server, which `perpetune up` makes.
+"""The secrets of the local servers, which `perpetune up` makes: files for this user only.
 
-Without one, a server on loopback answers every process of this machine and, through a browser,
-every web page. With one it answers only those that can read a file of this user.
+Without a credential, a server on loopback answers every process of this machine and, through a
+browser, every web page. With one it answers only those that can read a file of this user.
 """
 
+import base64
 import contextlib
 import os
 import secrets
@@ -26,12 +27,37 @@ def new_credential() -> str:
 
 
 def write_credential(settings: Settings, credential: str) -> None:
-    """Keep `credential` for the commands that come later: readable by this user only, never in git.
+    """Keep `credential` for the commands that come later.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    path = credential_file(settings)
+    _write(credential_file(settings), credential)
+
+
+def read_credential(settings: Settings) -> str | None:
+    """The credential of the platform that was started last; None if this user has none."""
+    return _read(credential_file(settings))
+
+
+def webhook_key(settings: Settings) -> str:
+    """The key with which MLflow's server encrypts secrets of webhooks in its database.
+
+    It stays the same from start to start, or the server could not read them any more.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path = credential_file(settings).with_name("mlflow-webhooks")
+    key = _read(path)
+    if key is None:
+        key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        _write(path, key)
+    return key
+
+
+def _write(path: Path, secret: str) -> None:
+    """One line, readable by this user only, never in git."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
     # The state folder may be in a repository that does not ignore it.
@@ -39,15 +65,14 @@ def write_credential(settings: Settings, credential: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent)  # mode 0600 from the beginning
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(f"{credential}\n")
+            file.write(f"{secret}\n")
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
-def read_credential(settings: Settings) -> str | None:
-    """The credential of the platform that was started last; None if this user has none."""
+def _read(path: Path) -> str | None:
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        return credential_file(settings).read_text(encoding="utf-8").strip() or None
+        return path.read_text(encoding="utf-8").strip() or None
     return None

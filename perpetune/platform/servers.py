@@ -24,6 +24,7 @@ from perpetune.platform.credential import (
     credential_file,
     new_credential,
     read_credential,
+    webhook_key,
     write_credential,
 )
 from perpetune.platform.environment import protection
@@ -109,10 +110,14 @@ def _start_missing(settings: Settings, running: Platform | None) -> Platform:
     # MLflow's database is made here, whole, not by a server that may be killed meanwhile.
     Registry(settings).reconcile()
     kept = {name: running.processes[name] for name in alive} if running else {}
-    starter = _Starter(settings, _environment(prefect_url, mlflow_url, credential), kept)
+    environment = _environment(prefect_url, mlflow_url, credential)
+    # A key of the user's goes before ours.
+    environment.setdefault("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", webhook_key(settings))
+    starter = _Starter(settings, environment, kept)
     try:
-        prefect = [_script("prefect"), "server", "start", "--host", HOST]
-        starter.start("prefect", [*prefect, "--port", str(_port(prefect_url))])
+        # -P: folders `flows` and `tasks` in the current folder are not ours.
+        module = [sys.executable, "-P", "-m", "flows.prefect_server"]
+        starter.start("prefect", [*module, str(_port(prefect_url))])
         starter.start("mlflow", _mlflow_command(settings, mlflow_url))
         starter.wait("prefect", f"{prefect_url}/api/health")
         starter.wait("mlflow", f"{mlflow_url}/health")
@@ -266,7 +271,7 @@ def _environment(prefect_url: str, mlflow_url: str, credential: str) -> dict[str
         "PREFECT_API_URL": f"{prefect_url}/api",
         # Without it the UI of a server on another port than 4200 still calls port 4200.
         "PREFECT_SERVER_UI_API_URL": f"{prefect_url}/api",
-        # The newer pages call an analytics host at each load, and hide the button of an approval.
+        # The newer pages have the button of an approval in a menu without a name.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_API_AUTH_STRING": credential,
         "PREFECT_API_AUTH_STRING": credential,

@@ -17,5 +17,14 @@ from tasks.registry.mlflow_values import DatasetRef
 from tasks.registry.references import resolve_model
 from tasks.registry.registry import Registry
 from tasks.registry.results import Candidate, Pending, Status
+from tasks.registry.webhooks import register_webhook
 
-__all__ = ["Candidate", "DatasetRef", "Pending", "Registry", "Status", "resolve_model"]
+__all__ = [
+    "Candidate",
+    "DatasetRef",
+    "Pending",
+    "Registry",
+    "Status",
+    "register_webhook",
+    "resolve_model",
+]

@@ -37,4 +37,6 @@ class Platform(Section):
     mlflow_port: Annotated[int, Field(ge=1024, le=65535)] = 5000
     """Port of MLflow's API and UI."""
     approval_timeout_hours: Annotated[Positive, Unit("hours")] = 168.0
-    """A promotion request that is not decided in this time times out; the candidate stays."""
+    """A form that nobody answers in this time expires; the candidate stays and still waits."""
+    reminder_hours: Annotated[float, Field(ge=0), Unit("hours")] = 24.0
+    """Time between reminders of a candidate that waits (`notify.hooks`); 0: none."""

@@ -11,6 +11,7 @@ from tasks.curate.settings import Curate
 from tasks.drift.settings import Drift
 from tasks.evaluate.settings import Evaluate
 from tasks.model.settings import Base
+from tasks.notify.settings import Notify
 from tasks.settings import messages
 from tasks.settings.project import Platform, Project
 from tasks.settings.section import PLUGINS_LOADED, Section
@@ -30,6 +31,7 @@ class Settings(Section):
     evaluate: Evaluate = Field(default_factory=Evaluate)
     drift: Drift = Field(default_factory=Drift)
     watch: Watch = Field(default_factory=Watch)
+    notify: Notify = Field(default_factory=Notify)
     platform: Platform = Field(default_factory=Platform)
 
     @model_validator(mode="before")

@@ -24,7 +24,7 @@ from perpetune.platform.processes import (
     running_platform,
     write_platform,
 )
-from tasks.registry.server import OwnPagesOnly
+from tasks.core.own_pages import OwnPagesOnly
 from tasks.settings import Settings
 
 
@@ -175,6 +175,7 @@ def test_the_server_of_a_single_command_is_closed_as_well(
     code = """
 import json, os, sys
 from perpetune.platform import environment
+from tasks.core.own_pages import OwnPagesOnly
 from tasks.settings import Settings
 environment.prepare(Settings())
 import httpx
