@@ -114,9 +114,8 @@ def make_project(path: Path, tiny_base: Path, prefect_home: Path) -> ProjectFold
         "evaluate": {
             "max_generations": 4,
             "max_new_tokens": 8,
-            "resamples": 500,
             # A tiny random model has no general ability to lose.
-            "max_general_loss_increase": 5.0,
+            "gates": {"general": {"loss": 5.0}},
         },
         "drift": {"permutations": 300, "alpha": 0.01},
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tasks.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from tasks.curate.contamination import ContaminationSearch, Leak, find_contamination
     from tasks.curate.project import Sources, choose_sources
     from tasks.curate.results import CurationCounts, CurationReport
     from tasks.curate.run.pipeline import curate
@@ -22,23 +23,29 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILTERS",
+    "ContaminationSearch",
     "CurationCounts",
     "CurationReport",
     "Filter",
+    "Leak",
     "Sources",
     "choose_sources",
     "curate",
+    "find_contamination",
 ]
 
 __getattr__ = lazy_exports(
     __name__,
     {
+        "ContaminationSearch": "contamination",
         "CurationCounts": "results",
         "CurationReport": "results",
         "FILTERS": "steps.quality.filters",
         "Filter": "steps.quality.filters",
+        "Leak": "contamination",
         "Sources": "project",
         "choose_sources": "project",
         "curate": "run.pipeline",
+        "find_contamination": "contamination",
     },
 )

@@ -1,6 +1,6 @@
 """Scores with intervals from items, and the files of one evaluation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def summarise(
     return BenchmarkResult(
         examples=len(items),
         generated=sum(item.answered for item in items),
-        scores={metric.name: _figure(items, metric, settings) for metric in metrics},
+        scores={metric.name: figure(items, metric, settings) for metric in metrics},
     )
 
 
@@ -74,40 +74,39 @@ def derive(metric: Metric, source: Score) -> Score | None:
     return Score(value=value, low=low, high=high, n=source.n, clusters=source.clusters)
 
 
-def interval(
-    samples: Sequence[statistics.Sample],
-    settings: Settings,
-    figure: Callable[[statistics.Floats], statistics.Floats] = statistics.ratio,
-) -> Score:
-    """`statistics.bootstrap` as `evaluate` and `project.seed` say, rounded for reading."""
-    options = settings.evaluate
-    found = statistics.bootstrap(
-        samples, options.resamples, options.confidence, settings.project.seed, figure
-    )
-    return Score(
-        value=round(found.value, _DIGITS),
-        low=round(found.low, _DIGITS),
-        high=round(found.high, _DIGITS),
-        n=sum(len(sample.clusters) for sample in samples),
-    )
+def estimated(items: Sequence[Item], metric: Metric) -> statistics.Estimate | None:
+    """The metric's figure from these items; None where no item has one.
 
-
-def _figure(items: Sequence[Item], metric: Metric, settings: Settings) -> Score | None:
-    if metric.derived_from is not None:
-        source = _figure(items, METRICS.get(metric.derived_from), settings)
-        return source and derive(metric, source)
-    found = metric.on(items)
-    if found is None:
-        return None
-    metric = found
+    Args:
+        items: of one system on one benchmark.
+        metric: as it applies to them (`Metric.on`).
+    """
     scored = [(item, score) for item in items if (score := item_score(item, metric)) is not None]
-    # Of a few answers an interval would say nothing; a loss comes from many tokens.
-    fewest = statistics.FEWEST_CLUSTERS if metric.needs == "answers" else 1
-    if len(scored) < fewest:
+    if not scored:
         return None
     totals = [metric.totals(item, score) for item, score in scored]
-    sample = statistics.sample(totals, [metric.cluster(item) for item, _ in scored])
-    return interval([sample], settings, metric.figure)
+    weights = [total[1] if len(total) == 2 else 1.0 for total in totals]
+    sample = statistics.sample(totals, [metric.cluster(item) for item, _ in scored], weights)
+    return statistics.estimate([sample], metric.figure)
+
+
+def figure(items: Sequence[Item], metric: Metric, settings: Settings) -> Score | None:
+    """The metric's figure with its interval; None where too few items have one."""
+    if metric.derived_from is not None:
+        source = figure(items, METRICS.get(metric.derived_from), settings)
+        return source and derive(metric, source)
+    applied = metric.on(items)
+    found = None if applied is None else estimated(items, applied)
+    # Of a few answers a figure would say nothing; a loss comes from many tokens.
+    fewest = statistics.FEWEST_CLUSTERS if metric.needs == "answers" else 1
+    if found is None or found.examples < fewest:
+        return None
+    low = high = None
+    if found.known:
+        interval = found.interval(settings.evaluate.confidence, metric.bounds)
+        low, high = round(interval.low, _DIGITS), round(interval.high, _DIGITS)
+    value = round(found.value, _DIGITS)
+    return Score(value=value, low=low, high=high, n=found.examples, clusters=found.clusters)
 
 
 def _rows(items: Sequence[Item], metrics: Sequence[Metric]) -> list[dict[str, Any]]:

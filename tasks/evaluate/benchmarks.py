@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from tasks import records
 from tasks.core.errors import BadInput
 from tasks.core.order import order_key
+from tasks.evaluate import gates
+from tasks.evaluate.items import GENERAL
 from tasks.evaluate.metrics import selected
 from tasks.model import base_model, encoding
 from tasks.settings import Settings
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-GENERAL = "general"
-"""Name of the benchmark that the general probe is."""
 
 _GENERAL_ROWS = 5  # one row of so many on the review sheet shows the general probe
 
@@ -47,6 +46,7 @@ def check_benchmarks(settings: Settings) -> None:
         BadInput: as `compare`.
     """
     selected(settings.evaluate.metrics)
+    gates.check(settings)
     load_benchmarks(settings, base_model.load_tokenizer(settings), 0)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.core import files
 from tasks.core.errors import BadInput
-from tasks.evaluate import aggregation, diagnosis, gates, pages
+from tasks.evaluate import aggregation, diagnosis, gates, multiplicity, pages
 from tasks.evaluate.benchmarks import load_benchmarks
 from tasks.evaluate.inputs import Evidence, Systems
 from tasks.evaluate.items import by_benchmark
@@ -40,6 +40,7 @@ def compare(systems: Systems, evidence: Evidence, out: Path, settings: Settings)
     started = time.perf_counter()
     (out / "verdict.json").unlink(missing_ok=True)
     selected(settings.evaluate.metrics)
+    gates.check(settings)
     tokenizer = base_model.load_tokenizer(settings)
     # All are measured on the same tokens: the context has room for the virtual tokens of each.
     adapters = _adapters(systems)
@@ -56,7 +57,7 @@ def compare(systems: Systems, evidence: Evidence, out: Path, settings: Settings)
             measured, out / name, settings, model=system.label, seconds=seconds
         )
         items[name] = by_benchmark(measured)
-    compared = gates.Measured(items, settings, evidence)
+    compared = gates.Measured(items, settings, evidence, systems)
     course = diagnosis.read_course(evidence)
     verdict = Verdict(
         reference=compared.reference,
@@ -65,6 +66,7 @@ def compare(systems: Systems, evidence: Evidence, out: Path, settings: Settings)
         review="review.html",
         diagnosis=diagnosis.diagnose(compared, course),
         seconds=round(time.perf_counter() - started, 1),
+        notes=multiplicity.notes(compared),
     )
     pages.write(compared, verdict, course, out)
     files.write_json(out / "verdict.json", verdict.to_json(), sort_keys=False)

@@ -34,6 +34,9 @@ class Evidence:
     """Folder of the trial that won: `curve.jsonl` is its course."""
     trials: int = 1
     """Number of trials among which the candidate was chosen."""
+    optimism: float | None = None
+    """By how much that choice makes the winner's validation loss look better than it is, in nats a
+    token, as the sweep estimates it."""
     looks: int = 0
     """Earlier rounds whose candidates were judged on the same benchmarks."""
     window: Path | None = None

@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 from tasks.core.values import Value
 
+GENERAL = "general"
+"""Name of the benchmark that the general probe is."""
+
 
 class Item(Value):
     """The loss of one example and, where it was answered, the answer.

@@ -1,10 +1,22 @@
 """The section `evaluate`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tasks.settings.section import Section, Unit
+from tasks.evaluate.gates import GATES
+from tasks.settings.section import Composed, Section, Unit
+
+Margins = dict[str, Annotated[float, Field(ge=0)]]
+"""By metric, a figure of it."""
+
+Gates = Composed(
+    __name__,
+    "Gates",
+    "evaluate.gates",
+    lambda: GATES,
+    "What a candidate must reach, all of it; null: no such gate.",
+)
 
 
 class Evaluate(Section):
@@ -29,7 +41,7 @@ class Evaluate(Section):
     ]
     """What is computed where it applies (accuracy where answers are labels, and so on), in the
     order shown; metrics of your own are computed too."""
-    max_examples: Annotated[int, Field(ge=10), Unit("examples")] = 128
+    max_examples: Annotated[int, Field(ge=10), Unit("examples")] = 512
     """Examples of a benchmark for the loss (the first by hash of their id)."""
     max_generations: Annotated[int, Field(ge=0), Unit("examples")] = 48
     """Of these, examples that are also answered by generation; 0: none."""
@@ -37,15 +49,14 @@ class Evaluate(Section):
     """Longest answer generated, in tokens."""
     batch_size: Annotated[int, Field(ge=1)] = 24
     """Prompts that are answered at once."""
-    resamples: Annotated[int, Field(ge=100)] = 10_000
-    """Bootstrap resamples."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Confidence of every interval."""
-    max_general_loss_increase: Annotated[float, Field(ge=0), Unit("nats per token")] = 0.3
-    """Gate: rise of the mean loss on the probe that is accepted, in nats per token, against the
-    base model."""
-    max_regression: Annotated[float, Field(ge=0), Unit("nats per token")] = 0.05
-    """Gate: rise of the loss on any one benchmark that is accepted, in nats per token, against the
-    champion."""
+    """Confidence of the intervals of figures; those of gates follow from `alpha`."""
+    alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.025
+    """Probability with which a gate's test may let a candidate through that it should not."""
+    rounds: Literal["fixed", "spending"] = "spending"
+    """`spending`: `alpha` holds for all rounds on the same benchmarks together, and each round
+    tests more strictly; `fixed`: for each round alone."""
+    gates: Annotated[Section, Gates] = Field(default_factory=Gates)
+    """What a candidate must reach, all of it."""
     review_examples: Annotated[int, Field(ge=1), Unit("rows")] = 20
     """Rows of the review sheet."""

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, get_origin
+from types import NoneType
+from typing import Any, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -97,6 +98,9 @@ class _Source:
         """
         for text in overrides:
             key, value = _parsed(text)
+            if gone := migration.removed(key):
+                self.told.append(f"--set {gone}")
+                continue
             new, carried, message = migration.migrate_key(key, value)
             if carried:
                 self.carried.add(carried)
@@ -207,7 +211,10 @@ def _chosen(path: Key) -> bool:
 def _has_free_keys(model: type[BaseModel], part: str) -> bool:
     """Whether a setting is a mapping whose keys are the user's."""
     field = model.model_fields.get(part)
-    return field is not None and get_origin(field.annotation) is dict
+    if field is None:
+        return False
+    kinds = get_args(field.annotation) if NoneType in get_args(field.annotation) else ()
+    return any(get_origin(kind) is dict for kind in kinds or (field.annotation,))
 
 
 def _free_keys(model: type[BaseModel] | None, part: str) -> dict[str, Any]:
@@ -215,7 +222,7 @@ def _free_keys(model: type[BaseModel] | None, part: str) -> dict[str, Any]:
     if model is None or not _has_free_keys(model, part):
         return {}
     defaults: dict[str, Any] = model().model_dump(mode="json")[part]
-    return defaults
+    return defaults or {}
 
 
 def _parsed(text: str) -> tuple[str, Any]:

@@ -26,6 +26,8 @@ _METHOD = (
 )
 _RENAMED: dict[str, str] = {
     "judge": "evaluate",
+    "evaluate.max_regression": "evaluate.gates.no_regression.loss",
+    "evaluate.max_general_loss_increase": "evaluate.gates.general.loss",
     "curate.against": "curate.benchmarks",
     "curate.replay": "curate.replay.inputs",
     "curate.replay_share": "curate.replay.share",
@@ -46,6 +48,9 @@ _RENAMED: dict[str, str] = {
     "tune.mix": "tune.source_weights",
     "sweep.packed": "sweep.adapters_per_pass",
     "sweep.seeds_top": "sweep.reseed_top",
+}
+_REMOVED = {
+    "evaluate.resamples": "intervals are computed, and no longer drawn",
 }
 _NOW_SECTIONS = ("curate.replay", "tune.method")
 """Old keys whose name is a section's now: a mapping there is new."""
@@ -94,8 +99,18 @@ def migrate(values: Values, file: str, lines: Mapping[Path, int]) -> Migrated:
         found.messages.append(f"{place}: {_is_now(old, new)}")
         if carried := _carried(old):
             found.carried.add(carried)
+    for old in _REMOVED:
+        path = tuple(old.split("."))
+        if _section(values, path[:-1]).pop(path[-1], None) is not None:
+            found.messages.append(f"{_place(file, found.lines, path)}: {removed(old)}")
     _migrate_axes(found, file)
     return found
+
+
+def removed(key: str) -> str:
+    """A sentence on a key that has nothing to say in this version; empty for every other key."""
+    key = _new_key(key, None) or key
+    return f"{key} has no effect any more: {_REMOVED[key]}" if key in _REMOVED else ""
 
 
 def migrate_key(key: str, value: Any) -> tuple[str, str | None, str]:
@@ -122,7 +137,8 @@ def _new_key(key: str, value: Any) -> str | None:
         return _RENAMED[key]
     for old in ("judge", "curate.personal_data", "tune.mix"):
         if key.startswith(f"{old}."):
-            return _RENAMED[old] + key.removeprefix(old)
+            new = _RENAMED[old] + key.removeprefix(old)
+            return _RENAMED.get(new, new)
     return None
 
 

@@ -378,7 +378,7 @@ def broken(tiny_base: Path, tmp_path: Path) -> Callable[[Callable[[Path], object
     for name in ("train", "validation", "test"):
         content = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / f"{name}.jsonl").write_text(content)
-    evaluate = "{max_generations: 1, max_new_tokens: 2, resamples: 100}"
+    evaluate = "{max_generations: 1, max_new_tokens: 2}"
     (tmp_path / "params.yaml").write_text(
         "base: {model: ./base, dtype: float32}\n"
         f"tune: {{max_steps: 1, evaluations: 1}}\nevaluate: {evaluate}\n"

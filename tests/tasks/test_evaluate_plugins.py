@@ -40,7 +40,7 @@ def project(tmp_path: Path, tiny_base: Path) -> Path:
         "project: {name: tiny, plugins: [word_count.py, enough_answers.py]}\n"
         f"base: {{model: {json.dumps(str(tiny_base))}, dtype: float32}}\n"
         "evaluate: {benchmarks: [held.jsonl], general_probe: null, max_generations: 12,\n"
-        "  max_new_tokens: 3, resamples: 200}\n"
+        "  max_new_tokens: 3}\n"
     )
     rows = [{"prompt": f"Sort {i} rows", "completion": f"Sorted {i}."} for i in range(16)]
     files.write_jsonl(tmp_path / "held.jsonl", rows)

@@ -1,4 +1,6 @@
-"""Bootstrap intervals."""
+"""Intervals over clusters, and the level of a test over rounds."""
+
+import math
 
 import numpy as np
 import pytest
@@ -13,117 +15,171 @@ NUMBERS = st.floats(-50, 50, allow_nan=False)
 
 
 def paired(numerators: ArrayLike, denominators: ArrayLike, groups: list[str | None]):
-    return statistics.sample(np.stack([numerators, denominators], axis=1), groups)
+    totals = np.stack([numerators, denominators], axis=1)
+    return statistics.sample(totals, groups, np.asarray(denominators))
 
 
 def alone(count: int) -> list[str | None]:
     return [None] * count
 
 
-def test_interval_agrees_with_scipy() -> None:
-    draw = np.random.default_rng(1)
-    tokens = draw.integers(3, 30, 80)
-    losses = tokens * draw.gamma(4, 0.5, 80)
-    found = statistics.bootstrap([paired(losses, tokens, alone(80))], 20_000, 0.9, 0)
-    expected = scipy.stats.bootstrap(
-        (losses, tokens),
-        lambda x, y, axis: x.sum(axis) / y.sum(axis),
-        paired=True,
-        vectorized=True,
-        n_resamples=20_000,
-        confidence_level=0.9,
-        method="percentile",
-        rng=np.random.default_rng(2),
-    ).confidence_interval
-    width = expected.high - expected.low
-    assert found.value == pytest.approx(losses.sum() / tokens.sum())
-    assert found.low == pytest.approx(expected.low, abs=0.03 * width)
-    assert found.high == pytest.approx(expected.high, abs=0.03 * width)
+def test_equal_clusters_give_the_t_test() -> None:
+    values = np.random.default_rng(1).gamma(2, size=25)
+    found = statistics.estimate([paired(values, np.ones(25), alone(25))])
+    expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    interval = found.interval(0.9)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert found.degrees == pytest.approx(24)
 
 
-def test_clusters_are_drawn_whole() -> None:
+def test_the_error_of_a_ratio_is_that_of_its_linearisation() -> None:
+    draw = np.random.default_rng(2)
+    tokens = draw.integers(3, 30, 400).astype(float)
+    losses = tokens * draw.gamma(4, 0.5, 400)
+    found = statistics.estimate([paired(losses, tokens, alone(400))])
+    moved = losses - losses.sum() / tokens.sum() * tokens
+    assert found.error == pytest.approx(math.sqrt(400 * moved.var(ddof=1)) / tokens.sum(), rel=0.02)
+
+
+def test_clusters_are_what_varies() -> None:
     # 20 groups of 25 equal examples hold no more evidence than 20 examples.
     means = np.random.default_rng(3).normal(size=20)
-    single = paired(means, np.ones(20), alone(20))
-    many = paired(np.repeat(means, 25), np.ones(500), [str(i // 25) for i in range(500)])
-    expected = statistics.bootstrap([single], 5000, 0.95, 0)
-    wide = statistics.bootstrap([many], 5000, 0.95, 0)
-    assert wide.low == pytest.approx(expected.low)
-    assert wide.high == pytest.approx(expected.high)
-    independent = paired(np.repeat(means, 25), np.ones(500), alone(500))
-    narrow = statistics.bootstrap([independent], 5000, 0.95, 0)
-    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
+    single = statistics.estimate([paired(means, np.ones(20), alone(20))])
+    rows = np.repeat(means, 25), np.ones(500)
+    many = statistics.estimate([paired(*rows, [str(i // 25) for i in range(500)])])
+    assert (many.error, many.degrees) == pytest.approx((single.error, single.degrees))
+    assert (many.clusters, many.examples) == (20, 500)
+    independent = statistics.estimate([paired(*rows, alone(500))])
+    assert many.error > 3 * independent.error
 
 
-def test_too_few_groups_leave_the_examples_alone() -> None:
-    few = paired(np.arange(30), np.ones(30), [str(i % 9) for i in range(30)])
-    enough = paired(np.arange(30), np.ones(30), [str(i % 10) for i in range(30)])
-    assert len(set(few.clusters)) == 30
-    assert len(set(enough.clusters)) == 10
+def test_few_groups_are_groups_all_the_same() -> None:
+    few = statistics.estimate([paired(np.arange(30), np.ones(30), [str(i % 5) for i in range(30)])])
+    assert few.clusters == 5
+    assert not few.enough
+    six = statistics.estimate([paired(np.arange(30), np.ones(30), [str(i % 6) for i in range(30)])])
+    assert six.enough
 
 
 def test_examples_without_group_are_clusters_of_their_own() -> None:
     groups = ["a", None, "a", None, *[f"g{i}" for i in range(10)]]
-    clusters = paired(np.ones(14), np.ones(14), groups).clusters
-    assert clusters[0] == clusters[2]
-    assert len(set(clusters)) == 13
+    assert len(paired(np.ones(14), np.ones(14), groups).sums) == 13
+
+
+def test_one_large_cluster_is_worth_little() -> None:
+    draw = np.random.default_rng(4)
+    sizes = np.array([200.0] + [5.0] * 19)
+    found = statistics.estimate([paired(sizes * draw.normal(size=20), sizes, alone(20))])
+    assert found.degrees < 2
+    low, high = found.interval(0.95).low, found.interval(0.95).high
+    assert high - low > 8 * found.error
+
+
+def test_one_cluster_has_no_interval() -> None:
+    one = statistics.estimate([paired([3.0, 4.0], [1.0, 1.0], ["a", "a"])])
+    assert (one.value, one.known) == (3.5, False)
+    with pytest.raises(ValueError, match="one cluster"):
+        one.interval(0.95)
+    # Nor has a benchmark of one cluster beside others: nobody knows how far it is off.
+    others = paired(np.arange(20), np.ones(20), alone(20))
+    assert not statistics.estimate([others, paired([3.0], [1.0], ["a"])]).known
 
 
 def test_benchmarks_are_drawn_apart() -> None:
     # Two constant benchmarks far from each other: nothing in either of them varies.
     low = paired(np.zeros(40), np.ones(40), alone(40))
     high = paired(np.full(40, 10.0), np.ones(40), alone(40))
-    found = statistics.bootstrap([low, high], 500, 0.95, 0)
-    assert (found.value, found.low, found.high) == (5, 5, 5)
+    found = statistics.estimate([low, high])
+    assert (found.value, found.error, found.degrees) == pytest.approx((5, 0, 78), abs=1e-9)
 
 
-def test_coverage_is_close_to_the_confidence() -> None:
+@pytest.mark.parametrize("skewed", [False, True])
+@pytest.mark.parametrize("clusters", [6, 10, 30])
+def test_the_level_is_kept_with_clusters_of_unequal_size(clusters: int, skewed: bool) -> None:
     draw = np.random.default_rng(5)
-    hits = 0
-    for seed in range(300):
-        values = draw.exponential(size=60)
-        found = statistics.bootstrap([paired(values, np.ones(60), alone(60))], 400, 0.9, seed)
-        hits += found.low <= 1 <= found.high
-    # Binomial(300, 0.9) has a standard deviation of 5; the percentile interval is a bit narrow.
-    assert 245 <= hits <= 290
-
-
-def test_large_samples_are_drawn_in_parts() -> None:
-    values = np.random.default_rng(4).normal(size=30_000)
-    found = statistics.bootstrap([paired(values, np.ones(30_000), alone(30_000))], 150, 0.95, 0)
-    assert found.high - found.low == pytest.approx(2 * 1.96 / 30_000**0.5, rel=0.2)
-
-
-def test_nothing_to_divide_by_is_an_error() -> None:
-    with pytest.raises(ValueError, match="denominator"):
-        statistics.bootstrap([paired(np.ones(3), np.zeros(3), alone(3))], 100, 0.9, 0)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(NUMBERS, min_size=2, max_size=40), st.integers(0, 99))
-def test_interval_holds_the_estimate_and_repeats(values: list[float], seed: int) -> None:
-    part = paired(values, np.ones(len(values)), alone(len(values)))
-    found = statistics.bootstrap([part], 400, 0.95, seed)
-    slack = 1e-9
-    assert found.low - slack <= found.value <= found.high + slack
-    assert min(values) - slack <= found.low
-    assert found.high <= max(values) + slack
-    assert found == statistics.bootstrap([part], 400, 0.95, seed)
-
-
-@settings(max_examples=60, deadline=None)
-@given(NUMBERS, st.lists(st.integers(1, 50), min_size=1, max_size=40))
-def test_constant_data_have_no_width(rate: float, tokens: list[int]) -> None:
-    part = paired([rate * count for count in tokens], tokens, alone(len(tokens)))
-    found = statistics.bootstrap([part], 200, 0.95, 0)
-    assert found.low == pytest.approx(rate, abs=1e-9)
-    assert found.high == pytest.approx(rate, abs=1e-9)
+    shape = 4000, clusters
+    sizes = np.ceil(draw.lognormal(1, 1, shape))
+    noise = draw.standard_t(3, shape) if skewed else draw.normal(size=shape)
+    sums = np.stack([noise * sizes, sizes], axis=-1)
+    value, variance, degrees = statistics.jackknife([sums], [sizes])
+    reach = np.sqrt(variance) * scipy.stats.t.ppf(0.975, degrees)
+    assert (value + reach < 0).mean() < 0.03
+    assert (value - reach > 0).mean() < 0.03
 
 
 def test_a_figure_may_be_any_function_of_the_sums() -> None:
     totals = np.random.default_rng(6).gamma(2.0, size=(40, 3))
-    found = statistics.bootstrap(
-        [statistics.sample(totals, alone(40))], 300, 0.9, 0, lambda sums: sums.max(axis=-1)
+    found = statistics.estimate(
+        [statistics.sample(totals, alone(40))], lambda sums: sums.max(axis=-1)
     )
     assert found.value == totals.sum(axis=0).max()
-    assert found.low <= found.value <= found.high
+    assert found.error == pytest.approx(
+        math.sqrt(40 * totals[:, totals.sum(0).argmax()].var()), rel=0.1
+    )
+
+
+def test_nothing_to_divide_by_is_an_error() -> None:
+    with pytest.raises(ValueError, match="denominator"):
+        statistics.estimate([paired(np.ones(3), np.zeros(3), alone(3))])
+
+
+@pytest.mark.parametrize("right", [0, 1, 24, 47, 48])
+def test_a_share_has_an_interval_inside_its_bounds_and_of_some_width(right: int) -> None:
+    values = np.arange(48) < right
+    found = statistics.estimate([paired(values, np.ones(48), alone(48))])
+    interval = found.interval(0.95, (0.0, 1.0))
+    exact = scipy.stats.binomtest(right, 48).proportion_ci(method="exact")
+    assert (interval.low, interval.high) == pytest.approx((exact.low, exact.high), abs=0.02)
+    assert 0 <= interval.low < interval.high <= 1
+    wide = found.interval(0.95, (0.0, 100.0))
+    assert wide.high == pytest.approx(
+        100
+        * statistics.estimate([paired(values / 100, np.ones(48), alone(48))])
+        .interval(0.95, (0.0, 1.0))
+        .high
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(NUMBERS, min_size=2, max_size=40))
+def test_the_interval_holds_the_estimate(values: list[float]) -> None:
+    found = statistics.estimate([paired(values, np.ones(len(values)), alone(len(values)))])
+    interval = found.interval(0.95)
+    assert interval.low <= found.value <= interval.high
+    wider = found.interval(0.99)
+    assert wider.low <= interval.low and interval.high <= wider.high
+
+
+@settings(max_examples=60, deadline=None)
+@given(NUMBERS, st.lists(st.integers(1, 50), min_size=2, max_size=40))
+def test_constant_data_have_no_width(rate: float, tokens: list[int]) -> None:
+    part = paired([rate * count for count in tokens], tokens, alone(len(tokens)))
+    interval = statistics.estimate([part]).interval(0.95)
+    assert interval.low == pytest.approx(rate, abs=1e-9)
+    assert interval.high == pytest.approx(rate, abs=1e-9)
+
+
+def test_the_examples_asked_for_would_decide() -> None:
+    draw = np.random.default_rng(7)
+    values = draw.normal(-0.1, 1, size=100)
+    found = statistics.estimate([paired(values, np.ones(100), alone(100))])
+    needed = found.examples_needed(0.1, 0.95)
+    # (1.96 + 0.84)² s² / gain²
+    assert needed == pytest.approx(7.85 * values.var(ddof=1) / 0.01, rel=0.1)
+    shown = 0
+    for _ in range(400):
+        more = draw.normal(-0.1, values.std(ddof=1), size=needed)
+        more_found = statistics.estimate([paired(more, np.ones(needed), alone(needed))])
+        shown += more_found.interval(0.95).high < 0
+    assert 0.74 < shown / 400 < 0.88
+    assert found.examples_needed(-0.1, 0.95) is None
+    assert found.examples_needed(0, 0.95) is None
+
+
+@given(st.integers(0, 500), st.sampled_from(["fixed", "spending"]))
+def test_the_level_of_a_round_never_exceeds_alpha(earlier: int, rounds: str) -> None:
+    assert 0 < statistics.level(0.025, earlier, rounds) <= 0.025
+    spent = sum(statistics.level(0.025, look, rounds) for look in range(earlier + 1))
+    assert statistics.lucky(0.025, earlier, rounds) == pytest.approx(min(1, spent))
+    if rounds == "spending":
+        assert spent < 0.025

@@ -2,32 +2,39 @@
 
 from collections.abc import Sequence
 
-from tasks.evaluate import statistics
+from pydantic import Field
+
 from tasks.evaluate.gates import GATES, Gate, Measured
-from tasks.evaluate.gates.contract import result
-from tasks.evaluate.results import GateResult, Outcome
+from tasks.evaluate.gates.comparing import compared
+from tasks.evaluate.results import GateResult
+from tasks.evaluate.settings import Margins
+from tasks.settings.section import Section
+
+
+class BetterSettings(Section):
+    """What the candidate has to gain."""
+
+    better: Margins | None = Field({"loss": 0.0})
+    """By metric, the gain over the champion (or the base, where there is none) that must be
+    exceeded, over all benchmarks; null: no such gate."""
 
 
 @GATES.register
 class Better(Gate):
-    """Passed where the whole interval of the paired difference is below 0."""
+    """Superiority: passed where all of the interval of the paired difference is a gain.
+
+    A paired t-test by clusters (`tasks.evaluate.statistics`), one-sided at the level of the round.
+    """
 
     name = "better"
-    sentence = "The loss over all benchmarks is lower than the reference's."
-    metric = "loss"
+    sentence = "Over all benchmarks the candidate is better than the reference."
+    settings = BetterSettings
+    metrics = frozenset({"better"})
 
     def decide(self, measured: Measured) -> Sequence[GateResult]:
-        """One result over all benchmarks; undecided with too few examples."""
-        found = measured.difference(self.metric, measured.reference, measured.benchmarks)
-        count = found.score.n
-        outcome = Outcome.PASSED if found.score.high < 0 else Outcome.FAILED
-        reason = f"On {count} held-out examples {found.sentence()}"
-        if count < statistics.FEWEST_CLUSTERS:
-            outcome = Outcome.UNDECIDED
-            reason = (
-                f"{count} held-out examples are too few to tell the candidate from {found.name}: "
-                f"at least {statistics.FEWEST_CLUSTERS} are needed"
-            )
-        elif outcome is Outcome.FAILED and found.score.low <= 0:
-            reason = f"On {count} held-out examples {found.undecided_sentence()}"
-        return [result(self.name, outcome, found.score, 0.0, f"{reason}.")]
+        """One result a metric, over all benchmarks."""
+        gains = measured.settings.evaluate.gates.of(BetterSettings).better or {}
+        limits = {metric: -gain if gain else 0.0 for metric, gain in gains.items()}
+        return compared(
+            self.name, measured, measured.reference, limits, measured.benchmarks, "held-out data"
+        )

@@ -26,7 +26,7 @@ class Bleu(Metric):
     unit = "of 100"
     better = "higher"
     needs = "answers"
-    paired = False
+    bounds = (0.0, 100.0)
     caveat = "BLEU is meant for corpora: on short answers, or few of them, it says little."
 
     def score(self, item: Item) -> float:

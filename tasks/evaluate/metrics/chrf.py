@@ -25,7 +25,7 @@ class Chrf(Metric):
     unit = "of 100"
     better = "higher"
     needs = "answers"
-    paired = False
+    bounds = (0.0, 100.0)
 
     def score(self, item: Item) -> float:
         """Sentence chrF."""

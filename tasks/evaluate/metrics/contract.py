@@ -34,9 +34,8 @@ class Metric(Protocol):
     (length, syntax), or how fast it comes."""
     derived_from: str | None = None
     """Metric whose figures are transformed; such a metric has no score of single items."""
-    paired: bool = True
-    """Whether two systems can be compared item by item: `totals` are a numerator and a denominator,
-    and the denominator is the same for both systems."""
+    bounds: tuple[float, float] | None = None
+    """Between these is every score, where that is known; so is then every interval."""
     caveat: str = ""
     """A sentence on what the figure does not show, for the model card."""
 

@@ -16,6 +16,7 @@ class ExactMatch(Metric):
     unit = ""
     better = "higher"
     needs = "answers"
+    bounds = (0.0, 1.0)
 
     def score(self, item: Item) -> float:
         """1 where both are equal, else 0."""

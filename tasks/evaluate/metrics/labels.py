@@ -38,6 +38,7 @@ class Accuracy(Metric):
     unit = ""
     better = "higher"
     needs = "answers"
+    bounds = (0.0, 1.0)
 
     def on(self, items: Sequence[Item]) -> Metric | None:
         """None where the references are no labels."""
@@ -61,7 +62,7 @@ class MacroF1(Metric):
     unit = ""
     better = "higher"
     needs = "answers"
-    paired = False
+    bounds = (0.0, 1.0)
 
     def __init__(self, labels: tuple[str, ...] = ()) -> None:
         self._labels = labels

@@ -19,6 +19,7 @@ class Rouge(Metric):
     unit = ""
     better = "higher"
     needs = "answers"
+    bounds = (0.0, 1.0)
 
     kind: str
     """What rouge-score calls it."""

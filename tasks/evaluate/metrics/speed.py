@@ -12,7 +12,6 @@ _CAVEAT = (
 class _Timed(Metric):
     needs = "answers"
     aspect = "speed"
-    paired = False
 
     def cluster(self, item: Item) -> str | None:
         """Answers of one batch are there at the same moment."""

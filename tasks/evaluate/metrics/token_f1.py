@@ -23,6 +23,7 @@ class TokenF1(Metric):
     unit = ""
     better = "higher"
     needs = "answers"
+    bounds = (0.0, 1.0)
     caveat = "Token F1 ignores the order of words: an answer that says the opposite may score high."
 
     def score(self, item: Item) -> float:

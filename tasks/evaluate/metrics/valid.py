@@ -27,6 +27,7 @@ class ValidJson(Metric):
     unit = ""
     better = "higher"
     needs = "answers"
+    bounds = (0.0, 1.0)
     aspect = "form"
     caveat = "Valid JSON may still say the wrong thing."
 
@@ -51,6 +52,7 @@ class ValidPython(Metric):
     unit = ""
     better = "higher"
     needs = "answers"
+    bounds = (0.0, 1.0)
     aspect = "form"
     caveat = "Python that parses may still do the wrong thing."
 
