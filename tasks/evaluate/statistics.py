@@ -191,8 +191,9 @@ def jackknife(
 
     The variance is Σ (G − 1) / G · Σ (figure without a cluster − figure)², over samples of G
     clusters and over their clusters; without one, the others of its sample weigh so much more.
-    The degrees of freedom are those of a sum of squares whose parts are as large as the squares of the clusters' sizes, less one for each sample: G − 1 where
-    all are equal, fewer where some are large.
+    The degrees of freedom are those of a sum of squares whose parts are as large as the squares of
+    the clusters' sizes, less one for each sample: G − 1 where all are equal, fewer where some are
+    large.
 
     Args:
         parts: for each sample the sums of its clusters, shape (…, clusters, sums).
@@ -221,8 +222,8 @@ def level(alpha: float, earlier: int, rounds: str) -> float:
 
     `fixed`: `alpha` each time. `spending`: a share of `alpha` that falls as k^−1.6 with the number
     k of the round, all shares together being 1: whatever the number of rounds, the probability
-    that any of them errs is at most `alpha` (alpha spending; Tian & Ramdas 2021, "Online control of the
-    familywise error rate", with the series of Ramdas et al. 2018, "SAFFRON").
+    that any of them errs is at most `alpha` (alpha spending; Tian & Ramdas 2021, "Online control of
+    the familywise error rate", with the series of Ramdas et al. 2018, "SAFFRON").
 
     Args:
         alpha: of one test, or of all together.
