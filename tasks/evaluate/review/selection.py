@@ -5,8 +5,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from tasks.core.order import order_key
 from tasks.evaluate.aggregation import item_score
-from tasks.evaluate.benchmarks import GENERAL
-from tasks.evaluate.items import Item
+from tasks.evaluate.items import GENERAL, Item
 from tasks.evaluate.metrics import Metric
 
 _GENERAL_SHARE = 5  # one place of so many is for the general probe

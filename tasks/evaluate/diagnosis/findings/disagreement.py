@@ -33,9 +33,9 @@ class Disagreement(Diagnostic):
             return None
         opposed = []
         for metric in selected(seen.measured.settings.evaluate.metrics):
-            if metric.needs != "answers" or metric.derived_from or not metric.paired:
+            if metric.needs != "answers" or metric.derived_from or not metric.direction:
                 continue
-            sign = 1 if metric.better == "higher" else -1
+            sign = metric.direction
             scores = [(item_score(a, metric), item_score(b, metric), a.group) for a, b in pairs]
             known = [
                 (sign * (ours - theirs), group)

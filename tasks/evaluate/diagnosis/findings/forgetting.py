@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from tasks.evaluate.benchmarks import GENERAL
 from tasks.evaluate.diagnosis import DIAGNOSTICS, Diagnostic, Seen
 from tasks.evaluate.diagnosis.contract import Said
 from tasks.evaluate.diagnosis.estimate import Estimate, ratio
-from tasks.evaluate.items import Item
+from tasks.evaluate.items import GENERAL, Item
 
 _LEVEL = 0.025
 

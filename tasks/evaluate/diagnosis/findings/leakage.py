@@ -2,11 +2,10 @@
 
 import math
 
-from tasks.evaluate.benchmarks import GENERAL
 from tasks.evaluate.diagnosis import DIAGNOSTICS, Course, Diagnostic, Seen
 from tasks.evaluate.diagnosis.contract import Said
 from tasks.evaluate.diagnosis.estimate import Estimate, ratio
-from tasks.evaluate.items import Item
+from tasks.evaluate.items import GENERAL, Item
 from tasks.evaluate.words import words
 
 _FEWEST_WORDS = 8
