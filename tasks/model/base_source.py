@@ -1,5 +1,6 @@
 """Where the base model is: a folder, a GGUF file of an installed package, or a hub id."""
 
+import hashlib
 import importlib.metadata
 import logging
 from pathlib import Path
@@ -30,6 +31,11 @@ class BaseRecord(Value):
     """File in the package that holds the model."""
     files: dict[str, str]
     """SHA-256 of each file that decides what the model is, by its path in the folder."""
+
+    @property
+    def digest(self) -> str:
+        """One hash of all of its files."""
+        return hashlib.sha256(files.to_json(self.files, sort_keys=True).encode()).hexdigest()
 
 
 def locate(settings: Settings, *, weights: bool = True) -> Path:

@@ -105,7 +105,7 @@ class ServedModel(PythonModel):
                 bnb_4bit_compute_dtype=dtype,
             )
             nf4["device_map"] = {"": device}
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             use_safetensors=True,
