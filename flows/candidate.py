@@ -5,12 +5,12 @@ from pathlib import Path
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
+from flows.evidence import evidence_files
 from flows.progress import trial_table
 from flows.ray import workers
 from flows.round import SECTIONS, RoundInputs
 from tasks.core.errors import BadInput
 from tasks.decisions import Version
-from tasks.drift import write_reference
 from tasks.evaluate import Evidence, Systems, Verdict, check_benchmarks, compare, model_card
 from tasks.registry import Candidate, Registry, resolve_model
 from tasks.settings import Settings
@@ -80,21 +80,16 @@ def register_step(
     registry = Registry(inputs.settings)
     lineage = inputs.lineage()
     card = model_card(verdict, inputs.settings, lineage | _choice(swept))
-    reference = inputs.folder / "reference.jsonl"
     candidate = Candidate(
         adapter=swept.best.adapter,
         passed=verdict.passed,
         verdict=verdict.to_json(),
         card=card,
-        artifacts=(write_reference(inputs.data.folder, reference, inputs.settings),),
+        artifacts=evidence_files(inputs),
         tags=lineage,
+        metrics={"validation_loss": swept.best.validation_loss} | verdict.candidate.figures(),
     )
     version = registry.register(run_id, inputs.key, candidate)
-    registry.tracking.close_round(
-        run_id,
-        metrics={"validation_loss": swept.best.validation_loss} | verdict.candidate.figures(),
-        artifacts=[path for path in _artifacts(inputs) if path.exists()],
-    )
     create_markdown_artifact(card, key=f"candidate-{version.number}", description="Model card")
     return version
 
@@ -154,13 +149,3 @@ def _choice(swept: SweepResult) -> dict[str, str]:
         **{name: str(value) for name, value in best.used_params.items()},
         "how sure that choice is": selection_sentence(swept.selection, best.validation_loss),
     }
-
-
-def _artifacts(inputs: RoundInputs) -> list[Path]:
-    """What a reviewer may want to look at, beside the round's run."""
-    sweep_folder, data = inputs.folder / "sweep", inputs.data.folder
-    return [
-        *(sweep_folder / name for name in ("curves.png", "heatmap.png")),
-        inputs.folder / "evaluate",
-        *(data / name for name in ("report.html", "data_card.md", "dropped.jsonl")),
-    ]

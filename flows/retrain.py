@@ -20,7 +20,7 @@ from flows.data import CuratedData, curated_data
 from flows.promote import request_approval
 from flows.recovery import recover
 from flows.results import Round, RoundData
-from flows.round import RoundInputs, only_round
+from flows.round import RoundInputs, code_state, only_round
 from tasks.core import files
 from tasks.decisions import Version
 from tasks.evaluate import Verdict
@@ -55,10 +55,12 @@ def retrain(
     registry = Registry(settings)
     with only_round(settings):
         recover()
-        inputs = RoundInputs(settings, curate_step(settings), reason)
+        code = code_state()  # before DVC writes its lock file
+        inputs = RoundInputs(settings, curate_step(settings), reason, code)
         known = registry.versions.find(inputs.key)
         version = known or _make_candidate(inputs)
         if known:
+            registry.complete(known)
             log.info("nothing has changed since version %s: no new version", known.number)
         if registry.status().challenger == version.number:
             if auto_approve:

@@ -7,24 +7,44 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from prefect.runtime import flow_run
+
 from flows.data import CuratedData
 from tasks.core import files
 from tasks.core.code_version import code_version
 from tasks.core.errors import PerpetuneError
 from tasks.core.locks import exclusive
 from tasks.model import base_source
+from tasks.model.base_source import BaseRecord
 from tasks.records import expand
 from tasks.registry import DatasetRef
 from tasks.settings import Settings
 
 SECTIONS = ("base", "tune", "sweep", "evaluate")
 """Sections of the settings that, with the curated data, decide what a round gives."""
+DVC_LOCK = Path("dvc.lock")
 _PACKAGES = ("core", "records", "model", "tune", "evaluate")
 """Packages of `tasks` whose code does. What curation's code does is in the hashes of the data."""
 _LIBRARIES = (
     *("accelerate", "bitsandbytes", "optuna", "peft", "safetensors", "tokenizers", "torch"),
     "transformers",
 )
+
+
+@dataclass(frozen=True)
+class CodeState:
+    """The commit that is checked out, and whether files of the repository differ from it."""
+
+    commit: str | None
+    """None where the project is in no git repository, or nothing is committed there."""
+    dirty: bool
+    """`dvc.lock` aside: `dvc repro` rewrites it, and it has a hash of its own."""
+
+
+def code_state() -> CodeState:
+    """The state of the repository around this folder; to be asked before a round writes files."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!dvc.lock")
+    return CodeState(_git("rev-parse", "HEAD"), bool(changed))
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,8 @@ class RoundInputs:
     data: CuratedData
     reason: str
     """For the reviewer; not in the key."""
+    code: CodeState
+    """As the round began."""
 
     @cached_property
     def key(self) -> str:
@@ -45,6 +67,11 @@ class RoundInputs:
     def folder(self) -> Path:
         """Where the round keeps its trials and its verdict."""
         return self.settings.project.state_dir / "rounds" / self.key
+
+    @cached_property
+    def base(self) -> BaseRecord:
+        """The base model's files; reads all of their bytes."""
+        return base_source.record(self.settings)
 
     @property
     def datasets(self) -> list[DatasetRef]:
@@ -59,16 +86,21 @@ class RoundInputs:
         ]
 
     def lineage(self) -> dict[str, str]:
-        """Where the round's version comes from: code, data, settings and base, as tags."""
+        """Where the round's version comes from: code, data, settings, base and run, as tags."""
         return {
-            "git_commit": _git("rev-parse", "HEAD") or "unknown",
-            "git_dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower(),
+            "git_commit": self.code.commit or "unknown",
+            "git_dirty": str(self.code.dirty).lower(),
             "code_version": outcome_version(self.settings),
             "data_version": self.data.raw_version or "unversioned",
+            "dvc_lock_sha256": files.sha256(DVC_LOCK) if DVC_LOCK.is_file() else "none",
             "train_hash": self.data.train_hash,
+            "validation_hash": self.data.validation_hash,
             "params_hash": files.content_key(self.settings.plain()),
             "base": base_source.identity(self.settings),
+            "base_sha256": self.base.digest,
             "method": self.settings.tune.method.name,
+            "seed": str(self.settings.project.seed),
+            "prefect_flow_run": flow_run.id or "none",
         }
 
 

@@ -8,6 +8,9 @@ here imports torch.
     tracking       rounds and trials
     versions       registered versions and their files
     decision_log   decisions as runs
+    mlflow_model   a version as an MLflow model that needs no Perpetune
+    sbom           the software that made a version
+    relocation     a project that was moved or copied
     links          pages of MLflow's UI
     references     how people name a model
     registry       the whole, and the only one that moves aliases
@@ -17,6 +20,7 @@ from tasks.registry.mlflow_values import DatasetRef
 from tasks.registry.references import resolve_model
 from tasks.registry.registry import Registry
 from tasks.registry.results import Candidate, Pending, Status
+from tasks.registry.sbom import write_sbom
 from tasks.registry.webhooks import register_webhook
 
 __all__ = [
@@ -27,4 +31,5 @@ __all__ = [
     "Status",
     "register_webhook",
     "resolve_model",
+    "write_sbom",
 ]

@@ -2,14 +2,17 @@
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from tasks.core.errors import PerpetuneError, Refused
 from tasks.core.locks import exclusive
+from tasks.core.secrets import redacted
+from tasks.registry.relocation import ARTIFACTS, Relocation, examine, located, rewrite
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 log = logging.getLogger(__name__)
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_DATABASE = "database"
 _LOCK_SECONDS = 60.0
 
 
@@ -37,10 +41,16 @@ class Connection:
         self._state = settings.project.state_dir.absolute()
         given = settings.project.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         self._database = None if given else self._state / "mlflow.db"
-        self.uri = given or f"sqlite:///{self._database}"
+        self.uri = given or database_uri(self._state / "mlflow.db")
         self.redacted_uri = redacted(self.uri)
         self._client: MlflowClient | None = None
         self._experiments: dict[str, str] = {}
+        self._in_place = False
+
+    @property
+    def artifacts(self) -> Path:
+        """Where the artifacts of the local database are."""
+        return self._state / ARTIFACTS
 
     @property
     def empty(self) -> bool:
@@ -50,17 +60,10 @@ class Connection:
     @contextmanager
     def client(self) -> "Iterator[MlflowClient]":
         """Yield a client; what MLflow raises meanwhile comes out as a `PerpetuneError`."""
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
+        with _clear(self.redacted_uri):
             if self._client is None:
                 self._client = self._connect()
             yield self._client
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            # The first line says what happened; the rest is SQL.
-            what = str(error).partition("\n")[0]
-            raise PerpetuneError(f"MLflow at {self.redacted_uri}: {what}") from error
 
     @contextmanager
     def lock(self, what: str = "aliases") -> Iterator[None]:
@@ -75,7 +78,40 @@ class Connection:
             "try again when it has finished, or end it if it hangs"
         )
         with exclusive(path, busy, seconds=_LOCK_SECONDS):
+            if what != _DATABASE:
+                self.relocate()
             yield
+
+    def relocation(self) -> Relocation:
+        """Whether recorded artifacts lead to where this project was before; reads only."""
+        if self._database is None or not self._database.exists():
+            return Relocation(here=str(self.artifacts))
+        with _clear(self.redacted_uri):
+            return examine(self._database, self.artifacts)
+
+    def relocate(self) -> Relocation:
+        """Let recorded artifacts lead to the present state folder; whoever writes does so first.
+
+        Raises:
+            Refused: another process works on the database.
+        """
+        nothing = Relocation(here=str(self.artifacts))
+        if self._in_place or self._database is None or not self._database.exists():
+            return nothing
+        changed = self.relocation()
+        if changed.locations:
+            with self.lock(_DATABASE), _clear(self.redacted_uri):
+                changed = rewrite(self._database, self.artifacts)
+            log.warning(
+                "this project was moved or copied: %d recorded locations of artifacts lead to %s "
+                "now, and no longer to %s",
+                changed.locations,
+                self.artifacts,
+                " and ".join(changed.elsewhere),
+            )
+            self._client = None  # it remembers locations
+        self._in_place = True
+        return changed
 
     def find_experiment(self, client: "MlflowClient", name: str) -> str | None:
         """Id of the experiment of this name, if there is one."""
@@ -95,7 +131,7 @@ class Connection:
         found = self.find_experiment(client, name)
         if found is None:
             direct = self.uri.startswith(_DATABASES)
-            location = (self._state / "mlartifacts").as_uri() if direct else None
+            location = self.artifacts.as_uri() if direct else None
             with ignore_existing():
                 client.create_experiment(name, location)
             found = self.find_experiment(client, name)
@@ -108,11 +144,14 @@ class Connection:
         if self.uri.startswith("http"):
             self._reach()
         if self._database is not None:
-            with self.lock("database"):
+            with self.lock(_DATABASE):
                 if not self._database.exists():
                     log.info("creating MLflow's database %s: some seconds, once", self._database)
                     _create(self._database)
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        if self._database is not None:
+            _translate(client, self.artifacts)
+        return client
 
     def _reach(self) -> None:
         """Ask the server for a sign of life, as MLflow itself would retry for minutes."""
@@ -127,6 +166,52 @@ class Connection:
                 f"MLflow at {self.redacted_uri} does not answer; start it (`perpetune up` starts a "
                 "local one), or correct project.tracking_uri in params.yaml or MLFLOW_TRACKING_URI"
             ) from error
+
+
+def database_uri(path: Path) -> str:
+    """The address of a SQLite file, whatever signs its path has."""
+    if "?" not in str(path):
+        return f"sqlite:///{path}"
+    # With its driver named: of the plain form MLflow would make a folder, in the current one.
+    return f"sqlite+pysqlite:///file:{quote(str(path))}?uri=true"
+
+
+def _translate(client: "MlflowClient", artifacts: Path) -> None:
+    """Let a client's answers name artifacts where they are, if the project was moved or copied."""
+    get_run, get_model = client.get_run, client.get_logged_model
+
+    def run(run_id: str) -> Any:
+        found = get_run(run_id)
+        found.info._artifact_uri = located(found.info.artifact_uri, artifacts)
+        return found
+
+    def model(model_id: str, **options: Any) -> Any:
+        found = get_model(model_id, **options)
+        found.artifact_location = located(found.artifact_location, artifacts)
+        return found
+
+    def listing(run_id: str, path: str | None = None) -> Any:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(run(run_id).info.artifact_uri).list_artifacts(path)
+
+    replaced = {"get_run": run, "get_logged_model": model, "list_artifacts": listing}
+    for name, function in replaced.items():
+        setattr(client, name, function)
+
+
+@contextmanager
+def _clear(redacted_uri: str) -> Iterator[None]:
+    """Let what MLflow and its database raise come out as a `PerpetuneError`."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        # The first line says what happened; the rest is SQL.
+        what = str(error).partition("\n")[0]
+        raise PerpetuneError(f"MLflow at {redacted_uri}: {what}") from error
 
 
 @contextmanager
@@ -147,16 +232,7 @@ def _create(database: Path) -> None:
 
     aside = database.with_suffix(".partial")
     aside.unlink(missing_ok=True)
-    engine = create_sqlalchemy_engine(f"sqlite:///{aside}")
+    engine = create_sqlalchemy_engine(database_uri(aside))
     _initialize_tables(engine)
     engine.dispose()
     aside.replace(database)
-
-
-def redacted(uri: str) -> str:
-    """`uri` with its password, if there is one, as three asterisks."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{parts.username}:***@{host}").geturl()

@@ -1,6 +1,5 @@
 """The registry of one project: candidates come in as versions, decisions move the aliases."""
 
-import json
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,8 +11,9 @@ from tasks.registry import mlflow_values
 from tasks.registry.connection import Connection
 from tasks.registry.decision_log import MlflowDecisionLog
 from tasks.registry.links import Links
+from tasks.registry.relocation import Relocation
 from tasks.registry.results import Candidate, Pending, Status
-from tasks.registry.tracking import Tracking, check_key, log_files
+from tasks.registry.tracking import Tracking, check_key
 from tasks.registry.versions import Versions
 from tasks.settings import Settings
 
@@ -56,6 +56,17 @@ class Registry:
     def redacted_uri(self) -> str:
         """MLflow's address without a password, for messages."""
         return self._connection.redacted_uri
+
+    def relocation(self) -> Relocation:
+        """Whether this project was moved or copied, and its artifacts still lead elsewhere."""
+        return self._connection.relocation()
+
+    def relocate(self) -> Relocation:
+        """Let the artifacts of a moved or copied project lead to it; returns what was changed.
+
+        Whoever writes to the registry does so first in any case.
+        """
+        return self._connection.relocate()
 
     def status(self) -> Status:
         """Where the aliases stand, and what waits for a decision."""
@@ -100,15 +111,19 @@ class Registry:
         check_key(key)
         with self.tracking.only(key) as client:
             if self.versions.find(key) is None:
-                log_files(client, round_run_id, candidate.artifacts)
-                client.log_text(round_run_id, candidate.card, "card.md")
-                text = json.dumps(candidate.verdict, indent=2, sort_keys=True, default=str)
-                client.log_text(round_run_id, text, "verdict.json")
+                # All evidence is there before the version is.
+                self.tracking.keep(client, round_run_id, candidate)
                 self.versions.create(round_run_id, key, candidate)
         self.reconcile()
         version = self.versions.find(key)
         assert version is not None
+        self.complete(version)
         return version
+
+    def complete(self, version: Version) -> None:
+        """End the round of a version, where a crash came between: it has all its evidence."""
+        with self._connection.client() as client:
+            self.tracking.finish(client, version.run_id)
 
     def approve(self, version: int, by: str, comment: str = "") -> Decision:
         """Make a version the champion; see `tasks.decisions.approve`."""

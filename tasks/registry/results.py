@@ -24,6 +24,8 @@ class Candidate:
     artifacts: tuple[Path, ...] = ()
     """Files and folders, kept under their names with the run."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Figures of the round, nested as they are."""
 
 
 class Pending(Value):

@@ -65,7 +65,7 @@ def _python() -> "Component":
 
 
 def _base_model(base: BaseRecord) -> "Component":
-    from cyclonedx.model import HashType
+    from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.component import Component, ComponentType
 
     return Component(
@@ -79,7 +79,7 @@ def _base_model(base: BaseRecord) -> "Component":
                 type=ComponentType.FILE,
                 name=name,
                 bom_ref=f"base-model/{name}",
-                hashes=[HashType.from_hashlib_alg("sha256", digest)],
+                hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)],
             )
             for name, digest in base.files.items()
         ],

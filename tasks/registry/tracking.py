@@ -1,16 +1,22 @@
 """Rounds and trials as MLflow runs: their settings, figures, data and files."""
 
+import contextlib
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
+from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.registry import mlflow_values
 from tasks.registry.connection import Connection
 from tasks.registry.mlflow_values import DatasetRef
+from tasks.registry.relocation import ARTIFACTS, local_path
+from tasks.registry.results import Candidate
 from tasks.tune.sweep import Trial
 
 if TYPE_CHECKING:
@@ -118,23 +124,49 @@ class Tracking:
             client.set_terminated(run_id, "FAILED" if trial.state == "failed" else "FINISHED")
             return str(run_id)
 
+    def keep(self, client: "MlflowClient", round_run_id: str, candidate: Candidate) -> None:
+        """Keep all evidence of a candidate with its round: files, card, verdict and figures.
+
+        It may be done again, after a crash say; whoever calls holds the round's lock.
+
+        Raises:
+            BadInput: a file is missing.
+        """
+        with TemporaryDirectory() as folder:
+            card, verdict = Path(folder) / "card.md", Path(folder) / "verdict.json"
+            files.write_text(card, candidate.card)
+            files.write_json(verdict, dict(candidate.verdict))
+            log_files(client, round_run_id, [*candidate.artifacts, card, verdict])
+        tables = [
+            {"path": f"{path.name}/{table.name}", "type": "table"}
+            for path in candidate.artifacts
+            for table in sorted(path.glob("*_table.json"))
+        ]
+        if tables:
+            client.set_tag(round_run_id, "mlflow.loggedArtifacts", json.dumps(tables))
+        self._figures(client, round_run_id, candidate.metrics)
+
+    def finish(self, client: "MlflowClient", round_run_id: str) -> None:
+        """Mark a round as finished, unless it is."""
+        if client.get_run(round_run_id).info.status != "FINISHED":
+            client.set_terminated(round_run_id, "FINISHED")
+
     def close_round(
         self,
         round_run_id: str,
         *,
         metrics: Mapping[str, Any],
-        artifacts: Iterable[Path] = (),
         status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED",
     ) -> None:
-        """End a round: its figures (nested as they are), and files or folders under their names."""
+        """End a round that brings no version, with its figures (nested as they are)."""
         with self._connection.client() as client:
-            start = client.get_run(round_run_id).info.start_time
-            for batch in mlflow_values.batches(
-                mlflow_values.metrics(metrics, start), _METRICS_A_CALL
-            ):
-                client.log_batch(round_run_id, metrics=batch)
-            log_files(client, round_run_id, artifacts)
+            self._figures(client, round_run_id, metrics)
             client.set_terminated(round_run_id, status)
+
+    def _figures(self, client: "MlflowClient", run_id: str, metrics: Mapping[str, Any]) -> None:
+        start = client.get_run(run_id).info.start_time
+        for batch in mlflow_values.batches(mlflow_values.metrics(metrics, start), _METRICS_A_CALL):
+            client.log_batch(run_id, metrics=batch)
 
     @contextmanager
     def only(self, key: str) -> "Iterator[MlflowClient]":
@@ -182,6 +214,20 @@ def log_files(client: "MlflowClient", run_id: str, paths: Iterable[Path]) -> Non
             raise BadInput(f"{path}: no such file or folder to keep with the run")
     for path in paths:
         client.log_artifact(run_id, str(path))
+    make_artifacts_readable(client.get_run(run_id).info.artifact_uri)
+
+
+def make_artifacts_readable(location: str) -> None:
+    """Let a server of another user read what this process has put into a local folder."""
+    folder = local_path(location)
+    if folder is None or not folder.exists():
+        return
+    files.make_readable(folder)
+    for parent in folder.parents:
+        if ARTIFACTS not in parent.parts:
+            return
+        with contextlib.suppress(PermissionError):
+            parent.chmod(0o755)
 
 
 def _trial_name(trial: Trial) -> str:

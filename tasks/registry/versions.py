@@ -16,7 +16,7 @@ from tasks.decisions import DecisionLog, State, Version, effective, what_exists
 from tasks.registry import mlflow_values
 from tasks.registry.connection import Connection, ignore_existing
 from tasks.registry.results import Candidate
-from tasks.registry.tracking import ROUND_TAG, check_key
+from tasks.registry.tracking import ROUND_TAG, check_key, make_artifacts_readable
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class Versions:
             with TemporaryDirectory() as folder:
                 saved = mlflow_model.save(adapter, Path(folder), model, self._settings)
                 client.log_model_artifacts(model.model_id, str(saved))
+                make_artifacts_readable(model.artifact_location)
             model = client.finalize_logged_model(model.model_id, "READY")
         outputs = run.outputs.model_outputs if run.outputs else []
         if model.model_id not in {output.model_id for output in outputs}:

@@ -74,14 +74,17 @@ def test_the_main_path_over_http(server: str, plain_adapter: Path, tmp_path: Pat
                 key, name=key, params={"a": {"b": 1}}, tags={}, datasets=[DATA]
             )
             trial = registry.tracking.log_trial(run, TRIAL, tmp_path, [DATA])
-            artifacts = (tmp_path / "reference.jsonl",)
+            artifacts = (tmp_path / "reference.jsonl", tmp_path / "curve.jsonl")
             candidate = Candidate(
-                plain_adapter, True, {"passed": True}, "# Card", artifacts, {"git": "abc"}
+                plain_adapter,
+                True,
+                {"passed": True},
+                "# Card",
+                artifacts,
+                {"git": "abc"},
+                {"loss": 2.0},
             )
             version = registry.register(run, key, candidate)
-        registry.tracking.close_round(
-            run, metrics={"loss": 2.0}, artifacts=[tmp_path / "curve.jsonl"]
-        )
         assert (version.number, version.aliases) == (number, ("challenger",))
         assert registry.status().pending[0].metrics == {"loss": 2.0}
         registry.approve(number, "ann", comment="")
