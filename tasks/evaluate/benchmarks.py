@@ -125,7 +125,7 @@ def load_benchmark(
         BadInput: a line is no record or has nothing to learn from, or no example is left.
     """
     options = settings.evaluate
-    length, config = _context_length(settings), base_model.load_config(settings)
+    length, config = context_length(settings), base_model.load_config(settings)
     context = None if length is None else max(1, length - virtual_tokens)
     found = sorted(records.load([path]), key=lambda record: order_key(record.id))
     chosen: list[records.Record] = []
@@ -182,7 +182,8 @@ def _general_probe(settings: Settings) -> Path | None:
     return path
 
 
-def _context_length(settings: Settings) -> int | None:
+def context_length(settings: Settings) -> int | None:
+    """Tokens that the base reads at most; None where it does not say."""
     # Not from the file, where architectures have names of their own for it.
     config = base_model.load_config(settings)
     length = getattr(config.get_text_config(), "max_position_embeddings", None)

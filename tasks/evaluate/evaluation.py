@@ -53,7 +53,7 @@ def evaluate(
         for name, path in name_benchmarks(benchmarks).items()
     ]
     _warn_of_another_base(adapter, settings)
-    system = System(adapter, tokenizer, settings)
+    system = System(adapter, tokenizer, settings, adapter.name if adapter else "base")
     items = measure(system, loaded)
     _check_finite(items, adapter, settings)
     seconds = time.perf_counter() - started

@@ -8,7 +8,7 @@ one benchmark, because the last digits of a loss depend on which examples are co
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 Lines = list[dict[str, Any]]
 
-_FORMAT = 4  # of cached files; a change of how anything is measured makes it 5
+_FORMAT = 5  # of cached files; a change of how anything is measured makes it 6
 _DIGITS = 6
 
 
@@ -40,16 +40,21 @@ class System:
     """A plain PEFT adapter folder or a whole model's; None: the base model."""
     tokenizer: "PreTrainedTokenizerBase"
     settings: Settings
-
-    @property
-    def name(self) -> str:
-        """Short name, for progress bars."""
-        return "base" if self.adapter is None else self.adapter.name
+    name: str
+    """For progress bars."""
+    described: str = ""
 
     @property
     def label(self) -> str:
-        """Name in files: `base`, or the path."""
-        return "base" if self.adapter is None else str(self.adapter)
+        """Name in files: `base`, the path, or what `renamed` was told."""
+        return self.described or ("base" if self.adapter is None else str(self.adapter))
+
+    def renamed(self, name: str, label: str) -> "System":
+        """The same under another name; what is loaded is not loaded again."""
+        other = replace(self, name=name, described=label)
+        if "model" in self.__dict__:
+            other.__dict__["model"] = self.model
+        return other
 
     @cached_property
     def model(self) -> Any:
@@ -86,7 +91,7 @@ def _items(system: System, benchmark: Benchmark) -> list[Item]:
                 "prompt": _asked(record),
                 "reference": encoding.visible(record.target or "", system.tokenizer),
                 "answered": True,
-                "answer": answers[i],
+                **answers[i],
             }
         items.append(
             Item(
@@ -120,8 +125,8 @@ def _losses(system: System, benchmark: Benchmark) -> Lines:
     return _cached(system, "losses", files.content_key(system.identity, examples), compute)
 
 
-def _answers(system: System, benchmark: Benchmark) -> dict[int, str]:
-    """The answers, by index of the example."""
+def _answers(system: System, benchmark: Benchmark) -> dict[int, dict[str, Any]]:
+    """What items hold of the answers, by index of the example."""
     asked = {i: prompt for i, prompt in enumerate(benchmark.prompts) if prompt is not None}
     if not asked:
         return {}
@@ -138,12 +143,20 @@ def _answers(system: System, benchmark: Benchmark) -> dict[int, str]:
             batch_size=options.batch_size,
             label=f"{benchmark.name}: answers of {system.name}",
         )
-        return [{"answer": answer} for answer in answers]
+        return [
+            {
+                "answer": answer.text,
+                "new_tokens": answer.tokens,
+                "seconds": round(answer.seconds, _DIGITS),
+                "at_once": answer.at_once,
+            }
+            for answer in answers
+        ]
 
     generating = [options.max_new_tokens, options.batch_size]
     key = files.content_key(system.identity, list(asked.values()), generating)
     lines = _cached(system, "answers", key, compute)
-    return {i: line["answer"] for i, line in zip(asked, lines, strict=True)}
+    return dict(zip(asked, lines, strict=True))
 
 
 def _cached(system: System, kind: str, key: str, compute: Callable[[], Lines]) -> Lines:

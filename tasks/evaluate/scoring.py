@@ -10,6 +10,8 @@ from peft import PeftModel
 from torch.nn import functional
 from tqdm import tqdm
 
+from tasks.model import decoder
+from tasks.model.decoder import Beginning
 from tasks.model.encoding import Example
 from tasks.model.rows import asked_logits, padded
 
@@ -19,6 +21,7 @@ WORST_LOSS = 1e4
 """Loss that counts for a token without a finite one: far worse than any working model's."""
 
 _BATCH_TOKENS = 1024
+_MOST_IN_CACHE = 8 * _BATCH_TOKENS
 _LOGITS_AT_ONCE = 256
 
 
@@ -44,25 +47,19 @@ def token_losses(
     """−log p of every target token in nats: for each example a float64 tensor [targets].
 
     Batches hold sequences of similar length, padded on the right, which causal attention does not
-    see. Logits are computed at target positions only, their softmax in float32.
+    see. Logits are computed at target positions only, their softmax in float32. A long beginning
+    that examples share (examples before every question) is computed once, where the model gives the
+    same losses so.
     """
-    device = next(model.parameters()).device
-    prompt = _prompt_length(model)
     found = [torch.empty(0)] * len(examples)
     with tqdm(total=len(examples), desc=label, unit="ex", disable=None, file=sys.stderr) as bar:
-        for batch in _batches(examples):
-            rows = [examples[i] for i in batch]
-            ids = padded([row.input_ids for row in rows], device)
-            # The logits at position i predict token i + 1.
-            learned = [row.learned[1:] for row in rows]
-            predicts = padded(learned, device, width=ids.shape[1]).bool()
-            kept = functional.pad(predicts, (prompt, 0))
-            logits = asked_logits(model, {"input_ids": ids}, kept)
-            losses = _token_losses(logits, ids.roll(-1, dims=1)[predicts]).double().cpu()
-            parts = losses.split([row.targets for row in rows])
-            for i, part in zip(batch, parts, strict=True):
-                found[i] = part
-            bar.update(len(batch))
+        for beginning, members in _planned(model, examples):
+            for batch in _batches([examples[i] for i in members], beginning.length):
+                chosen = [members[i] for i in batch]
+                parts = _batch_losses(model, [examples[i] for i in chosen], beginning)
+                for i, part in zip(chosen, parts, strict=True):
+                    found[i] = part
+                bar.update(len(batch))
     broken = sum(int((~losses.isfinite()).sum()) for losses in found)
     if broken:
         total = sum(map(len, found))
@@ -70,13 +67,48 @@ def token_losses(
     return found
 
 
+def _planned(model: Any, examples: Sequence[Example]) -> list[tuple[Beginning, list[int]]]:
+    """Which examples are computed behind which beginning."""
+
+    def gives_the_same(i: int, beginning: Beginning) -> bool:
+        whole, behind = (
+            _batch_losses(model, [examples[i]], start)[0] for start in (Beginning(), beginning)
+        )
+        exact = model.dtype in (torch.float32, torch.float64)
+        return bool((whole - behind).abs().max() <= (1e-3 if exact else 0.25))
+
+    # A token has to stand behind the beginning before the first that counts.
+    most = [example.learned.index(True) - 1 for example in examples]
+    rows = [example.input_ids for example in examples]
+    return decoder.beginnings(model, rows, most, gives_the_same)
+
+
+def _batch_losses(
+    model: Any, rows: Sequence[Example], beginning: Beginning
+) -> tuple[torch.Tensor, ...]:
+    """The losses of each row's target tokens."""
+    device = next(model.parameters()).device
+    start = beginning.length
+    ids = padded([row.input_ids[start:] for row in rows], device)
+    # The logits at position i predict token i + 1.
+    learned = [row.learned[start + 1 :] for row in rows]
+    predicts = padded(learned, device, width=ids.shape[1]).bool()
+    kept = functional.pad(predicts, (_prompt_length(model), 0))
+    logits = asked_logits(model, {"input_ids": ids, **beginning.inputs(len(rows))}, kept)
+    losses = _token_losses(logits, ids.roll(-1, dims=1)[predicts]).double().cpu()
+    return losses.split([row.targets for row in rows])
+
+
 def _prompt_length(model: Any) -> int:
     """Number of virtual tokens before each row, if the model gives logits for them."""
-    if not isinstance(model, PeftModel):
+    if not _is_prompt_learning(model) or model.active_peft_config.peft_type == "PREFIX_TUNING":
         return 0
-    config: Any = model.active_peft_config
-    embedded = config.is_prompt_learning and config.peft_type != "PREFIX_TUNING"
-    return config.num_virtual_tokens if embedded else 0
+    return int(model.active_peft_config.num_virtual_tokens)
+
+
+def _is_prompt_learning(model: Any) -> bool:
+    """Whether an adapter puts virtual tokens before each row."""
+    return isinstance(model, PeftModel) and bool(model.active_peft_config.is_prompt_learning)
 
 
 def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -85,11 +117,14 @@ def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return torch.cat([functional.cross_entropy(x.float(), y, reduction="none") for x, y in pairs])
 
 
-def _batches(examples: Sequence[Example]) -> Iterator[list[int]]:
+def _batches(examples: Sequence[Example], computed: int) -> Iterator[list[int]]:
+    """Indices of examples that are computed together; `computed` tokens of each are there."""
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids))
     batch: list[int] = []
     for i in order:
-        if (len(batch) + 1) * len(examples[i].input_ids) > _BATCH_TOKENS and batch:
+        length, rows = len(examples[i].input_ids), len(batch) + 1
+        full = rows * (length - computed) > _BATCH_TOKENS or rows * length > _MOST_IN_CACHE
+        if full and batch:
             yield batch
             batch = []
         batch.append(i)

@@ -11,8 +11,11 @@ Source of what a template is given: Transformers' documentation, "Chat templates
 """
 
 import contextlib
+import copy
 import functools
 import json
+import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -42,6 +45,8 @@ _CONTROLS = ("bos_token", "eos_token", "pad_token", "sep_token", "cls_token")
 _PROBE = "\u2042"
 # Length of the longer of two prompts that show whether padding is ignored.
 _PROBE_TOKENS = 16
+# Tokens from which it pays to compute a beginning that several sequences share apart.
+_FEWEST_SHARED = 64
 
 Message = dict[str, Any]
 
@@ -336,6 +341,10 @@ class Codec:
             return text.index(self.closer) + len(self.closer)
         return 0
 
+    def answer_length(self, ids: Sequence[int]) -> int:
+        """Number of generated tokens up to the end token, which counts; what follows is padding."""
+        return next((i + 1 for i, token in enumerate(ids) if token in self.ends), len(ids))
+
     def read(self, ids: Sequence[int]) -> str:
         """The answer in generated tokens, as a person reads it: without control tokens, and
         without what the template puts before an answer's words (reasoning, a channel)."""
@@ -492,12 +501,13 @@ def generate(
     *,
     max_new_tokens: int,
     batch_size: int,
-    done: Callable[[int], object] = int,
+    done: Callable[[Sequence[int], float], object] = lambda *_: None,
 ) -> list[list[int]]:
     """Greedy answers as token ids, ends included: one for each prompt.
 
     Prompts of similar length are answered together, padded on the left, with a key-value cache;
-    where the model does not ignore padding (a recurrence may not), prompts of equal length.
+    where the model does not ignore padding (a recurrence may not), prompts of equal length. A long
+    beginning that prompts share is computed once (`beginnings`).
     Settings that the model ships (temperatures, penalties) are not looked at, ends excepted.
 
     Args:
@@ -506,7 +516,7 @@ def generate(
         prompts: token ids of each prompt, ready for generation.
         max_new_tokens: longest answer, in tokens.
         batch_size: number of prompts that are answered together.
-        done: called with the number of prompts of each batch that is answered.
+        done: called when a batch is answered, with the numbers of its prompts and its seconds.
 
     Raises:
         BadEnds: the model's settings name an end that is no token.
@@ -527,12 +537,15 @@ def generate(
     inner.generation_config = greedy
     try:
         with torch.inference_mode():
-            for batch in _batches(model, prompts, batch_size, greedy):
-                width = max(len(prompts[i]) for i in batch)
-                rows = model.generate(**_left_padded(model, [prompts[i] for i in batch], greedy))
+            for batch, beginning in _planned(model, prompts, batch_size, greedy):
+                inputs = _left_padded(model, [prompts[i] for i in batch], greedy, beginning)
+                begun = time.perf_counter()
+                rows = model.generate(**inputs)
+                seconds = time.perf_counter() - begun
+                width = inputs["input_ids"].shape[1]
                 for i, generated in zip(batch, rows[:, width:].tolist(), strict=True):
                     answers[i] = generated
-                done(len(batch))
+                done(batch, seconds)
     finally:
         inner.generation_config = shipped
         head.requires_grad_(not frozen)
@@ -546,18 +559,115 @@ def inner_model(model: Any) -> Any:
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
-def _left_padded(model: Any, prompts: Sequence[Sequence[int]], greedy: Any) -> dict[str, Any]:
-    """Keywords for `generate`: prompts with padding before them, and a mask of the prompts."""
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The first tokens of several sequences, and the model's key-value cache of them."""
+
+    length: int = 0
+    cache: Any = None
+
+    @classmethod
+    def of(cls, model: Any, ids: Sequence[int]) -> "Beginning":
+        """Compute it.
+
+        Raises:
+            GENERATION_ERRORS: the architecture has no such cache.
+        """
+        import torch
+
+        start = torch.tensor([list(ids)], device=next(model.parameters()).device)
+        return cls(len(ids), model(input_ids=start, use_cache=True).past_key_values)
+
+    def inputs(self, rows: int) -> dict[str, Any]:
+        """Keywords for a forward, or for `generate`, of so many rows behind it."""
+        if self.cache is None:
+            return {}
+        cache = copy.deepcopy(self.cache)  # what is computed behind it is written into it
+        cache.batch_repeat_interleave(rows)
+        return {"past_key_values": cache}
+
+
+def beginnings(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    most: Sequence[int],
+    gives_the_same: Callable[[int, Beginning], bool],
+) -> list[tuple[Beginning, list[int]]]:
+    """Which rows are computed behind which beginning: one that most of them share, or none.
+
+    Args:
+        model: a causal language model.
+        rows: token ids.
+        most: how many tokens of each row may belong to a beginning.
+        gives_the_same: whether the row of that number comes out the same behind a beginning.
+    """
+    everything = list(range(len(rows)))
+    plain = [(Beginning(), everything)]
+    starts = {
+        i: tuple(row[:_FEWEST_SHARED]) for i, row in enumerate(rows) if most[i] >= _FEWEST_SHARED
+    }
+    commonest = Counter(starts.values()).most_common(1)
+    if not commonest or commonest[0][1] < 2 or _has_virtual_tokens(model):
+        return plain
+    members = [i for i, start in starts.items() if start == commonest[0][0]]
+    shortest = min(most[i] for i in members)
+    differ = (n for n in range(shortest) if len({rows[i][n] for i in members}) > 1)
+    length = next(differ, shortest)
+    try:
+        found = Beginning.of(model, rows[members[0]][:length])
+        same = gives_the_same(members[0], found)
+    except GENERATION_ERRORS:
+        return plain
+    if not same:
+        return plain
+    others = sorted(set(everything) - set(members))
+    return [(found, members), *([(Beginning(), others)] if others else [])]
+
+
+def _has_virtual_tokens(model: Any) -> bool:
+    """Whether an adapter puts virtual tokens before each sequence."""
+    config = getattr(model, "active_peft_config", None)
+    return bool(getattr(config, "is_prompt_learning", False))
+
+
+def _planned(
+    model: Any, prompts: Sequence[Sequence[int]], batch_size: int, greedy: Any
+) -> Iterator[tuple[list[int], Beginning]]:
+    """Prompts that are answered together, by their numbers, and what they begin with."""
+
+    def gives_the_same(i: int, beginning: Beginning) -> bool:
+        # With padding, as in a batch.
+        longer = [*prompts[i], prompts[i][-1]]
+        alone = _first_logits(model, [prompts[i]], greedy)
+        behind = _first_logits(model, [prompts[i], longer], greedy, beginning)
+        return _equal(model, behind, alone)
+
+    most = [len(prompt) - 1 for prompt in prompts]
+    for beginning, members in beginnings(model, prompts, most, gives_the_same):
+        for batch in _batches(model, [prompts[i] for i in members], batch_size, greedy):
+            yield [members[i] for i in batch], beginning
+
+
+def _left_padded(
+    model: Any, prompts: Sequence[Sequence[int]], greedy: Any, beginning: Beginning | None = None
+) -> dict[str, Any]:
+    """Keywords for `generate`: prompts with padding before them, or behind what they begin with,
+    and a mask of the prompts."""
     import torch
 
-    width = max(map(len, prompts))
+    beginning = beginning or Beginning()
+    start, width = beginning.length, max(map(len, prompts))
     ids = torch.full((len(prompts), width), greedy.pad_token_id)
     mask = torch.zeros_like(ids)
     for i, prompt in enumerate(prompts):
-        ids[i, width - len(prompt) :] = torch.tensor(prompt)
-        mask[i, width - len(prompt) :] = 1
+        ids[i, :start] = torch.tensor(prompt[:start])
+        mask[i, :start] = 1
+        behind = start + width - len(prompt)
+        ids[i, behind:] = torch.tensor(prompt[start:])
+        mask[i, behind:] = 1
     device = next(model.parameters()).device
-    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    return inputs | beginning.inputs(len(prompts))
 
 
 def _batches(
@@ -582,22 +692,32 @@ def _batched(items: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
 
 def _ignores_padding(model: Any, by_length: Sequence[Sequence[int]], greedy: Any) -> bool:
     """Whether a short prompt has the same next-token logits beside a longer one as alone."""
-    import torch
-
     long = by_length[-1][-_PROBE_TOKENS:]
     short = by_length[0][-(len(long) // 2) :]
-    found = []
-    for probed in ([short, long], [short]):
-        generated = model.generate(
-            **_left_padded(model, probed, greedy),
-            max_new_tokens=1,
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
-        found.append(generated.logits[0][0].float())
+    beside, alone = (_first_logits(model, probed, greedy) for probed in ([short, long], [short]))
+    return _equal(model, beside, alone)
+
+
+def _first_logits(
+    model: Any, prompts: Sequence[Sequence[int]], greedy: Any, beginning: Beginning | None = None
+) -> Any:
+    """Logits of the first token that the first of these prompts is answered with."""
+    generated = model.generate(
+        **_left_padded(model, prompts, greedy, beginning),
+        max_new_tokens=1,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    return generated.logits[0][0].float()
+
+
+def _equal(model: Any, logits: Any, expected: Any) -> bool:
+    """Whether logits are the same but for rounding."""
+    import torch
+
     exact = model.dtype in (torch.float32, torch.float64)
-    bound = (0.01 if exact else 0.25) * float(found[1].std())
-    return not bool((found[0] - found[1]).abs().max() > bound)
+    bound = (0.01 if exact else 0.25) * float(expected.std())
+    return not bool((logits - expected).abs().max() > bound)
 
 
 def _greedy(shipped: Any, codec: Codec, max_new_tokens: int) -> Any:

@@ -231,8 +231,11 @@ def test_answers_in_batches_equal_answers_one_by_one(
         )
         expected.append(tokenizer.decode(said[0, len(prompt) :], skip_special_tokens=True).strip())
     found = generation.answer(model, tokenizer, prompts, max_new_tokens=12, batch_size=4)
-    assert found == expected
-    assert len(set(found)) > 3
+    assert [answer.text for answer in found] == expected
+    assert len(set(expected)) > 3
+    assert all(0 < answer.tokens <= 12 for answer in found)
+    assert sorted(answer.at_once for answer in found) == [2, 2, 4, 4, 4, 4]
+    assert all(answer.seconds > 0 for answer in found)
 
 
 def test_answers_are_greedy_whatever_the_model_ships(
@@ -241,11 +244,12 @@ def test_answers_are_greedy_whatever_the_model_ships(
     tokenizer = AutoTokenizer.from_pretrained(tiny_base)
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
     prompt = tokenizer("def count(x):")["input_ids"]
-    plain = generation.answer(model, tokenizer, [prompt], max_new_tokens=8, batch_size=1)
+    (plain,) = generation.answer(model, tokenizer, [prompt], max_new_tokens=8, batch_size=1)
     shipped = model.generation_config
     shipped.update(do_sample=True, temperature=5.0, top_k=3, repetition_penalty=1.8)
     kept = copy.deepcopy(shipped)
-    assert generation.answer(model, tokenizer, [prompt], max_new_tokens=8, batch_size=1) == plain
+    (found,) = generation.answer(model, tokenizer, [prompt], max_new_tokens=8, batch_size=1)
+    assert found.text == plain.text
     assert model.generation_config.to_dict() == kept.to_dict()
     assert not [str(w.message) for w in recwarn if "generation" in str(w.message)]
 

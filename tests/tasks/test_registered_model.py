@@ -87,13 +87,14 @@ def evaluated(settings: Settings, adapter: Path | None) -> list[str]:
     asked = [records.parse({"messages": chat}, "a", 1, labelled=False) for chat in chats]
     prompts = [encode_prompt(record, tokenizer) for record in asked]
     options = settings.evaluate
-    return answer(
+    found = answer(
         model,
         tokenizer,
         prompts,
         max_new_tokens=options.max_new_tokens,
         batch_size=options.batch_size,
     )
+    return [one.text for one in found]
 
 
 def serve(models: Sequence[tuple[str, str]], folder: Path) -> list[list[str]]:

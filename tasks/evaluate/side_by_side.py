@@ -1,0 +1,76 @@
+"""All systems of a comparison on the same items."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.core.errors import BadInput
+from tasks.evaluate import aggregation, few_shot
+from tasks.evaluate.benchmarks import Benchmark, load_benchmarks
+from tasks.evaluate.inputs import Evidence, Systems
+from tasks.evaluate.items import Item, by_benchmark
+from tasks.evaluate.measuring import System, measure, virtual_tokens
+from tasks.evaluate.results import SYSTEMS, Evaluation
+from tasks.model import base_model
+from tasks.settings import Settings
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """What was measured, by system."""
+
+    out: Path
+    settings: Settings
+    items: dict[str, dict[str, list[Item]]] = field(default_factory=dict)
+    """By system, then by benchmark."""
+    models: dict[str, Evaluation] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What a reader should know of how it was measured."""
+
+    def add(self, name: str, system: System, benchmarks: Sequence[Benchmark]) -> None:
+        """Measure a system, and write its files into a folder of its name."""
+        begun = time.perf_counter()
+        found = measure(system, benchmarks)
+        seconds = time.perf_counter() - begun
+        self.models[name] = aggregation.write(
+            found, self.out / name, self.settings, model=system.label, seconds=seconds
+        )
+        self.items[name] = by_benchmark(found)
+
+
+def measure_all(systems: Systems, evidence: Evidence, out: Path, settings: Settings) -> SideBySide:
+    """Measure the base, alone and with examples in its prompt, and all of `systems`.
+
+    Raises:
+        BadInput: as `evaluate`; or the general probe is named but missing.
+    """
+    tokenizer = base_model.load_tokenizer(settings)
+    # All are measured on the same tokens: the context has room for the virtual tokens of each.
+    adapters = _adapters(systems)
+    virtual = max(map(virtual_tokens, adapters.values()))
+    benchmarks = load_benchmarks(settings, tokenizer, virtual)
+    found = SideBySide(out, settings)
+    for name, adapter in adapters.items():
+        system = System(adapter, tokenizer, settings, name)
+        found.add(name, system, benchmarks)
+        if name == "base":
+            asked = few_shot.ask(evidence.train, benchmarks, tokenizer, settings)
+            found.notes.extend(asked.notes)
+            if asked.benchmarks:
+                found.add("few_shot", system.renamed("few_shot", asked.about), asked.benchmarks)
+    return found
+
+
+def _adapters(systems: Systems) -> dict[str, Path | None]:
+    """By name. The candidate is first: if its folder is broken, nothing was computed in vain."""
+    found: dict[str, Path | None] = {"candidate": systems.candidate, "base": None}
+    if systems.champion is not None:
+        found["champion"] = systems.champion
+    if systems.first is not None:
+        found["first"] = systems.first
+    for name, adapter in systems.others.items():
+        if name in SYSTEMS:
+            raise BadInput(f"evaluate.others: {name} is the name of {SYSTEMS[name]}; take another")
+        found[name] = adapter
+    return found
