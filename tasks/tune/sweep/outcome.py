@@ -67,6 +67,7 @@ def write_outcome(
             validation_loss=winner.validation_loss,
             worse_than_base=winner.worse_than_base,
             adapter=out / "best",
+            tune=state.run(best.number).settings.tune.plain(),
         ),
         initial_validation_loss=base_loss,
         worse_than_base=winner.worse_than_base,

@@ -77,6 +77,8 @@ class BestTrial(Value):
     worse_than_base: bool
     adapter: Path
     """A copy of its weights: a plain PEFT adapter folder, or a whole model's."""
+    tune: dict[str, Any] = Field(default_factory=dict)
+    """The section `tune` with which it was trained; none of a sweep of an earlier version."""
 
     @property
     def used_params(self) -> dict[str, Any]:

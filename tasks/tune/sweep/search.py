@@ -31,7 +31,7 @@ from tasks.tune.train.trials import Executor
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 2  # of what trials leave; a change of it makes it 3
+_FORMAT = 3  # of what trials leave; a change of it makes it 4
 
 Workers = Callable[[Path], AbstractContextManager[Executor]]
 """Takes the data's folder and gives the executor that trains trials elsewhere."""

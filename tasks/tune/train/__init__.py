@@ -12,11 +12,13 @@ import logging
 from pathlib import Path
 
 from tasks.settings import Settings
+from tasks.tune.train.conditions import Conditions
 from tasks.tune.train.executors import run_task, sequential_executor
 from tasks.tune.train.results import TrainingResult, worse_than_base
 from tasks.tune.train.trials import Executor, TrialRun, TrialTask, trial_tasks
 
 __all__ = [
+    "Conditions",
     "Executor",
     "TrainingResult",
     "TrialRun",
