@@ -13,6 +13,7 @@ from tasks.core.errors import BadInput
 from tasks.decisions import Version
 from tasks.evaluate import Evidence, Systems, Verdict, check_benchmarks, compare, model_card
 from tasks.registry import Candidate, Registry, resolve_model
+from tasks.reproduce import Made, record_recipe, record_source
 from tasks.settings import Settings
 from tasks.tune.sweep import SweepResult, Trial, selection_sentence, sweep, trial_folder
 
@@ -24,6 +25,7 @@ def make_candidate(inputs: RoundInputs) -> Version:
         BadInput: the settings or the data cannot be used.
         PerpetuneError: a step failed.
     """
+    record_source(inputs.recipe, inputs.settings)
     run_id = _open_run(inputs)
     swept = sweep_step(inputs, run_id)
     verdict = evaluate_step(inputs, swept)
@@ -80,12 +82,13 @@ def register_step(
     registry = Registry(inputs.settings)
     lineage = inputs.lineage()
     card = model_card(verdict, inputs.settings, lineage | _choice(swept))
+    recipe = record_recipe(inputs.recipe, _made(inputs, swept), inputs.settings)
     candidate = Candidate(
         adapter=swept.best.adapter,
         passed=verdict.passed,
         verdict=verdict.to_json(),
         card=card,
-        artifacts=evidence_files(inputs),
+        artifacts=(*evidence_files(inputs), recipe),
         tags=lineage,
         metrics={"validation_loss": swept.best.validation_loss} | verdict.candidate.figures(),
     )
@@ -139,6 +142,11 @@ def _evidence(inputs: RoundInputs, swept: SweepResult) -> Evidence:
         trial=trial_folder(inputs.folder / "sweep", swept.best.number),
         trials=len(swept.trials),
     )
+
+
+def _made(inputs: RoundInputs, swept: SweepResult) -> Made:
+    data = inputs.data
+    return Made(inputs.key, swept, inputs.folder / "sweep", data.folder, data.raw_version)
 
 
 def _choice(swept: SweepResult) -> dict[str, str]:

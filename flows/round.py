@@ -74,6 +74,11 @@ class RoundInputs:
         return base_source.record(self.settings)
 
     @property
+    def recipe(self) -> Path:
+        """What `perpetune reproduce` needs of the round; it is registered with its version."""
+        return self.folder / "recipe"
+
+    @property
     def datasets(self) -> list[DatasetRef]:
         """The curated splits as MLflow shows them: a digest is DVC's hash of the file."""
         splits: tuple[tuple[str, str, Literal["training", "validation"]], ...] = (
