@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from perpetune.cli import data, evaluate, platform, registry, rounds, settings, tune
+from perpetune.cli import data, evaluate, platform, registry, reproduce, rounds, settings, tune
 from perpetune.cli.endings import run_to_end
 
 
@@ -47,6 +47,7 @@ for item in (
     *(evaluate.evaluate, evaluate.drift),
     *(rounds.run, rounds.watch),
     *(registry.status, registry.approve, registry.reject, registry.rollback),
+    reproduce.reproduce,
     *(platform.up, platform.down),
     settings.settings,
 ):

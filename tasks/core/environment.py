@@ -29,13 +29,18 @@ class Environment(Value):
 
 def environment() -> Environment:
     """That of this process."""
-    set_here = {name: value for name, value in os.environ.items() if _NUMERIC.fullmatch(name)}
+    set_here = {name: value for name, value in os.environ.items() if is_numeric(name)}
     return Environment(
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=" ".join([platform.system(), *filter(None, platform.libc_ver())]),
         libraries=_libraries(),
         variables=dict(sorted(set_here.items())),
     )
+
+
+def is_numeric(variable: str) -> bool:
+    """Whether numeric libraries read an environment variable of this name."""
+    return _NUMERIC.fullmatch(variable) is not None
 
 
 @functools.cache

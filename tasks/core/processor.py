@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.core.values import Value
 
 # Instructions for vectors and matrices. Kernels are chosen by them, so that results differ in bits.
-_ARITHMETIC = re.compile(r"(avx|amx|fma|sse|sve|sme|asimd|neon|f16c|bf16|i8mm)\w*")
+_ARITHMETIC = re.compile(r"(avx|amx|fma|sse|sve|asimd|neon|f16c|bf16|i8mm)\w*|sme\w*(?<!p)")
 _CPUINFO = Path("/proc/cpuinfo")
 
 

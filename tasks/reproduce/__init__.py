@@ -17,6 +17,7 @@ from tasks.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tasks.reproduce.recipe import Made, record_recipe
+    from tasks.reproduce.report import losses_sentence, verdict_sentence, weights_sentence
     from tasks.reproduce.reproduction import reproduce
     from tasks.reproduce.results import (
         DataCheck,
@@ -42,9 +43,12 @@ __all__ = [
     "Reproduction",
     "Source",
     "Weights",
+    "losses_sentence",
     "record_recipe",
     "record_source",
     "reproduce",
+    "verdict_sentence",
+    "weights_sentence",
 ]
 
 _RESULTS = [name for name in __all__ if name[0].isupper() and name != "Made"]
@@ -56,5 +60,6 @@ __getattr__ = lazy_exports(
         **dict.fromkeys(("Made", "record_recipe"), "recipe"),
         "record_source": "source",
         "reproduce": "reproduction",
+        **dict.fromkeys(("losses_sentence", "verdict_sentence", "weights_sentence"), "report"),
     },
 )

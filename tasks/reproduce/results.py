@@ -96,15 +96,15 @@ class DataCheck(Value):
 
     @property
     def same(self) -> bool:
-        """Whether it is the recorded data."""
-        return self.recorded == self.found
+        """Whether it is the recorded data, or was not found and not needed."""
+        return self.found in (None, self.recorded)
 
 
 class Losses(Value):
-    """The losses of all steps compared, in nats a token."""
+    """The losses of two runs compared, step by step, in nats a token."""
 
-    steps: int
-    """Those that both have."""
+    compared: int
+    """Training and validation losses that both have."""
     missing: int
     """Those that only one has."""
     largest: float

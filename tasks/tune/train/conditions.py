@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from tasks.tune.train.pack_executor import PackExecutor
+    from tasks.tune.train.run import Run
 
 
 class Conditions(Value):
@@ -42,23 +43,22 @@ class Conditions(Value):
         return joined if later.model_copy(update={"steps": joined.steps}) == joined else None
 
 
-def conditions_of(network: "torch.nn.Module", packs: "PackExecutor", adapters: int) -> Conditions:
+def conditions_of(run: "Run", packs: "PackExecutor", *, adapters: int) -> Conditions:
     """The conditions of one step in this process.
 
     Args:
-        network: a base with its adapters, whose first parameter is frozen unless all are trained.
+        run: in training.
         packs: what computes its passes.
         adapters: those that share each pass.
     """
     import torch
 
-    parameter = next(network.parameters())
     return Conditions(
         steps=1,
         processor=processor(),
         capability=torch.backends.cpu.get_cpu_capability(),
-        device=_device_name(parameter.device),
-        dtype=str(parameter.dtype).removeprefix("torch."),
+        device=_device_name(run.parameters[0].device),
+        dtype=str(run.dtype).removeprefix("torch."),
         threads=packs.threads,
         processes=packs.processes.count,
         adapters=adapters,

@@ -42,7 +42,7 @@ class Run:
         tune: the configuration.
         peak_lr: learning rate at the end of the warm-up.
         steps: optimiser steps of the whole run.
-        scale_loss: scale losses, as float16 bases need it.
+        dtype: of the base, before anything was put in it; losses are scaled for float16.
     """
 
     def __init__(
@@ -52,15 +52,16 @@ class Run:
         peak_lr: float,
         steps: int,
         *,
-        scale_loss: bool = False,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.adapted, self.tune, self.peak_lr, self.steps = adapted, tune, peak_lr, steps
+        self.dtype = dtype
         self.parameters = list(adapted.parameters().values())
         device = self.parameters[0].device
         self.optimizer = torch.optim.AdamW(
             self.parameters, weight_decay=tune.weight_decay, fused=device.type in ("cpu", "cuda")
         )
-        self.scaler = torch.amp.GradScaler(device.type, enabled=scale_loss)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.curve: list[CurveRow] = []
         self.best_loss = math.inf
         self.best_weights: dict[str, torch.Tensor] | None = None

@@ -255,7 +255,7 @@ def attach(prepared: Prepared, trials: Sequence[TrialRun], steps: int) -> Iterat
     base, tunes = prepared.base, [trial.settings.tune for trial in trials]
     tune = tunes[0]
     method = METHODS.get(tune.method.name)
-    half = base.dtype == torch.float16  # before a method puts weights of its own in its place
+    dtype = base.dtype  # before a method puts weights of its own in its place
     with ExitStack() as stack:
         stack.enter_context(deterministic(trials[0].settings.project.seed))
         stack.enter_context(prepared.execution.attention(base))
@@ -269,7 +269,7 @@ def attach(prepared: Prepared, trials: Sequence[TrialRun], steps: int) -> Iterat
             adapted = [stack.enter_context(method.attach(base, tune, steps))]
         width = base.config.get_text_config().hidden_size
         yield [
-            Run(model, own, ranges.learning_rate(own, width), steps, scale_loss=half)
+            Run(model, own, ranges.learning_rate(own, width), steps, dtype=dtype)
             for model, own in zip(adapted, tunes, strict=True)
         ]
 
@@ -313,7 +313,7 @@ def train_steps(
         batch = task.batches[alive[0].step]
         losses, gradients = backward(alive, batch, packs, task.objective, task.reference)
         tokens = sum(group.tokens for group in batch)
-        here = conditions_of(alive[0].adapted.network, packs, len(alive))
+        here = conditions_of(alive[0], packs, adapters=len(alive))
         for run, loss, run_gradients in zip(alive, losses, gradients, strict=True):
             run.take_step(run_gradients, loss, tokens)
             run.computed = extended(run.computed, here)
