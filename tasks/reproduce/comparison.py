@@ -1,5 +1,6 @@
 """What differs between a version and the one that was made again."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -170,10 +171,16 @@ def compare_weights(registered: Path, here: Path) -> Weights | None:
             unmatched.add(name)
         elif old.numel():
             scale = max(scale, float(old.abs().max()))
-            difference = float((old - new).abs().max())
-            if not difference <= largest:  # so that NaN is a difference
+            # NaN, which is what diverged weights are, is larger than any number.
+            difference = float((old - new).abs().nan_to_num(math.inf).max())
+            if difference > largest:
                 largest, tensor = difference, name
-    return Weights(largest=largest, tensor=tensor, scale=scale, unmatched=tuple(sorted(unmatched)))
+    return Weights(
+        largest=largest if math.isfinite(largest) else None,
+        tensor=tensor,
+        scale=scale,
+        unmatched=tuple(sorted(unmatched)),
+    )
 
 
 def _tensors(folder: Path) -> "dict[str, Callable[[], torch.Tensor]]":

@@ -65,7 +65,8 @@ def weights_sentence(weights: Weights | None) -> str:
     )
     if weights.tensor is None:
         return f"All weights that both have are equal.{unmatched}"
+    largest = "not finite" if weights.largest is None else f"{weights.largest:.3g}"
     return (
-        f"The largest difference of a weight is {weights.largest:.3g}, in {weights.tensor}; the "
+        f"The largest difference of a weight is {largest}, in {weights.tensor}; the "
         f"largest registered weight is {weights.scale:.3g}.{unmatched}"
     )

@@ -14,7 +14,7 @@ from tasks.core.errors import PerpetuneError
 from tasks.core.locks import exclusive
 from tasks.reproduce import comparison, training
 from tasks.reproduce.base import find_base, with_state
-from tasks.reproduce.data import FoundData, dvc_cache, find_data, share_cache
+from tasks.reproduce.data import dvc_cache, find_data, share_cache
 from tasks.reproduce.recipe import code_hashes, read_recipe, sha256_of_files
 from tasks.reproduce.report import write_report
 from tasks.reproduce.results import DataCheck, FileCheck, Recipe, Recorded, Reproduction
@@ -24,6 +24,9 @@ from tasks.reproduce.worktree import check_source, worktree
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
+
+TRAINED = "trained"
+"""Folder of the training below that of a reproduction."""
 
 
 def reproduce(
@@ -79,8 +82,8 @@ def _make(recipe: Recipe, worker: Worker, settings: Settings, project: Path) -> 
     cache = dvc_cache(project)
     if cache is not None and (worker.project / ".dvc").is_dir():
         share_cache(worker, project, cache)
-    data: FoundData = find_data(recipe, worker, own, cache)
-    trained = training.train_again(recipe, worker, own, data.folder, worker.scratch / "trained")
+    data = find_data(recipe, worker, own, cache)
+    trained = training.train_again(recipe, worker, own, data.folder, worker.scratch / TRAINED)
     code = code_hashes(worker.project / "tasks" if worker.own_code else None)
     return _Made(code, (base, *data.checks), trained)
 
@@ -135,9 +138,14 @@ def _notes(recipe: Recipe, adapter: Sequence[FileCheck]) -> Iterator[str]:
 
 @contextmanager
 def _folder(work: Path, *, keep: bool) -> Iterator[None]:
-    """The folder of one reproduction; it stays where the work was interrupted."""
+    """The folder of one reproduction; it stays where its training was interrupted."""
     work.mkdir(parents=True, exist_ok=True)
-    yield
+    try:
+        yield
+    except BaseException:
+        if not keep and not (work / TRAINED).exists():
+            shutil.rmtree(work, ignore_errors=True)
+        raise
     if keep:
         log.info("kept %s", work)
     else:

