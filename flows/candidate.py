@@ -146,7 +146,8 @@ def _evidence(inputs: RoundInputs, swept: SweepResult) -> Evidence:
 
 def _made(inputs: RoundInputs, swept: SweepResult) -> Made:
     data = inputs.data
-    return Made(inputs.key, swept, inputs.folder / "sweep", data.folder, data.raw_version)
+    sweep = inputs.folder / "sweep"
+    return Made(inputs.key, swept, sweep, data.folder, data.raw_version, inputs.base)
 
 
 def _choice(swept: SweepResult) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The base model of a version: the same files, or a sentence that says what they are not."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,11 @@ from typing import Any
 from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.model import base_source
+from tasks.model.base_source import BaseRecord
 from tasks.model.settings import Base
 from tasks.reproduce.results import DataCheck, Recipe
 from tasks.reproduce.worker import Worker
 from tasks.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 def find_base(recipe: Recipe, worker: Worker, settings: Settings, fresh: Path) -> DataCheck:
@@ -29,56 +27,55 @@ def find_base(recipe: Recipe, worker: Worker, settings: Settings, fresh: Path) -
     Raises:
         BadInput: there is no such base here, or it is another one.
     """
-    base = Base.model_validate(recipe.settings["base"])
-    name, state = base.model, settings.project.state_dir
-    settings = settings.replace(base=base)
-    if name.startswith("package:"):
-        how = _reuse_converted(recipe, name.removeprefix("package:"), state, fresh)
-        settings = settings.replace(project=settings.project.replace(state_dir=fresh))
+    section, wanted = base_section(recipe), recipe.base
+    found = base_source.record(settings.replace(base=Base.model_validate(section)))
+    if found.files != wanted.files:
+        changed = sorted(dict(wanted.files.items() ^ found.files.items()))
+        raise BadInput(
+            f"base.model: {section['model']} is not the model that the version was made from: "
+            f"{_version(wanted)} is recorded, here is {_version(found)}; "
+            f"{', '.join(changed[:3])} differ; {_REMEDIES[wanted.source]}"
+        )
+    how = {"folder": "a folder", "hub": "from the hub, by its commit"}.get(wanted.source)
+    if wanted.source == "package":
+        how = _reuse_converted(recipe, settings.project.state_dir, fresh)
     else:
-        how = "a folder" if Path(name).expanduser().is_dir() else "from the hub"
-        _link(name, worker)
-    identity = base_source.identity(settings)
-    if identity != recipe.base:
-        raise BadInput(
-            f"base.model: the version was made from {recipe.base}, here is {identity}; "
-            f"{_remedy(name)}"
-        )
-    found = files.file_hashes(base_source.locate(settings))
-    wanted = recipe.base_files
-    # What a download leaves beside the model's files does not count.
-    changed = [file for file, digest in wanted.items() if found.get(file) != digest]
-    if changed and not name.startswith("package:"):
-        raise BadInput(
-            f"base.model: {name} is not the model that the version was made from: "
-            f"{', '.join(changed[:5])} differ; {_remedy(name)}"
-        )
-    digests = {file: found.get(file) for file in wanted}
+        _link(section["model"], worker)
     return DataCheck(
-        name=f"base {name}",
-        recorded=files.content_key(wanted),
-        found=files.content_key(digests),
-        how=how,
+        name=f"base {section['model']}", recorded=wanted.digest, found=found.digest, how=how or ""
     )
 
 
-def _remedy(name: str) -> str:
-    if name.startswith("package:"):
-        return "install that version of the package"
-    if Path(name).expanduser().is_dir():
-        return "bring the folder back to what it was"
-    return "pin its revision in base.revision"
+_REMEDIES = {
+    "package": "install that version of the package",
+    "folder": "bring the folder back to what it was",
+    "hub": "download it again",
+}
 
 
-def _reuse_converted(recipe: Recipe, package: str, state: Path, fresh: Path) -> str:
-    for folder in (state / "models").glob(f"{package}-*"):
-        if folder.is_dir() and files.file_hashes(folder) == recipe.base_files:
+def base_section(recipe: Recipe) -> dict[str, Any]:
+    """The section `base` of the recipe, with the hub's commit and the type that `auto` meant."""
+    section: dict[str, Any] = dict(recipe.settings["base"])
+    if recipe.base.source == "hub":
+        section["revision"] = recipe.base.version
+    if section.get("dtype") == "auto" and recipe.computed:
+        section["dtype"] = recipe.computed[-1].dtype
+    return section
+
+
+def _version(base: BaseRecord) -> str:
+    return f"{base.name} {base.version or base.digest[:12]}"
+
+
+def _reuse_converted(recipe: Recipe, state: Path, fresh: Path) -> str:
+    for folder in (state / "models").glob(f"{recipe.base.name}-*"):
+        if folder.is_dir() and recipe.converted and files.sha256s(folder) == recipe.converted:
             target = fresh / "models" / folder.name
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.symlink_to(folder.resolve(), target_is_directory=True)
-            return "converted before, with the recorded hashes"
-    return "converted again from the installed package"
+            return "an installed package, converted before with the recorded hashes"
+    return "an installed package, converted again"
 
 
 def _link(name: str, worker: Worker) -> None:

