@@ -85,8 +85,7 @@ def estimated(items: Sequence[Item], metric: Metric) -> statistics.Estimate | No
     if not scored:
         return None
     totals = [metric.totals(item, score) for item, score in scored]
-    weights = [total[1] if len(total) == 2 else 1.0 for total in totals]
-    sample = statistics.sample(totals, [metric.cluster(item) for item, _ in scored], weights)
+    sample = statistics.sample(totals, [metric.cluster(item) for item, _ in scored])
     return statistics.estimate([sample], metric.figure)
 
 

@@ -4,9 +4,7 @@ Examples of one group are not independent, so what varies by chance are groups: 
 computed again without each of them in turn, and how far it moves says how uncertain it is (the
 delete-one-cluster jackknife; Tukey 1958, and CV3 of MacKinnon, Nielsen & Webb 2023, "Fast and
 reliable jackknife and bootstrap methods for cluster-robust inference"). The interval is Student's,
-with the degrees of freedom that clusters of unequal size leave (Satterthwaite 1946; Bell &
-McCaffrey 2002; Carter, Schnepel & Steigerwald 2017, "Asymptotic behavior of a t-test robust to
-cluster heterogeneity").
+with one degree of freedom fewer than there are clusters.
 
 `python -m benchmarks.evaluate.error_rates` prints how often it is wrong on real losses, beside the
 percentile bootstrap, which with few clusters is too narrow (Cameron, Gelbach & Miller 2008).
@@ -46,8 +44,6 @@ class Sample:
 
     sums: Floats
     """Shape (clusters, sums); for a ratio a numerator and a denominator."""
-    sizes: Floats
-    """Shape (clusters,): how much each cluster weighs in the figure."""
     examples: int
 
 
@@ -58,8 +54,8 @@ class Estimate:
     value: float
     error: float
     """Its standard error; NaN where a benchmark has one cluster only."""
-    degrees: float
-    """Degrees of freedom of the standard error."""
+    degrees: int
+    """Degrees of freedom of the standard error: clusters less benchmarks."""
     clusters: int
     examples: int
 
@@ -71,7 +67,7 @@ class Estimate:
     @property
     def enough(self) -> bool:
         """Whether there are clusters enough to decide on anything."""
-        return self.known and self.clusters >= FEWEST_CLUSTERS
+        return self.known and self.degrees >= FEWEST_CLUSTERS - 1
 
     def interval(self, confidence: float, bounds: tuple[float, float] | None = None) -> Interval:
         """The two-sided interval; each end is wrong in half of 1 − `confidence`.
@@ -124,9 +120,7 @@ class Estimate:
         return unit * math.ceil(needed / unit)
 
 
-def sample(
-    totals: ArrayLike, groups: Sequence[str | None], weights: ArrayLike | None = None
-) -> Sample:
+def sample(totals: ArrayLike, groups: Sequence[str | None]) -> Sample:
     """Measurements of one benchmark, summed by group.
 
     An example without a group is a cluster of its own. Groups are believed, however few there are:
@@ -135,17 +129,13 @@ def sample(
     Args:
         totals: shape (examples, sums).
         groups: the group of each example.
-        weights: shape (examples,), such as numbers of tokens; by default all weigh the same.
     """
     names = [(group, None if group is not None else i) for i, group in enumerate(groups)]
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    clusters = [number[name] for name in names]
     rows = np.asarray(totals, dtype=np.float64)
-    weigh = np.ones(len(rows)) if weights is None else np.asarray(weights, dtype=np.float64)
-    sums, sizes = np.zeros((len(number), rows.shape[1])), np.zeros(len(number))
-    np.add.at(sums, clusters, rows)
-    np.add.at(sizes, clusters, weigh)
-    return Sample(sums, sizes, len(rows))
+    sums = np.zeros((len(number), rows.shape[1]))
+    np.add.at(sums, [number[name] for name in names], rows)
+    return Sample(sums, len(rows))
 
 
 def ratio(totals: Floats) -> Floats:
@@ -178,43 +168,35 @@ def estimate(samples: Sequence[Sample], figure: Figure = ratio) -> Estimate:
     clusters = sum(map(len, parts))
     if any(len(part) < 2 for part in parts):
         value = figure(sum(part.sum(axis=-2) for part in parts))
-        return Estimate(float(value), math.nan, 1.0, clusters, examples)
-    value, variance, degrees = jackknife(parts, [part.sizes for part in samples], figure)
+        return Estimate(float(value), math.nan, 0, clusters, examples)
+    value, variance = jackknife(parts, figure)
     error = math.sqrt(float(variance))
-    return Estimate(float(value), error, float(degrees), clusters, examples)
+    return Estimate(float(value), error, clusters - len(parts), clusters, examples)
 
 
-def jackknife(
-    parts: Sequence[Floats], sizes: Sequence[Floats], figure: Figure = ratio
-) -> tuple[Floats, Floats, Floats]:
-    """A figure, its variance and the degrees of freedom of that, for many draws at once.
+def jackknife(parts: Sequence[Floats], figure: Figure = ratio) -> tuple[Floats, Floats]:
+    """A figure and its variance, for many draws at once.
 
     The variance is Σ (G − 1) / G · Σ (figure without a cluster − figure)², over samples of G
     clusters and over their clusters; without one, the others of its sample weigh so much more.
-    The degrees of freedom are those of a sum of squares whose parts are as large as the squares of
-    the clusters' sizes, less one for each sample: G − 1 where all are equal, fewer where some are
-    large.
 
     Args:
         parts: for each sample the sums of its clusters, shape (…, clusters, sums).
-        sizes: for each sample the sizes of its clusters, shape (…, clusters).
         figure: from sums, shape (…, sums) → (…).
 
     Returns:
-        Three arrays of shape (…).
+        Two arrays of shape (…).
     """
     total: Floats = sum(part.sum(axis=-2) for part in parts)
     value = figure(total)
-    variance, second, fourth = np.zeros_like(value), np.zeros_like(value), np.zeros_like(value)
-    for part, size in zip(parts, sizes, strict=True):
+    variance = np.zeros_like(value)
+    for part in parts:
         count = part.shape[-2]
         # What is left of a sample counts for all of it: how large each sample is, is given.
         change = (part.sum(axis=-2)[..., None, :] - count * part) / (count - 1)
         moved = figure(total[..., None, :] + change) - value[..., None]
         variance = variance + (count - 1) / count * (moved**2).sum(axis=-1)
-        second, fourth = second + (size**2).sum(axis=-1), fourth + (size**4).sum(axis=-1)
-    degrees = np.maximum(1.0, second**2 / fourth - len(parts))
-    return value, variance, degrees
+    return value, variance
 
 
 def level(alpha: float, earlier: int, rounds: str) -> float:

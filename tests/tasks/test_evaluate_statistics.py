@@ -15,8 +15,7 @@ NUMBERS = st.floats(-50, 50, allow_nan=False)
 
 
 def paired(numerators: ArrayLike, denominators: ArrayLike, groups: list[str | None]):
-    totals = np.stack([numerators, denominators], axis=1)
-    return statistics.sample(totals, groups, np.asarray(denominators))
+    return statistics.sample(np.stack([numerators, denominators], axis=1), groups)
 
 
 def alone(count: int) -> list[str | None]:
@@ -66,15 +65,6 @@ def test_examples_without_group_are_clusters_of_their_own() -> None:
     assert len(paired(np.ones(14), np.ones(14), groups).sums) == 13
 
 
-def test_one_large_cluster_is_worth_little() -> None:
-    draw = np.random.default_rng(4)
-    sizes = np.array([200.0] + [5.0] * 19)
-    found = statistics.estimate([paired(sizes * draw.normal(size=20), sizes, alone(20))])
-    assert found.degrees < 2
-    low, high = found.interval(0.95).low, found.interval(0.95).high
-    assert high - low > 8 * found.error
-
-
 def test_one_cluster_has_no_interval() -> None:
     one = statistics.estimate([paired([3.0, 4.0], [1.0, 1.0], ["a", "a"])])
     assert (one.value, one.known) == (3.5, False)
@@ -93,18 +83,18 @@ def test_benchmarks_are_drawn_apart() -> None:
     assert (found.value, found.error, found.degrees) == pytest.approx((5, 0, 78), abs=1e-9)
 
 
-@pytest.mark.parametrize("skewed", [False, True])
+@pytest.mark.parametrize("heavy", [False, True])
 @pytest.mark.parametrize("clusters", [6, 10, 30])
-def test_the_level_is_kept_with_clusters_of_unequal_size(clusters: int, skewed: bool) -> None:
+def test_the_level_is_kept_with_clusters_of_unequal_size(clusters: int, heavy: bool) -> None:
     draw = np.random.default_rng(5)
     shape = 4000, clusters
-    sizes = np.ceil(draw.lognormal(1, 1, shape))
-    noise = draw.standard_t(3, shape) if skewed else draw.normal(size=shape)
-    sums = np.stack([noise * sizes, sizes], axis=-1)
-    value, variance, degrees = statistics.jackknife([sums], [sizes])
-    reach = np.sqrt(variance) * scipy.stats.t.ppf(0.975, degrees)
-    assert (value + reach < 0).mean() < 0.03
-    assert (value - reach > 0).mean() < 0.03
+    sizes = np.ceil(draw.lognormal(1, 0.7, shape))
+    sizes[:, 0] = sizes[:, 1:].sum(axis=1) / 2  # one cluster is a third of all
+    noise = draw.standard_t(3, shape) if heavy else draw.normal(size=shape)
+    value, variance = statistics.jackknife([np.stack([noise * sizes, sizes], axis=-1)])
+    reach = np.sqrt(variance) * scipy.stats.t.ppf(0.975, clusters - 1)
+    assert (value + reach < 0).mean() < 0.045
+    assert (value - reach > 0).mean() < 0.045
 
 
 def test_a_figure_may_be_any_function_of_the_sums() -> None:

@@ -168,7 +168,7 @@ class Measured:
 
     def _paired(self, metric: Metric, other: str, benchmark: str) -> statistics.Sample:
         pairs = zip(self.items["candidate"][benchmark], self.items[other][benchmark], strict=True)
-        totals, groups, weights = [], [], []
+        totals, groups = [], []
         for candidate, reference in pairs:
             if candidate.id != reference.id:
                 raise ValueError("the two systems were not measured on the same items")
@@ -178,7 +178,6 @@ class Measured:
             ours = metric.totals(candidate, scores[0])
             totals.append((*ours, *metric.totals(reference, scores[1])))
             groups.append(metric.cluster(candidate))
-            weights.append(ours[1] if len(ours) == 2 else 1.0)
         if not totals:
-            return statistics.Sample(np.zeros((0, 2)), np.zeros(0), 0)
-        return statistics.sample(totals, groups, weights)
+            return statistics.Sample(np.zeros((0, 2)), 0)
+        return statistics.sample(totals, groups)
