@@ -46,5 +46,5 @@ def _choice(evidence: Evidence) -> Iterator[str]:
     )
 
 
-_STRICT = 0.1
+_STRICT = 0.01
 """Share of `alpha` that is left for a round, below which the benchmarks are called worn."""

@@ -1,11 +1,13 @@
 """What gates decide, and what they say."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tasks.core import plugins
 from tasks.core.errors import BadInput
 from tasks.evaluate import (
     Evidence,
@@ -21,6 +23,7 @@ from tasks.evaluate.items import GENERAL, by_benchmark
 from tasks.settings import Settings, load_settings
 from tests.sections import settings_from
 
+PROJECT = Path(__file__).parent.parent.parent
 TESTS = {"contamination": None, "data": None}
 
 
@@ -214,6 +217,8 @@ def test_training_data_are_searched_again(tmp_path: Path) -> None:
     # What chose the candidate among trials is searched, too.
     assert gate(train=clean_file, validation=leaks_file).outcome is Outcome.FAILED
     assert gate(train=tmp_path / "gone").outcome is Outcome.UNDECIDED
+    assert gate(train=clean_file, validation=tmp_path / "gone").outcome is Outcome.UNDECIDED
+    assert gate().outcome is Outcome.UNDECIDED
     held.unlink()
     assert gate(train=clean_file).outcome is Outcome.UNDECIDED
 
@@ -265,3 +270,22 @@ def test_old_settings_are_read(key: str) -> None:
     new = load_settings(overrides=["evaluate.gates.general.loss=0.2", "evaluate.gates.better=null"])
     assert new.evaluate.gates.plain()["general"] == {"loss": 0.2}
     assert new.evaluate.gates.plain()["better"] is None
+
+
+def test_the_example_of_the_documentation_is_a_gate(tmp_path: Path) -> None:
+    page = PROJECT / "docs" / "how-to" / "add-a-metric-or-a-gate.md"
+    (code,) = re.findall(r"```python\n(# short_enough\.py.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "short_enough.py").write_text(code)
+    plugin = f"project.plugins=[{tmp_path / 'short_enough.py'}]"
+    item = Item(benchmark="b", id="1", nll=1, tokens=1, answered=True, answer="x" * 100)
+    try:
+        for key, outcome in (("200", "passed"), ("80", "failed"), ("null", None)):
+            off = [f"evaluate.gates.{name}=null" for name in ("better", "contamination", "data")]
+            chosen = f"evaluate.gates.short_enough={key}"
+            options = load_settings(overrides=[plugin, chosen, *off])
+            systems = {name: {"b": [item]} for name in ("base", "candidate")}
+            found = gates.decide(Measured(systems, options))
+            assert [result.outcome.value for result in found] == ([outcome] if outcome else [])
+    finally:
+        gates.GATES._members.pop("short_enough", None)
+        plugins._loaded.pop(str(tmp_path / "short_enough.py"), None)

@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from tasks.evaluate.gates import GATES, Gate, Measured
-from tasks.evaluate.results import GateResult, Outcome
+from tasks.evaluate.gates.limits import at_most, unknown
+from tasks.evaluate.results import GateResult
 from tasks.settings.section import Section, Unit
 
 
@@ -37,18 +38,12 @@ class Contamination(Gate):
         evidence = measured.evidence
         if limit is None:
             return []
-        if evidence.train is None or not evidence.train.is_file():
-            return [
-                GateResult(
-                    name=self.name,
-                    outcome=Outcome.UNDECIDED,
-                    threshold=limit,
-                    reason="It is not known on which file the candidate was trained.",
-                )
-            ]
-        known = [("training", evidence.train), ("validation", evidence.validation)]
-        searched = {name: path for name, path in known if path is not None and path.is_file()}
-        return [self._searched(searched, measured, limit)]
+        files = {"training": evidence.train, "validation": evidence.validation}
+        for name, path in files.items():
+            if (path is None and name == "training") or (path is not None and not path.is_file()):
+                return [unknown(self.name, f"The {name} file of the round is not known.")]
+        known = {name: path for name, path in files.items() if path is not None}
+        return [self._searched(known, measured, limit)]
 
     def _searched(self, searched: dict[str, Path], measured: Measured, limit: int) -> GateResult:
         # Imported here: `status` and the pages read gates, and search nothing.
@@ -67,14 +62,7 @@ class Contamination(Gate):
                     f"; the first: line {leak.line} of {path.name} has {leak.benchmark_id} of "
                     f"{Path(leak.benchmark).name}"
                 )
-        passed = total <= limit
         allowed = f", {limit:,} are allowed" if limit else ""
         verb = "contains" if total == 1 else "contain"
         reason = f"{' and '.join(counted)} {verb} a benchmark record{allowed}{first}."
-        return GateResult(
-            name=self.name,
-            outcome=Outcome.PASSED if passed else Outcome.FAILED,
-            value=float(total),
-            threshold=float(limit),
-            reason=reason,
-        )
+        return at_most(self.name, total, limit, reason)
