@@ -12,6 +12,7 @@ from tasks.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from tasks.evaluate.benchmarks import check_benchmarks
     from tasks.evaluate.comparison import compare
+    from tasks.evaluate.diagnosis import DIAGNOSTICS, Diagnostic
     from tasks.evaluate.evaluation import evaluate
     from tasks.evaluate.gates import GATES, Gate, Measured
     from tasks.evaluate.inputs import Evidence, Systems
@@ -27,18 +28,23 @@ if TYPE_CHECKING:
         Score,
         Verdict,
     )
+    from tasks.evaluate.review import KEY_FILE, MarkCounts, count_marks
 
 __all__ = [
+    "DIAGNOSTICS",
     "GATES",
+    "KEY_FILE",
     "METRICS",
     "BenchmarkResult",
     "ComparisonRow",
+    "Diagnostic",
     "Evaluation",
     "Evidence",
     "Finding",
     "Gate",
     "GateResult",
     "Item",
+    "MarkCounts",
     "Measured",
     "Metric",
     "Outcome",
@@ -48,6 +54,7 @@ __all__ = [
     "check_benchmarks",
     "compare",
     "comparison_table",
+    "count_marks",
     "evaluate",
     "model_card",
 ]
@@ -57,6 +64,8 @@ __getattr__ = lazy_exports(
     {
         "BenchmarkResult": "results",
         "ComparisonRow": "pages.table",
+        "DIAGNOSTICS": "diagnosis",
+        "Diagnostic": "diagnosis",
         "Evaluation": "results",
         "Evidence": "inputs",
         "Finding": "results",
@@ -64,7 +73,9 @@ __getattr__ = lazy_exports(
         "Gate": "gates",
         "GateResult": "results",
         "Item": "metrics",
+        "KEY_FILE": "review",
         "METRICS": "metrics",
+        "MarkCounts": "review",
         "Measured": "gates",
         "Metric": "metrics",
         "Outcome": "results",
@@ -74,6 +85,7 @@ __getattr__ = lazy_exports(
         "check_benchmarks": "benchmarks",
         "compare": "comparison",
         "comparison_table": "pages.table",
+        "count_marks": "review",
         "evaluate": "evaluation",
         "model_card": "pages.card",
     },

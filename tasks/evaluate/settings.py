@@ -43,7 +43,7 @@ class Evaluate(Section):
     order shown; metrics of your own are computed too."""
     max_examples: Annotated[int, Field(ge=10), Unit("examples")] = 512
     """Examples of a benchmark for the loss (the first by hash of their id)."""
-    max_generations: Annotated[int, Field(ge=0), Unit("examples")] = 48
+    max_generations: Annotated[int, Field(ge=0), Unit("examples")] = 64
     """Of these, examples that are also answered by generation; 0: none."""
     max_new_tokens: Annotated[int, Field(ge=1), Unit("tokens")] = 32
     """Longest answer generated, in tokens."""
@@ -58,5 +58,6 @@ class Evaluate(Section):
     tests more strictly; `fixed`: for each round alone."""
     gates: Annotated[Section, Gates] = Field(default_factory=Gates)
     """What a candidate must reach, all of it."""
-    review_examples: Annotated[int, Field(ge=1), Unit("rows")] = 20
-    """Rows of the review sheet."""
+    review_examples: Annotated[int, Field(ge=1), Unit("items")] = 60
+    """Items of the review sheet at most: answered examples on which candidate and reference
+    differ. A fifth of them is for the general probe."""

@@ -8,6 +8,7 @@ from tasks.evaluate.metrics import METRICS
 from tasks.evaluate.pages.systems import looks
 from tasks.evaluate.pages.table import ComparisonRow, comparison_table
 from tasks.evaluate.results import Verdict
+from tasks.rendering.markdown import visible
 from tasks.rendering.templates import label
 from tasks.settings import Settings
 
@@ -55,7 +56,7 @@ def write(verdict: Verdict, path: Path, settings: Settings) -> None:
             fontsize=9,
         )
         figure.suptitle(
-            f"{settings.project.name}: {100 * settings.evaluate.confidence:g}% intervals",
+            f"{_plain(settings.project.name)}: {100 * settings.evaluate.confidence:g}% intervals",
             fontsize=10,
         )
         plots.save(figure, path)
@@ -104,5 +105,5 @@ def _panel(
 
 
 def _plain(text: str) -> str:
-    """Without what matplotlib would take for a formula."""
-    return text.replace("$", r"\$")
+    """Without what matplotlib would take for a formula, and with every character that it has."""
+    return visible(text).replace("$", r"\$")

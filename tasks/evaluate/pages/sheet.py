@@ -12,10 +12,10 @@ from markupsafe import Markup
 
 from tasks.core import files
 from tasks.evaluate import review
-from tasks.evaluate.aggregation import item_score
+from tasks.evaluate.aggregation import applying, item_score
 from tasks.evaluate.gates import Measured
 from tasks.evaluate.items import Item
-from tasks.evaluate.metrics import selected
+from tasks.evaluate.metrics import Metric, selected
 from tasks.evaluate.pages import differences
 from tasks.evaluate.pages.shown import shown_verdict
 from tasks.evaluate.pages.systems import Look, looks
@@ -42,14 +42,18 @@ def write(measured: Measured, verdict: Verdict, course: str, out: Path) -> None:
         out: the folder.
     """
     settings = measured.settings
-    metrics = [
-        metric for metric in selected(settings.evaluate.metrics) if metric.derived_from is None
-    ]
+    metrics = {
+        name: [metric for metric in applying(part, asked) if _shown_by_item(metric)]
+        for asked in [selected(settings.evaluate.metrics)]
+        for name, part in measured.items["candidate"].items()
+    }
     items = _aligned(measured, list(verdict.models))
     sheet, chosen = review.draw(items, verdict.reference, metrics, settings)
     sheet.write(out)
     scores = {
-        (item.number, system): {metric.label: item_score(one, metric) for metric in metrics}
+        (item.number, system): {
+            metric.label: item_score(one, metric) for metric in metrics[item.benchmark]
+        }
         for item, i in zip(sheet.items, chosen, strict=True)
         for system, found in items.items()
         if (one := found[i]) is not None
@@ -80,6 +84,11 @@ def write(measured: Measured, verdict: Verdict, course: str, out: Path) -> None:
         "tasks.evaluate.pages", "review.md.j2", items=sheet.items, scores=scores, **values
     )
     files.write_text(out / "review.md", page)
+
+
+def _shown_by_item(metric: Metric) -> bool:
+    """Speed and the like are figures of whole runs."""
+    return metric.derived_from is None and metric.aspect != "speed"
 
 
 def _aligned(measured: Measured, systems: Sequence[str]) -> dict[str, list[Item | None]]:
@@ -136,9 +145,10 @@ def _table(
     scores: Scores,
 ) -> dict[str, Any]:
     """The items in the form that MLflow's `log_table` writes: pandas' `split` without an index."""
-    metrics = list(next(iter(scores.values()), {}))
-    columns = ["item", "benchmark", "group", "id", "prompt", "reference", "A", "B", *systems]
-    columns += [f"{metric} of {system}" for system in systems for metric in metrics]
+    metrics = list(dict.fromkeys(name for found in scores.values() for name in found))
+    names = list(map(visible, systems))
+    columns = ["item", "benchmark", "group", "id", "prompt", "reference", "A", "B", *names]
+    columns += [f"{metric} of {name}" for name in names for metric in metrics]
     data = [
         [
             item.number,

@@ -8,6 +8,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
+from tasks.core import files
 from tasks.core.errors import BadInput, Refused
 from tasks.core.values import Value
 from tasks.evaluate.results import SYSTEMS
@@ -33,8 +34,9 @@ class MarkCounts(Value):
     """Items of the sheet without a mark."""
     notes: int
     """Items with a note."""
-    p_value: float
-    """Of the two-sided exact sign test over wins and losses: ties are left out. 1 without any."""
+    p_value: float | None
+    """Of the two-sided exact sign test over wins and losses, ties left out; None: there are none
+    of either."""
     by_benchmark: dict[str, tuple[int, int, int]]
     """Wins, ties and losses of each benchmark."""
     sheet: str
@@ -51,31 +53,33 @@ class MarkCounts(Value):
             f"Of {marked} marked items the candidate's answer is better on {self.wins}, that of "
             f"{other} on {self.losses}, and {self.ties} are ties"
         )
-        if not self.wins + self.losses:
+        if self.p_value is None:
             return f"{text}: they do not tell the two apart."
         shown = f"{self.p_value:.2g}" if self.p_value >= 0.0001 else "below 0.0001"
         end = "" if self.p_value < 0.05 else ": they do not tell the two apart"
         return f"{text} (two-sided sign test without the ties: p {shown}){end}."
 
 
-def count(path: Path, sheet: ReviewSheet) -> MarkCounts:
+def count_marks(path: Path, key: Path) -> MarkCounts:
     """Read the marks that the page exported and count them.
 
-    Which answer is whose comes from `sheet`, not from the file with the marks. The test is the sign
+    Which answer is whose comes from the key, not from the file with the marks. The test is the sign
     test (Dixon & Mood 1946, "The statistical sign test"), exact and two-sided; ties say nothing
     about a direction and are left out of it.
 
     Args:
         path: the exported JSON.
-        sheet: as it was registered with the version.
+        key: the `review_key.json` that was registered with the version.
 
     Raises:
         BadInput: the file is no export of this sheet, or a mark in it cannot be used.
         Refused: the marks were set after the key had been shown.
     """
+    sheet = ReviewSheet.from_json(files.read_json(key), str(key))
+    digest = hashlib.sha256(key.read_bytes()).hexdigest()
     data = _read(path)
     value = _parse(path, data)
-    _check_sheet(path, value, sheet)
+    _check_sheet(path, value["sheet"], digest)
     marks = _marks(path, value, sheet)
     if value.get("blind") is not True:
         raise Refused(
@@ -100,12 +104,12 @@ def count(path: Path, sheet: ReviewSheet) -> MarkCounts:
         losses=losses,
         unmarked=len(sheet.items) - len(marks),
         notes=sum(bool(entry.get("note")) for entry in value["marks"]),
-        p_value=float(binomtest(wins, decisive).pvalue) if decisive else 1.0,
+        p_value=float(binomtest(wins, decisive).pvalue) if decisive else None,
         by_benchmark={
             name: (outcomes[name, "win"], outcomes[name, "tie"], outcomes[name, "loss"])
             for name in benchmarks
         },
-        sheet=sheet.digest,
+        sheet=digest,
         marks=hashlib.sha256(data).hexdigest(),
     )
 
@@ -136,11 +140,11 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
     return value
 
 
-def _check_sheet(path: Path, value: dict[str, Any], sheet: ReviewSheet) -> None:
-    if value["sheet"] != sheet.digest:
+def _check_sheet(path: Path, named: Any, digest: str) -> None:
+    if named != digest:
         raise BadInput(
-            f"{path}: these marks belong to another review sheet ({str(value['sheet'])[:12]}, not "
-            f"{sheet.digest[:12]} of this version); name the version whose sheet was marked"
+            f"{path}: these marks belong to another review sheet ({str(named)[:12]}, not "
+            f"{digest[:12]} of this version); name the version whose sheet was marked"
         )
 
 

@@ -1,7 +1,7 @@
 """Which examples a person compares."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from tasks.core.order import order_key
 from tasks.evaluate.aggregation import item_score
@@ -14,7 +14,7 @@ _GENERAL_SHARE = 5  # one place of so many is for the general probe
 def select(
     candidate: Sequence[Item],
     reference: Sequence[Item],
-    metrics: Sequence[Metric],
+    metrics: Mapping[str, Sequence[Metric]],
     count: int,
 ) -> list[int]:
     """Indices of at most `count` items that both systems answered differently.
@@ -28,7 +28,7 @@ def select(
     Args:
         candidate: its items.
         reference: the items of the system that it is compared with, in the same order.
-        metrics: the metrics that were computed.
+        metrics: those that apply, by benchmark.
         count: places.
     """
     differing = [
@@ -40,8 +40,12 @@ def select(
     tuned = [i for i in differing if candidate[i].benchmark != GENERAL]
     # What one part does not fill, the other may.
     probes = min(len(general), max(count // _GENERAL_SHARE, count - len(tuned)))
-    by = _compared_by(metrics)
-    changes = {i: [_change(candidate[i], reference[i], metric) for metric in by] for i in differing}
+    by = {name: _compared_by(applied) for name, applied in metrics.items()}
+    changes = {
+        i: [_change(ours, reference[i], metric) for metric in by[ours.benchmark]]
+        for i in differing
+        for ours in [candidate[i]]
+    }
     drawn = {i: order_key(f"review:{candidate[i].benchmark}:{candidate[i].id}") for i in differing}
     places = count - probes
     largest = _spread(
@@ -87,7 +91,11 @@ def _benchmark(item: Item, _: int) -> Hashable:
 def _compared_by(metrics: Sequence[Metric]) -> list[Metric]:
     found = []
     for needs in ("answers", "losses"):
-        scored = [m for m in metrics if m.needs == needs and m.derived_from is None]
+        scored = [
+            metric
+            for metric in metrics
+            if metric.needs == needs and metric.derived_from is None and metric.direction
+        ]
         found += scored[:1]
     return found
 

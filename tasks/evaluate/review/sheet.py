@@ -68,7 +68,7 @@ class ReviewSheet(Value):
 def draw(
     items: Mapping[str, Sequence[Item | None]],
     reference: str,
-    metrics: Sequence[Metric],
+    metrics: Mapping[str, Sequence[Metric]],
     settings: Settings,
 ) -> tuple[ReviewSheet, list[int]]:
     """Choose the items, and hide which answer is whose.
@@ -80,7 +80,7 @@ def draw(
         items: of every system, in one order; None where a system has none, which candidate and
             reference always have.
         reference: the system that the candidate is compared with.
-        metrics: the metrics that were computed.
+        metrics: those that apply, by benchmark.
         settings: `evaluate.review_examples` is the number of items.
 
     Returns:
@@ -118,15 +118,6 @@ def draw(
         ),
     )
     return sheet, order
-
-
-def read(path: Path) -> ReviewSheet:
-    """Read what `ReviewSheet.write` wrote.
-
-    Raises:
-        PerpetuneError: it is something else.
-    """
-    return ReviewSheet.from_json(files.read_json(path), str(path))
 
 
 def _item(

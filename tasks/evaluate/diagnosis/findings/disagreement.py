@@ -1,26 +1,27 @@
 """Loss and answers that point in opposite directions."""
 
-from tasks.evaluate.aggregation import item_score
 from tasks.evaluate.diagnosis import DIAGNOSTICS, Diagnostic, Seen
 from tasks.evaluate.diagnosis.contract import Said
-from tasks.evaluate.diagnosis.estimate import mean, ratio
-from tasks.evaluate.metrics import selected
+from tasks.evaluate.diagnosis.estimate import ratio
+from tasks.evaluate.diagnosis.improvement import improvements
 from tasks.evaluate.results import in_words
+
+_LEVEL = 0.025
 
 
 @DIAGNOSTICS.register
 class Disagreement(Diagnostic):
     """The loss is better and an answer metric is worse than the reference system's, or vice versa.
 
-    Both differences are paired, on the same answered items, and each has to pass a one-sided t test
-    at 2.5 %, clustered by group.
+    Both differences are paired over the same answered items and clustered by group. Each has to
+    pass a one-sided t test at 2.5 %, all metrics together (Bonferroni).
     """
 
     name = "disagreement"
     subject = "disagreement of loss and answers"
 
     def find(self, seen: Seen) -> Said | None:
-        """The metrics that disagree with the loss."""
+        """The metrics of content that disagree with the loss."""
         pairs = seen.pairs(seen.measured.benchmarks, answered=True)
         if not pairs:
             return None
@@ -31,20 +32,13 @@ class Disagreement(Diagnostic):
         )
         if loss is None or not (loss.below() or loss.above()):
             return None
-        opposed = []
-        for metric in selected(seen.measured.settings.evaluate.metrics):
-            if metric.needs != "answers" or metric.derived_from or not metric.direction:
-                continue
-            sign = metric.direction
-            scores = [(item_score(a, metric), item_score(b, metric), a.group) for a, b in pairs]
-            known = [
-                (sign * (ours - theirs), group)
-                for ours, theirs, group in scores
-                if ours is not None and theirs is not None
-            ]
-            found = mean([change for change, _ in known], [group for _, group in known])
-            if found and (found.below() if loss.value < 0 else found.above()):
-                opposed.append(f"{metric.label} {sign * found.value:+.3f}")
+        changes = improvements(seen, "content")
+        level = _LEVEL / max(1, len(changes))
+        opposed = [
+            f"{label} by {abs(change.value):.3f} (standard error {change.error:.3f})"
+            for label, change in changes.items()
+            if (change.below(0.0, level) if loss.value < 0 else change.above(0.0, level))
+        ]
         if not opposed:
             return None
         better, worse = ("lower", "worse") if loss.value < 0 else ("higher", "better")
