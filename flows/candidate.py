@@ -107,7 +107,11 @@ def _systems(inputs: RoundInputs, swept: SweepResult) -> Systems:
             return None
         return registry.versions.adapter(f"models:/{registry.name}/{number}")
 
-    approved = [entry.version for entry in registry.history() if entry.action == "approve"]
+    approved = [
+        entry.version
+        for entry in registry.history()
+        if entry.action == "approve" and not entry.missing
+    ]
     in_use = champion.number if champion else None
     first = approved[-1] if approved else None  # newest first
     return Systems(

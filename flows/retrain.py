@@ -22,7 +22,7 @@ from flows.recovery import recover
 from flows.results import Round, RoundData
 from flows.round import RoundInputs, code_state, only_round
 from tasks.core import files
-from tasks.decisions import Version
+from tasks.decisions import AUTO_APPROVER, Version
 from tasks.evaluate import Verdict
 from tasks.registry import Registry
 from tasks.settings import Settings, load_settings
@@ -55,6 +55,7 @@ def retrain(
     registry = Registry(settings)
     with only_round(settings):
         recover()
+        registry.reconcile()  # a log that does not hold is known before a day of training
         code = code_state()  # before DVC writes its lock file
         inputs = RoundInputs(settings, curate_step(settings), reason, code)
         known = registry.versions.find(inputs.key)
@@ -64,7 +65,7 @@ def retrain(
             log.info("nothing has changed since version %s: no new version", known.number)
         if registry.status().challenger == version.number:
             if auto_approve:
-                registry.approve(version.number, "auto-approve", "unattended demonstration")
+                registry.approve(version.number, AUTO_APPROVER, "unattended demonstration")
             else:
                 request_approval(settings, version, params, overrides or [])
     return _result(inputs, version, new=known is None, seconds=time.monotonic() - started)

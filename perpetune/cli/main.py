@@ -47,6 +47,7 @@ for item in (
     *(evaluate.evaluate, evaluate.drift),
     *(rounds.run, rounds.watch),
     *(registry.status, registry.approve, registry.reject, registry.rollback),
+    *(registry.history, registry.audit, registry.doctor),
     reproduce.reproduce,
     *(platform.up, platform.down),
     settings.settings,

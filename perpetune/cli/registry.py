@@ -1,4 +1,4 @@
-"""Commands on versions: what is in use, what waits, and a person's decisions."""
+"""Commands on versions: what is in use, what waits, a person's decisions, and their log."""
 
 from typing import Any
 
@@ -8,7 +8,15 @@ from perpetune.cli.endings import Outcome
 from perpetune.cli.shared import Context, command
 from perpetune.platform.processes import platform_state
 from perpetune.platform.results import ProjectStatus
-from perpetune.render.registry import show_decision, show_status
+from perpetune.render.registry import (
+    show_audit,
+    show_decision,
+    show_diagnosis,
+    show_history,
+    show_status,
+)
+
+_REFUSED = 3
 
 
 @command("status")
@@ -21,14 +29,19 @@ def status(context: Context) -> Outcome:
     return Outcome(ProjectStatus(**dict(found), platform=platform), show_status)
 
 
-def _decide(context: Context, action: str, *arguments: Any) -> Outcome:
+def _decide(context: Context, action: str, *arguments: Any, **options: Any) -> Outcome:
     from tasks.registry import Registry
 
-    decision = getattr(Registry(context.settings), action)(*arguments)
+    decision = getattr(Registry(context.settings), action)(*arguments, **options)
     return Outcome(decision, show_decision)
 
 
-_by = click.option("--by", required=True, metavar="NAME", help="Who decides; recorded.")
+_by = click.option(
+    "--by",
+    required=True,
+    metavar="NAME",
+    help="Who decides; recorded. Where MLflow has accounts: the name of yours.",
+)
 _comment = click.option("--comment", default="", help="Why; recorded.")
 
 
@@ -36,12 +49,18 @@ _comment = click.option("--comment", default="", help="Why; recorded.")
 @click.argument("version", type=int)
 @_by
 @_comment
-def approve(context: Context, version: int, by: str, comment: str) -> Outcome:
+@click.option(
+    "--override",
+    default="",
+    metavar="REASON",
+    help="Why VERSION becomes champion although its gates did not pass; shown wherever it is.",
+)
+def approve(context: Context, version: int, by: str, comment: str, override: str) -> Outcome:
     """Make VERSION the champion.
 
     The champion so far becomes `previous`.
     """
-    return _decide(context, "approve", version, by, comment)
+    return _decide(context, "approve", version, by, comment, override=override)
 
 
 @command("reject")
@@ -54,8 +73,48 @@ def reject(context: Context, version: int, by: str, comment: str) -> Outcome:
 
 
 @command("rollback")
+@click.option(
+    "--to", type=int, metavar="VERSION", help="An earlier champion; without it, the one before."
+)
 @_by
 @_comment
-def rollback(context: Context, by: str, comment: str) -> Outcome:
-    """Make the previous champion the champion again."""
-    return _decide(context, "rollback", by, comment)
+def rollback(context: Context, to: int | None, by: str, comment: str) -> Outcome:
+    """Make an earlier champion the champion again."""
+    return _decide(context, "rollback", by, comment, to=to)
+
+
+@command("history")
+def history(context: Context) -> Outcome:
+    """Show what people have decided, newest first."""
+    from tasks.registry import Registry
+
+    entries = list(Registry(context.settings).history())
+    shown = {"decisions": [entry.to_json() for entry in entries]}
+    return Outcome(shown, lambda _: show_history(entries))
+
+
+@command("audit")
+def audit(context: Context) -> Outcome:
+    """Verify and print the decision log.
+
+    Exit code 3 where the log, MLflow's aliases and tags, or the files of a version in use are not
+    as they have to be.
+    """
+    from tasks.registry import Registry
+
+    found = Registry(context.settings).audit()
+    return Outcome(found, show_audit, 0 if found.holds else _REFUSED)
+
+
+@command("doctor")
+@click.option(
+    "--fix",
+    is_flag=True,
+    help="Put right what can be put right without a decision; no version is deleted.",
+)
+def doctor(context: Context, fix: bool) -> Outcome:
+    """Look for what is wrong, and say what puts it right."""
+    from perpetune.platform.doctor import diagnose
+
+    found = diagnose(context.settings, fix=fix)
+    return Outcome(found, show_diagnosis, 0 if found.healthy else 1)

@@ -1,6 +1,7 @@
 """What the commands of the platform, and `status`, say."""
 
 from tasks.core.values import Value
+from tasks.decisions import Problem
 from tasks.registry import Status
 
 
@@ -44,3 +45,20 @@ class StoppedPlatform(Value):
 
     stopped: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+
+
+class CheckResult(Value):
+    """What one check of `doctor` found."""
+
+    name: str
+    label: str
+    problems: tuple[Problem, ...]
+    done: tuple[str, ...] = ()
+    """What was put right, as sentences."""
+
+
+class Diagnosis(Value):
+    """What `doctor` found."""
+
+    healthy: bool
+    checks: tuple[CheckResult, ...]

@@ -1,32 +1,70 @@
-"""Who may decide what: versions, the aliases on them, and the policy that moves these.
+"""Who may decide what: the policy, and the log that every decision stands in.
 
-Everything here is pure: a state and an action give a decision, or a refusal with its reason. Where
-decisions are written down is an interface (`DecisionLog`); the registry brings MLflow's.
+The log is the authority. Its entries form a chain of hashes, in which each is what the policy
+allows at its place; the state of a model is their fold, and MLflow's aliases and tags are compared
+with it. Nothing here knows MLflow.
+
+    values    what is asked, decided and written down
+    policy    a state and a request give a decision, or a refusal
+    state     the fold
+    chain     sealing and checking entries
+    log       where entries are kept, as an interface; file_log, sql_log
 """
 
-from tasks.decisions.log import DecisionLog
-from tasks.decisions.policy import (
-    State,
-    approve,
-    check_person,
-    effective,
-    reject,
-    rollback,
-    what_exists,
+from tasks.decisions.chain import hash_of, readable, replay, restorable, seal
+from tasks.decisions.file_log import FileLog
+from tasks.decisions.log import Conflict, DecisionLog, Stored
+from tasks.decisions.policy import decide, what_exists
+from tasks.decisions.sql_log import SqlLog
+from tasks.decisions.state import Problem, State, advance, subject
+from tasks.decisions.values import (
+    AUTO_APPROVER,
+    Action,
+    Aliases,
+    Decision,
+    Entry,
+    GatesOutcome,
+    Identity,
+    Registration,
+    Request,
+    Review,
+    Rules,
+    Standing,
+    Version,
+    digest_of,
+    normalised,
 )
-from tasks.decisions.values import Action, Aliases, Decision, Version
 
 __all__ = [
+    "AUTO_APPROVER",
     "Action",
     "Aliases",
+    "Conflict",
     "Decision",
     "DecisionLog",
+    "Entry",
+    "FileLog",
+    "GatesOutcome",
+    "Identity",
+    "Problem",
+    "Registration",
+    "Request",
+    "Review",
+    "Rules",
+    "SqlLog",
+    "Standing",
     "State",
+    "Stored",
     "Version",
-    "approve",
-    "check_person",
-    "effective",
-    "reject",
-    "rollback",
+    "advance",
+    "decide",
+    "digest_of",
+    "hash_of",
+    "normalised",
+    "readable",
+    "replay",
+    "restorable",
+    "seal",
+    "subject",
     "what_exists",
 ]

@@ -53,6 +53,11 @@ class Connection:
         return self._state / ARTIFACTS
 
     @property
+    def local(self) -> bool:
+        """Whether this is the database in the state folder."""
+        return self._database is not None
+
+    @property
     def empty(self) -> bool:
         """Whether this is the local database and nothing has ever been written to it."""
         return self._database is not None and not self._database.exists()

@@ -1,86 +1,200 @@
-"""The decision log in MLflow: a run for each decision, running until its aliases are set."""
+"""The decision log in MLflow: a version of the registered model `PROJECT decisions` an entry.
 
-import json
+MLflow numbers the versions of a model by a primary key of its database and never gives a number
+twice, not even a deleted one's. So every reader sees the entries in the same order, and of two
+written at once for the same place the first counts: compare-and-set, over HTTP, too. (MLflow's
+runs have no such order, and its folders of files, which it no longer recommends, no such key.)
+"""
+
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.decisions import Decision
-from tasks.registry.connection import Connection
+from tasks.core.errors import PerpetuneError
+from tasks.decisions import Conflict, DecisionLog, Entry, FileLog, SqlLog, Stored, readable
+from tasks.registry import mlflow_values
+from tasks.registry.connection import Connection, ignore_existing
+from tasks.rendering.markdown import escape, one_line
+from tasks.settings import Settings
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+ENTRY = "perpetune.entry"
+_FINISHED = "perpetune.finished"
+_LOST = "perpetune.lost"
+_SOURCE = "perpetune:/decisions"
+"""MLflow demands a place of files; a decision has none."""
+_TAG_CHARACTERS = 40_000
+"""MySQL keeps 65,535 bytes in a tag."""
+
+
+def open_log(connection: Connection, settings: Settings, model: str | None = None) -> DecisionLog:
+    """The log that `decisions.log` names, for the project's model or another one."""
+    where, name = settings.decisions.log, model or settings.project.name
+    if where == "mlflow":
+        return MlflowDecisionLog(connection, name)
+    if "://" in where:
+        return SqlLog(where, name)
+    return FileLog(Path(where), name)
 
 
 class MlflowDecisionLog:
-    """A `DecisionLog` in the experiment `PROJECT/decisions`."""
+    """A `DecisionLog` in MLflow's model registry."""
 
     def __init__(self, connection: Connection, project: str) -> None:
         self._connection = connection
-        self.experiment = f"{project}/decisions"
+        self._project = project
+        self.name = f"{project} decisions"
 
-    def begin(self, decision: Decision) -> str:
-        """Write a decision down; returns the id of its run."""
+    @property
+    def where(self) -> str:
+        """The registered model."""
+        return f"the registered model '{self.name}' in MLflow at {self._connection.redacted_uri}"
+
+    def stored(self) -> Sequence[Stored]:
+        """Everything in the log, in its order: by number, then by the order of arrival."""
+        return [item for _, item in self._ordered()]
+
+    def begin(self, entry: Entry) -> None:
+        """Append an entry; see `DecisionLog.begin`."""
+        if self._holder(entry) is not None:
+            raise Conflict(f"entry {entry.number} is in {self.where} already")
         with self._connection.client() as client:
-            run = client.create_run(
-                self._connection.experiment(client, self.experiment),
-                tags=_tags(decision) | {"mlflow.user": decision.by},
-                run_name=f"{decision.action} version {decision.version}",
-            )
-        return str(run.info.run_id)
+            version = self._append(client, entry)
+            if self._holder(entry) != version:
+                client.set_model_version_tag(self.name, version, _LOST, "true")
+                raise Conflict(f"somebody else's entry {entry.number} came first")
 
-    def finish(self, key: str) -> None:
-        """Note that a decision's aliases and tags are set."""
+    def finish(self, entry: Entry) -> None:
+        """Note that the aliases are as the entry says."""
+        version = self._holder(entry)
+        if version is not None:
+            with self._connection.client() as client:
+                client.set_model_version_tag(self.name, version, _FINISHED, "true")
+
+    def restore(self, entry: Entry) -> None:
+        """Put back an entry that was changed or taken out; it has the hash that it had."""
         with self._connection.client() as client:
-            client.set_terminated(key)
+            for version in self._versions(client):
+                changed = readable(_stored(version, self.name)) is None
+                if changed and version.tags.get("number") == str(entry.number):
+                    for tag, text in _chunks(entry).items():
+                        client.set_model_version_tag(self.name, version.version, tag, text)
+                    return
+            self._append(client, entry)
 
-    def begun(self) -> Sequence[tuple[str, Decision]]:
-        """Run id and decision of those that are begun and not finished, oldest first."""
-        runs = self._runs("attributes.status = 'RUNNING'")
-        return [(run.info.run_id, _decision(run)) for run in runs]
+    def _append(self, client: "MlflowClient", entry: Entry) -> str:
+        with ignore_existing():
+            client.create_registered_model(self.name, description=self._about())
+        tags = _chunks(entry) | {
+            "number": str(entry.number),
+            "action": entry.action,
+            "version": str(entry.version),
+            "by": one_line(entry.by),
+            "identity": entry.identity,
+            "at": entry.at,
+        }
+        if entry.override:
+            tags["override"] = one_line(entry.override)
+        version = client.create_model_version(
+            self.name,
+            _SOURCE,
+            tags=tags,
+            description=mlflow_values.clip(describe(entry), mlflow_values.VERSION_CHARACTERS),
+            await_creation_for=0,
+        )
+        return str(version.version)
 
-    def history(self) -> Sequence[Decision]:
-        """Every decision, finished or not, newest first."""
-        return [_decision(run) for run in reversed(self._runs(""))]
+    def _holder(self, entry: Entry) -> str | None:
+        """MLflow's version that has the entry of this number."""
+        for version, item in self._ordered():
+            found = None if item.lost else readable(item)
+            if found is not None and found.number == entry.number:
+                return version
+        return None
 
-    def _runs(self, where: str) -> "list[Run]":
+    def _ordered(self) -> list[tuple[str, Stored]]:
+        """MLflow's versions and what they hold, in the order of the log."""
+        if self._connection.empty:
+            return []
         with self._connection.client() as client:
-            experiment = self._connection.find_experiment(client, self.experiment)
-            found: list[Run] = []
-            token = None
-            while experiment is not None:
-                page = client.search_runs(
-                    [experiment], where, order_by=["tags.at ASC"], page_token=token
-                )
-                found += page
-                token = page.token
-                if not token:
-                    break
-        return found
+            versions = self._versions(client)
+        found: list[tuple[float, str, Stored]] = []
+        numbers: set[int] = set()
+        last = 0.0
+        for version in versions:
+            item = _stored(version, self.name)
+            entry = readable(item)
+            if entry is None:
+                last += 0.001  # in the order of arrival
+                found.append((last, version.version, item))
+                continue
+            if entry.number in numbers:
+                item = item.model_copy(update={"lost": True})
+            if not item.lost:
+                numbers.add(entry.number)
+                last = float(entry.number)
+            found.append((float(entry.number), version.version, item))
+        found.sort(key=lambda row: row[0])
+        return [(str(version), item) for _, version, item in found]
+
+    def _versions(self, client: "MlflowClient") -> "list[ModelVersion]":
+        found: list[ModelVersion] = []
+        token = None
+        while True:
+            page = client.search_model_versions(f"name = '{self.name}'", page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return sorted(found, key=lambda version: int(version.version))
+
+    def _about(self) -> str:
+        return (
+            f"The decision log of `{self._project}`: a version for each registration, review, "
+            "approval, rejection and rollback, chained by hashes. `perpetune audit` verifies it. "
+            "Who must not decide must not be able to write here."
+        )
 
 
-def _tags(decision: Decision) -> dict[str, str]:
-    return {
-        "action": decision.action,
-        "version": str(decision.version),
-        "by": decision.by,
-        "comment": decision.comment,
-        "at": decision.at,
-        "before": json.dumps(decision.before.to_json()),
-        "after": json.dumps(decision.after.to_json()),
-    }
+def describe(entry: Entry) -> str:
+    """An entry as Markdown in which nothing that people wrote is markup."""
+    words = f"{entry.action} version {entry.version}, by {escape(entry.by)}"
+    if entry.identity == "claimed":
+        words += " (a claim: nobody has checked the name)"
+    if entry.missing:
+        words += f"; approvals missing: {entry.missing}"
+    if entry.override:
+        words += f"\n\n**Against its gates**: {escape(entry.override)}"
+    return words + (f"\n\n{escape(entry.comment)}" if entry.comment else "")
 
 
-def _decision(run: "Run") -> Decision:
-    tags: dict[str, Any] = run.data.tags
-    return Decision.from_json(
-        {
-            "action": tags["action"],
-            "version": int(tags["version"]),
-            "by": tags["by"],
-            "comment": tags.get("comment", ""),
-            "at": tags["at"],
-            "before": json.loads(tags["before"]),
-            "after": json.loads(tags["after"]),
-        },
-        f"run {run.info.run_id}",
+def _chunks(entry: Entry) -> dict[str, str]:
+    text = entry.canonical()
+    if len(text) > 100 * _TAG_CHARACTERS:
+        raise PerpetuneError("the version has too many files for one entry of the decision log")
+    parts = [
+        text[start : start + _TAG_CHARACTERS] for start in range(0, len(text), _TAG_CHARACTERS)
+    ]
+    return {ENTRY if not place else f"{ENTRY}.{place:02}": part for place, part in enumerate(parts)}
+
+
+def _stored(version: "ModelVersion", name: str) -> Stored:
+    tags: dict[str, Any] = dict(version.tags)
+    parts = sorted(tag for tag in tags if tag == ENTRY or tag.startswith(f"{ENTRY}."))
+    return Stored(
+        text="".join(tags[part] for part in parts),
+        place=f"version {version.version} of '{name}' in MLflow",
+        finished=tags.get(_FINISHED) == "true",
+        lost=tags.get(_LOST) == "true",
     )
+
+
+def decisions_before(connection: Connection, project: str) -> int:
+    """Decisions that a Perpetune without this log has written down, as runs."""
+    with connection.client() as client:
+        experiment = connection.find_experiment(client, f"{project}/decisions")
+        if experiment is None:
+            return 0
+        return len(client.search_runs([experiment]))

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from tasks.core.values import Value
+from tasks.decisions import Entry, GatesOutcome, Problem, Review
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,35 @@ class Candidate:
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the round, nested as they are."""
+    authors: tuple[str, ...] = ()
+    """Further names of whoever started the round, beside those that this machine knows."""
+
+    @property
+    def outcome(self) -> GatesOutcome:
+        """How the gates ended. Only what is passed by `passed` and by the verdict is passed."""
+        said = self.verdict.get("outcome")
+        if self.passed is True and said in (None, "passed"):
+            return "passed"
+        return "cannot decide" if said == "cannot decide" else "failed"
 
 
 class Pending(Value):
     """A version that waits for a person."""
 
     version: int
-    verdict: str | None
+    verdict: GatesOutcome | None
     round: str | None
     created: str
     """ISO 8601 in UTC."""
     run_id: str
     metrics: dict[str, float]
+    digest: str
+    """Of all that a person who decides has to see; `approve` takes it as `seen`."""
+    approvals: tuple[str, ...] = ()
+    """Who has approved it so far."""
+    missing: int = 1
+    """Approvals that are missing."""
+    reviews: tuple[Review, ...] = ()
 
 
 class Status(Value):
@@ -49,4 +67,20 @@ class Status(Value):
     previous: int | None = None
     pending: tuple[Pending, ...] = ()
     warnings: tuple[str, ...] = Field(default=())
-    """Sentences; empty in good order."""
+    """Sentences with what puts things right; empty in good order."""
+
+
+class Audit(Value):
+    """Whether the decision log holds, and MLflow agrees with it."""
+
+    model: str
+    holds: bool
+    log: str
+    """Where it is."""
+    head: str
+    """Hash of its last entry: whoever has noted it sees later whether the log was replaced."""
+    entries: tuple[Entry, ...]
+    """Those that hold, oldest first."""
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+    """What is no fault, such as a version that was deleted and never was champion."""

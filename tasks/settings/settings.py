@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from tasks.collect.settings import Collect, Watch
 from tasks.core.plugins import load_plugins
 from tasks.curate.settings import Curate
+from tasks.decisions.settings import Decisions
 from tasks.drift.settings import Drift
 from tasks.evaluate.settings import Evaluate
 from tasks.model.settings import Base
@@ -29,6 +30,7 @@ class Settings(Section):
     sweep: Sweep = Field(default_factory=Sweep)
     plan: Plan = Field(default_factory=Plan)
     evaluate: Evaluate = Field(default_factory=Evaluate)
+    decisions: Decisions = Field(default_factory=Decisions)
     drift: Drift = Field(default_factory=Drift)
     watch: Watch = Field(default_factory=Watch)
     notify: Notify = Field(default_factory=Notify)

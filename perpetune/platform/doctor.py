@@ -1,0 +1,29 @@
+"""`perpetune doctor`: every check, and on demand what puts things right."""
+
+from perpetune.platform.checks import CHECKS, Check
+from perpetune.platform.results import CheckResult, Diagnosis
+from tasks.core.errors import PerpetuneError
+from tasks.decisions import Problem
+from tasks.settings import Settings
+
+
+def diagnose(settings: Settings, *, fix: bool = False) -> Diagnosis:
+    """Run every check.
+
+    Args:
+        settings: the project.
+        fix: put right first what can be put right without deciding anything.
+    """
+    results = tuple(_checked(check, settings, fix=fix) for check in CHECKS)
+    return Diagnosis(healthy=not any(result.problems for result in results), checks=results)
+
+
+def _checked(check: Check, settings: Settings, *, fix: bool) -> CheckResult:
+    done: tuple[str, ...] = ()
+    try:
+        if fix:
+            done = tuple(check.fix(settings))
+        problems = tuple(check.examine(settings))
+    except PerpetuneError as error:
+        problems = (Problem(what=str(error), remedy="then run `perpetune doctor` again"),)
+    return CheckResult(name=check.name, label=check.label, problems=problems, done=done)
