@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -110,7 +110,7 @@ class Shelf(Registry):
         self._empty.mkdir(exist_ok=True)
 
     def add(self, key: str, passed: bool) -> None:
-        run = self.tracking.open_round("shelf", name="shelf", params={}, tags={}, datasets=[])
+        run = self.tracking.open_round(key, name=key, params={}, tags={}, datasets=[])
         self.register(run, key, Candidate(self._empty, passed, {"passed": passed}, "card"))
 
 
@@ -387,9 +387,11 @@ def test_any_sequence_of_decisions_keeps_the_aliases_right(
     run_state_machine_as_test(
         Decisions,
         settings=settings(
-            max_examples=8,
-            stateful_step_count=10,
+            max_examples=4,
+            stateful_step_count=8,
             deadline=None,
+            report_multiple_bugs=False,
+            phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
