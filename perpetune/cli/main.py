@@ -11,7 +11,17 @@ from typing import Any
 
 import click
 
-from perpetune.cli import data, evaluate, platform, registry, reproduce, rounds, settings, tune
+from perpetune.cli import (
+    data,
+    evaluate,
+    platform,
+    registry,
+    reproduce,
+    review,
+    rounds,
+    settings,
+    tune,
+)
 from perpetune.cli.endings import run_to_end
 
 
@@ -46,7 +56,9 @@ for item in (
     *(tune.plan, tune.train, tune.sweep),
     *(evaluate.evaluate, evaluate.drift),
     *(rounds.run, rounds.watch),
-    *(registry.status, registry.approve, registry.reject, registry.rollback),
+    registry.status,
+    review.review,
+    *(registry.approve, registry.reject, registry.rollback),
     *(registry.history, registry.audit, registry.doctor),
     reproduce.reproduce,
     *(platform.up, platform.down),

@@ -47,7 +47,7 @@ def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     """A table whose cells are texts or numbers, with `title` above it."""
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(escape(column), overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     return table

@@ -1,11 +1,14 @@
 """Evaluations in a terminal."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from perpetune.render.console import console, escape, interval, print_table
 
 if TYPE_CHECKING:
-    from tasks.evaluate import Evaluation, Verdict
+    from tasks.evaluate import Evaluation, Score, Verdict
+
+_COLORS = {"passed": "green", "failed": "red", "cannot decide": "yellow"}
 
 
 def show_evaluation(evaluation: "Evaluation") -> None:
@@ -20,18 +23,44 @@ def show_evaluation(evaluation: "Evaluation") -> None:
 
 
 def show_verdict(verdict: "Verdict") -> None:
-    """The models beside each other, and what each gate decided."""
-    from tasks.evaluate import comparison_table
+    """The systems beside each other, what each gate decided, and what else is worth knowing."""
+    from tasks.evaluate import comparison_table, title
 
     systems = list(verdict.models)
     print_table(
         f"{verdict.reference.capitalize()} against candidate",
-        ["benchmark", "metric", *systems],
+        ["benchmark", "metric", *(system.replace("_", " ") for system in systems)],
         [
-            (row.benchmark, row.metric, *(interval(row.scores[name]) for name in systems))
+            (row.benchmark, row.metric, *(_cell(row.scores.get(name)) for name in systems))
             for row in comparison_table(verdict)
         ],
     )
     for gate in verdict.gates:
-        color = "green" if gate.passed else "red"
-        console.print(f"[{color}]{gate.outcome}[/]  {escape(gate.name)}: {escape(gate.reason)}")
+        outcome = "asked at approval" if gate.at_approval else str(gate.outcome)
+        color = "cyan" if gate.at_approval else _COLORS[outcome]
+        console.print(
+            f"[{color}]{outcome:<13}[/]  {escape(gate.name)}: {escape(gate.reason)}",
+            soft_wrap=True,
+        )
+    for note in verdict.notes:
+        console.print(f"[cyan]{'note':<13}[/]  {escape(note)}", soft_wrap=True)
+    for finding in verdict.diagnosis:
+        said = f"{title(finding)}: {finding.sentence} {finding.remedy}"
+        console.print(f"[yellow]{'diagnosis':<13}[/]  {escape(said)}", soft_wrap=True)
+
+
+def show_review(recorded: Mapping[str, Any]) -> None:
+    """What a person's marks say, and on which version they are recorded."""
+    console.print(escape(recorded["sentence"]), soft_wrap=True)
+    rows = [(name, *counts, sum(counts)) for name, counts in recorded["by_benchmark"].items()]
+    print_table(
+        f"Marks of {recorded['by']} on version {recorded['version']}",
+        ["benchmark", "candidate better", "tie", f"{recorded['reference']} better", "marked"],
+        rows,
+    )
+    if recorded["unmarked"]:
+        console.print(f"{recorded['unmarked']} items of the sheet are not marked.")
+
+
+def _cell(score: "Score | None") -> str:
+    return "-" if score is None else interval(score)

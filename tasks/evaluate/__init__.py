@@ -12,7 +12,7 @@ from tasks.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from tasks.evaluate.benchmarks import check_benchmarks
     from tasks.evaluate.comparison import compare
-    from tasks.evaluate.diagnosis import DIAGNOSTICS, Diagnostic
+    from tasks.evaluate.diagnosis import DIAGNOSTICS, Diagnostic, title
     from tasks.evaluate.evaluation import evaluate
     from tasks.evaluate.gates import GATES, Gate, Measured
     from tasks.evaluate.inputs import Evidence, Systems
@@ -57,6 +57,7 @@ __all__ = [
     "count_marks",
     "evaluate",
     "model_card",
+    "title",
 ]
 
 __getattr__ = lazy_exports(
@@ -88,5 +89,6 @@ __getattr__ = lazy_exports(
         "count_marks": "review",
         "evaluate": "evaluation",
         "model_card": "pages.card",
+        "title": "diagnosis",
     },
 )

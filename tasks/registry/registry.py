@@ -184,12 +184,20 @@ class Registry:
                 raise
             self.versions.discard(kept)
 
-    def review(self, version: int, review: Review) -> Decision:
+    def review(self, version: int, review: Review, marks: bytes | None = None) -> Decision:
         """Record what a person has marked on the review sheet of a version.
+
+        Args:
+            version: its number.
+            review: what the marks say.
+            marks: the file of marks; kept with the version's run, in `reviews/`, before the log
+                names it.
 
         Raises:
             BadInput: no such version, or the review names nobody.
         """
+        if marks is not None:
+            self.versions.keep_marks(version, review.marks, marks)
         return self._decide("review", version, review.by, review.comment, review=review)
 
     def approve(

@@ -1,5 +1,6 @@
 """Registered versions: how they are made, and their files, which are read only when verified."""
 
+import hashlib
 import logging
 import re
 import shutil
@@ -22,7 +23,7 @@ from tasks.registry.digests import differences, digests
 from tasks.registry.identity import author_names
 from tasks.registry.results import Candidate
 from tasks.registry.shadow import Kept
-from tasks.registry.tracking import ROUND_TAG, check_key, make_artifacts_readable
+from tasks.registry.tracking import ROUND_TAG, check_key, log_files, make_artifacts_readable
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -133,6 +134,22 @@ class Versions:
             registered = {".": evidence[name]}
         place = f"run/{quote(name, safe='')}"
         return self._fetch(known, place, f"{location}/{name}", registered)
+
+    def keep_marks(self, version: int, digest: str, marks: bytes) -> None:
+        """Keep a file of marks with a version's run, as `reviews/DIGEST.json`; once for each.
+
+        Raises:
+            BadInput: there is no such version.
+            PerpetuneError: the bytes are not those of the digest.
+        """
+        if hashlib.sha256(marks).hexdigest() != digest:
+            raise PerpetuneError("the marks have changed while they were read; record them again")
+        known, _ = self._resolve(f"models:/{self.model}/{version}")
+        with self._connection.client() as client, TemporaryDirectory() as folder:
+            path = Path(folder) / "reviews" / f"{digest[:12]}.json"
+            path.parent.mkdir()
+            path.write_bytes(marks)
+            log_files(client, known.run_id, [path.parent])
 
     def verify(self, standing: Standing) -> list[str]:
         """What is stored of a version and is not what was registered: a sentence for each file."""

@@ -12,15 +12,31 @@ from hypothesis import strategies as st
 from perpetune.platform.results import ProjectStatus, RunningPlatform
 from perpetune.render.console import console, escape
 from perpetune.render.curate import show_collected, show_curated
+from perpetune.render.evaluate import show_review, show_verdict
 from perpetune.render.platform import show_platform
 from perpetune.render.registry import show_decision, show_status
 from tasks.collect import Collected
 from tasks.curate import CurationReport
 from tasks.decisions import Aliases, Decision
+from tasks.evaluate import BenchmarkResult, Evaluation, Finding, Score, Verdict
 from tasks.rendering.log_records import VisibleRecord
 
 HOSTILE = "a\x1b[31m\x07\u202eb\x9b2J\rc\nd\udc80[bold]:heart:"
 SHOWN = "a⟨U+001B⟩[31m⟨U+0007⟩⟨U+202E⟩b⟨U+009B⟩2J⟨U+000D⟩c⟨U+000A⟩d⟨U+DC80⟩[bold]:heart:"
+
+EVALUATED = {
+    name: Evaluation(
+        model=HOSTILE,
+        benchmarks={
+            HOSTILE: BenchmarkResult(
+                **{"examples": 1, "generated": 0},
+                scores={"loss": Score(value=1.0, low=None, high=None, n=1)},
+            )
+        },
+        seconds=1,
+    )
+    for name in ("base", HOSTILE, "candidate")
+}
 
 
 def harmless(text: str) -> bool:
@@ -37,6 +53,17 @@ def harmless(text: str) -> bool:
             CurationReport.model_construct(
                 before=1, kept={HOSTILE: 1}, dropped={}, alarms=(HOSTILE,), remarks=(HOSTILE,)
             )
+        ),
+        lambda: show_verdict(
+            Verdict(
+                **{"reference": "base", "gates": (), "models": EVALUATED, "review": ""},
+                **{"seconds": 1, "notes": (HOSTILE,)},
+                diagnosis=(Finding(name=HOSTILE, sentence=HOSTILE, remedy=HOSTILE),),
+            )
+        ),
+        lambda: show_review(
+            {"sentence": HOSTILE, "by": HOSTILE, "version": 1, "reference": HOSTILE, "unmarked": 1}
+            | {"by_benchmark": {HOSTILE: (1, 2, 3)}}
         ),
         lambda: show_decision(
             Decision(

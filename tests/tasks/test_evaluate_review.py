@@ -335,3 +335,71 @@ def test_a_file_of_another_kind_is_bad_input(
         count_marks(path, key)
     with pytest.raises(BadInput, match=r"gone\.json: No such file"):
         count_marks(tmp_path / "gone.json", key)
+
+
+# The command
+
+
+def test_marks_are_recorded_on_the_version(
+    new_project: Callable[..., Settings],
+    plain_adapter: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two people review a version; the marks count for its sheet only."""
+    from perpetune.cli.main import main
+    from tasks.registry import Candidate, Registry
+
+    settings = new_project()
+    registry = Registry(settings)
+    (tmp_path / "round").mkdir()
+    write_sheet(systems(20), tmp_path / "round" / "evaluate")
+    run = registry.tracking.open_round("k", name="k", params={}, tags={}, datasets=[])
+    given = {"passed": True}
+    folder = tmp_path / "round" / "evaluate"
+    registry.register(run, "k", Candidate(plain_adapter, True, given, "Card.", (folder,)))
+
+    key = folder / KEY_FILE
+    digest = hashlib.sha256(key.read_bytes()).hexdigest()
+    better = letters(key, "candidate")
+
+    def export(name: str, **more: Any) -> str:
+        marks = [
+            {"item": n, "mark": "tie" if n > 15 else letter, "note": ""}
+            for n, letter in better.items()
+        ]
+        value = {"format": 1, "sheet": digest, "blind": True, "marks": marks} | more
+        path = tmp_path / name
+        path.write_text(json.dumps(value))
+        return str(path)
+
+    def review(path: str, *options: str, exit_code: int = 0) -> dict[str, Any]:
+        state = f"project.state_dir={json.dumps(str(settings.project.state_dir))}"
+        name = f"project.name={settings.project.name}"
+        arguments = ["review", "1", "--marks", path, *options, "--set", state, "--set", name]
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--params", str(params), "--json"])
+        assert ended.value.code == exit_code
+        return json.loads(capsys.readouterr().out)
+
+    params = tmp_path / "params.yaml"
+    params.write_text("{}")
+    said = review(export("a.json"), "--by", "Ann Lee", "--comment", "reads well")
+    assert (said["wins"], said["ties"], said["losses"]) == (15, 5, 0)
+    assert said["p_value"] == pytest.approx(binomtest(15, 15).pvalue)
+    assert "is better on 15" in said["sentence"]
+    review(export("b.json", extra="another file"), "--by", "Bob Ray")
+    other = review(export("c.json", sheet="0" * 64), "--by", "Ann Lee", exit_code=2)
+    assert "belong to another review sheet" in other["error"]
+    refused = review(export("d.json", blind=False), "--by", "Ann Lee", exit_code=3)
+    assert "no blind review" in refused["error"]
+    nobody = review(export("a.json"), "--by", " ", exit_code=2)
+    assert "a decision needs a person" in nobody["error"]
+
+    (pending,) = Registry(settings).status().pending
+    assert [(item.by, item.wins, item.comment) for item in pending.reviews] == [
+        ("Ann Lee", 15, "reads well"), ("Bob Ray", 15, "")
+    ]  # fmt: skip
+    kept = registry.versions.artifact(1, f"reviews/{pending.reviews[0].marks[:12]}.json")
+    assert kept.read_bytes() == (tmp_path / "a.json").read_bytes()
+    assert Registry(settings).audit().holds
