@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from prefect.runtime import flow_run
-
 from flows.data import CuratedData
 from tasks.core import files
 from tasks.core.code_version import code_version
@@ -92,6 +90,8 @@ class RoundInputs:
 
     def lineage(self) -> dict[str, str]:
         """Where the round's version comes from: code, data, settings, base and run, as tags."""
+        from prefect.runtime import flow_run
+
         return {
             "git_commit": self.code.commit or "unknown",
             "git_dirty": str(self.code.dirty).lower(),

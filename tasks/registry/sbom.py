@@ -118,13 +118,13 @@ def _distributions() -> "Iterator[Component]":
 def _licence(distribution: importlib.metadata.Distribution) -> str:
     """The licence as the package names it: an expression, else what it says in words."""
     metadata = distribution.metadata
-    expression = metadata.get("License-Expression")
-    if expression:
-        return str(expression)
+    expressions = metadata.get_all("License-Expression") or []
+    if expressions:
+        return str(expressions[0])
     names = [
         value.rpartition("::")[2].strip()
         for value in metadata.get_all("Classifier") or []
         if value.startswith("License ::")
     ]
-    words = (metadata.get("License") or "").strip().partition("\n")[0]
+    words = "".join(metadata.get_all("License") or []).strip().partition("\n")[0]
     return (words or " / ".join(names))[:_LICENCE_CHARACTERS]

@@ -294,6 +294,11 @@ class Versions:
             "verdict": candidate.outcome,
             ROUND_TAG: key,
             MODEL_TAG: model.model_id,
+            "mlflow_run": str(model.source_run_id),
+        }
+        tags |= {
+            mlflow_values.quoted(f"sha256.{name}"): digest
+            for name, digest in files.sha256s(candidate.adapter).items()
         }
         with ignore_existing():
             client.create_registered_model(self.model, description=self._about())

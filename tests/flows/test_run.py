@@ -35,7 +35,10 @@ def git_status(project: ProjectFolder) -> set[str]:
 
 @pytest.fixture(scope="module")
 def ran(project: ProjectFolder) -> dict:
-    """What the first `perpetune run` in the project printed."""
+    """What the first `perpetune run` in the project printed; its dvc.lock is out of date."""
+    (project.path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    project.run("git", "add", "dvc.lock")
+    project.run("git", "commit", "-qm", "An older lock file")
     return project.perpetune("run")
 
 
@@ -96,6 +99,14 @@ def test_the_version_says_where_it_comes_from(project: ProjectFolder, ran: dict)
     version = client(project).get_model_version("tiny", "1")
     commit = project.run("git", "rev-parse", "HEAD").stdout.strip()
     assert version.tags["git_commit"] == commit
+    # `dvc repro` has rewritten its lock file, which has a hash of its own.
+    assert " M dvc.lock" in project.run("git", "status", "--porcelain").stdout
+    assert version.tags["git_dirty"] == "false"
+    assert version.tags["dvc_lock_sha256"] == files.sha256(project.path / "dvc.lock")
+    assert version.tags["seed"] == "0"
+    assert version.tags["prefect_flow_run"] != "none"
+    weights = project.path / ran["folder"] / "sweep/best/adapter_model.safetensors"
+    assert version.tags["sha256.adapter_model.safetensors"] == files.sha256(weights)
     assert version.tags["data_version"] == ran["data"]["version"]
     assert version.tags["data_version"].endswith(".dir")
     assert version.tags["verdict"] == "passed"
@@ -103,11 +114,25 @@ def test_the_version_says_where_it_comes_from(project: ProjectFolder, ran: dict)
     assert "rouge" in version.description.lower()
 
 
+def test_a_version_has_all_its_evidence(project: ProjectFolder, ran: dict) -> None:
+    store = client(project)
+    run = store.get_model_version("tiny", "1").run_id
+    kept = {entry.path for entry in store.list_artifacts(run)}
+    assert {
+        *("card.md", "verdict.json", "evaluate", "reference.jsonl", "params.json", "sbom.json"),
+        *("dvc.lock", "sweep.json", "data_card.md", "report.html", "dropped.jsonl", "curves.png"),
+    } <= kept
+    assert (
+        store.get_run(run).data.metrics["validation_loss"]
+        == (ran["sweep"]["best"]["validation_loss"])
+    )
+
+
 def test_dvc_knows_the_curated_data(project: ProjectFolder, ran: dict) -> None:
     del ran
     again = project.run("dvc", "repro", "curate")
     assert "Running stage" not in again.stdout
-    assert git_status(project) <= {"?? dvc.lock", "?? artifacts/", " M .gitignore"}
+    assert git_status(project) <= {" M dvc.lock", "?? artifacts/", " M .gitignore"}
 
 
 def test_the_same_round_again_registers_nothing(project: ProjectFolder, ran: dict) -> None:
