@@ -139,6 +139,8 @@ class Connection:
             location = self.artifacts.as_uri() if direct else None
             with ignore_existing():
                 client.create_experiment(name, location)
+                if self._database is not None:
+                    _hide_default(client)
             found = self.find_experiment(client, name)
             assert found is not None
         return found
@@ -179,6 +181,15 @@ def database_uri(path: Path) -> str:
         return f"sqlite:///{path}"
     # With its driver named: of the plain form MLflow would make a folder, in the current one.
     return f"sqlite+pysqlite:///file:{quote(str(path))}?uri=true"
+
+
+def _hide_default(client: "MlflowClient") -> None:
+    """Delete the empty experiment that MLflow makes in every new database and shows first."""
+    default = client.get_experiment_by_name("Default")
+    if default is None or default.lifecycle_stage != "active" or default.experiment_id != "0":
+        return
+    if not client.search_runs(["0"], max_results=1):
+        client.delete_experiment("0")
 
 
 def _translate(client: "MlflowClient", artifacts: Path) -> None:

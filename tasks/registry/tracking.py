@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ROUND_TAG = "perpetune.round"
+NOTE_TAG = "mlflow.note.content"
 _TRIAL_TAG = "perpetune.trial"
+_NOTE = """Each round of retraining is a run here, with its trials below it: settings, data, curves
+and, of a finished round, all evidence of the version that it brought (tab *Artifacts*).
+
+- [Versions of {name}](#/models/{name}?workflowType=machine_learning): what waits for a decision,
+  what is in use, and why
+- In a round: `evaluate/review.html` is the review sheet, `data_card.md` the data, `verdict.json`
+  the gates, `sweep.json` the search
+"""
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _METRICS_A_CALL = 1000
 
@@ -63,6 +72,7 @@ class Tracking:
         check_key(key)
         with self.only(key) as client:
             experiment = self._connection.experiment(client, self._project)
+            self._introduce(client, experiment)
             found = client.search_runs(
                 [experiment], f"tags.`{ROUND_TAG}` = '{key}' AND tags.`{_TRIAL_TAG}` IS NULL"
             )
@@ -173,6 +183,18 @@ class Tracking:
         """A client, while no other process works on the round of this key."""
         with self._connection.client() as client, self._connection.lock(f"round-{key}"):
             yield client
+
+    def _introduce(self, client: "MlflowClient", experiment: str) -> None:
+        """What MLflow's page of all rounds says of itself."""
+        texts = {
+            NOTE_TAG: _NOTE.format(name=self._project),
+            "mlflow.experiment.primaryMetric.name": "validation_loss",
+            "mlflow.experiment.primaryMetric.greaterIsBetter": "false",
+        }
+        known = client.get_experiment(experiment).tags
+        for tag, text in texts.items():
+            if tag not in known:  # somebody may have written a note of their own
+                client.set_experiment_tag(experiment, tag, text)
 
     def _describe(
         self,

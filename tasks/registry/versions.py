@@ -21,9 +21,18 @@ from tasks.registry.connection import Connection, ignore_existing
 from tasks.registry.decision_log import open_log
 from tasks.registry.digests import differences, digests
 from tasks.registry.identity import author_names
+from tasks.registry.links import Links
 from tasks.registry.results import Candidate
 from tasks.registry.shadow import Kept
-from tasks.registry.tracking import ROUND_TAG, check_key, log_files, make_artifacts_readable
+from tasks.registry.story import Predecessor, Story
+from tasks.registry.tracking import (
+    NOTE_TAG,
+    ROUND_TAG,
+    check_key,
+    log_files,
+    make_artifacts_readable,
+)
+from tasks.rendering.markdown import escape
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -302,7 +311,9 @@ class Versions:
         }
         with ignore_existing():
             client.create_registered_model(self.model, description=self._about())
-        rest = "\n\n… (the rest is in the run's card.md)"
+        story = self._story(model, candidate)
+        note = mlflow_values.clip(story.note(candidate), mlflow_values.RUN_TAG_CHARACTERS)
+        client.set_tag(str(model.source_run_id), NOTE_TAG, note)
         version = client.create_model_version(
             self.model,
             # Given as `models:/…` MLflow would look the model up in its process-wide store.
@@ -310,19 +321,40 @@ class Versions:
             run_id=model.source_run_id,
             model_id=model.model_id,
             tags=tags,
-            description=mlflow_values.clip(candidate.card, limit, rest),
+            description=story.describe(candidate),
         )
         log.info("registered %s version %s", self.model, version.version)
         return int(version.version)
 
+    def _story(self, model: "LoggedModel", candidate: Candidate) -> Story:
+        champion = self.champion()
+        predecessor = None
+        if champion is not None:
+            try:
+                settings = files.read_json(self.artifact(champion.number, "params.json"))
+            except (BadInput, Refused):  # a version of before they were kept, or an altered one
+                settings = None
+            predecessor = Predecessor(champion.number, champion.tags, settings)
+        params = [path for path in candidate.artifacts if path.name == "params.json"]
+        return Story(
+            model=f"models:/{model.model_id}",
+            run_id=str(model.source_run_id),
+            links=Links(self._connection, self._settings, relative=True),
+            champion=predecessor,
+            settings=files.read_json(params[0]) if params else None,
+            approval=f"http://127.0.0.1:{self._settings.platform.prefect_port}/",
+        )
+
     def _about(self) -> str:
+        rounds = Links(self._connection, self._settings, relative=True).rounds()
         return (
-            f"{self._settings.base.model}, tuned: one version for each retraining round that "
-            "came to an end.\n\n"
+            f"{escape(self._settings.base.model)}, tuned: one version for each retraining round "
+            "that came to an end.\n\n"
             "- `champion`: in use, approved by a person\n"
             "- `challenger`: passed its verdict, waits for a person\n"
             "- `previous`: the champion before, which a rollback brings back\n\n"
-            f"Every decision is a version of `{self.model} decisions`, which these aliases follow."
+            f"Every decision is a version of `{self.model} decisions`, which these aliases follow. "
+            f"[All rounds and trials]({rounds})"
         )
 
     def _resolve(self, reference: str) -> tuple[Version, Standing]:

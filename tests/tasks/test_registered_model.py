@@ -46,6 +46,13 @@ for uri, name in json.loads(sys.argv[1]):
     model = mlflow.pyfunc.load_model(name)
     assert model.metadata.signature is not None
     found.append(model.predict(json.loads(sys.argv[2])))
+    version = mlflow.MlflowClient().get_model_version("tiny.model", "1")
+    code = version.description.partition("```python\\n")[2].partition("```")[0]
+    assert len(code.splitlines()) == 3
+    if len(found) == 1:
+        page = {"print": lambda answers: None}
+        exec(code, page)
+        assert page["model"].predict(json.loads(sys.argv[2])) == found[0]
 print(json.dumps(found))
 """
 
