@@ -39,7 +39,7 @@ from perpetune.platform.processes import (
 )
 from perpetune.platform.results import RunningPlatform, RunningProcess, StoppedPlatform
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.registry import Registry
+from tasks.registry import Registry, database_uri
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -290,7 +290,7 @@ def _mlflow_command(settings: Settings, url: str) -> list[str]:
 
 
 def _mlflow_store(state: Path) -> str:
-    return f"sqlite:///{state / 'mlflow.db'}"
+    return database_uri(state / "mlflow.db")
 
 
 def _log_file(settings: Settings, name: str) -> Path:

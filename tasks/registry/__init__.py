@@ -20,6 +20,7 @@ decided). Nothing here imports torch.
     registry       the whole, and the only one that moves aliases
 """
 
+from tasks.registry.connection import database_uri
 from tasks.registry.mlflow_values import DatasetRef
 from tasks.registry.references import resolve_model
 from tasks.registry.registry import Registry
@@ -34,6 +35,7 @@ __all__ = [
     "Pending",
     "Registry",
     "Status",
+    "database_uri",
     "register_webhook",
     "resolve_model",
     "write_sbom",

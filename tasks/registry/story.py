@@ -58,30 +58,16 @@ class Story:
     approval: str
     """Where a person decides."""
 
-    def describe(self, candidate: Candidate) -> str:
-        """The description of a version, in Markdown: the story, then as much of the card as there
-        is room for.
+    def describe(self, candidate: Candidate, characters: int) -> str:
+        """The story in Markdown, then as much of the model card as there is room for.
 
         No text of data, models or people in it can become a link, a picture or markup.
         """
-        story = self._render("version.md.j2", candidate)
-        rest = "\n\n… (the rest is in the round's card.md)"
-        return mlflow_values.clip(
-            f"{story}\n\n{candidate.card}", mlflow_values.VERSION_CHARACTERS, rest
-        )
-
-    def note(self, candidate: Candidate) -> str:
-        """The note of the round's run: the story alone."""
-        return self._render("version.md.j2", candidate)
-
-    def _render(self, template: str, candidate: Candidate) -> str:
         settings = [*self._settings_changed()]
-        return render(
+        story = render(
             "tasks.registry",
-            template,
+            "version.md.j2",
             outcome=_outcome(candidate),
-            gates=candidate.verdict.get("gates", []),
-            notes=candidate.verdict.get("notes", []),
             champion=self.champion,
             data=[*_changed(_DATA, self.champion, candidate.tags)],
             code=[*_changed(_CODE, self.champion, candidate.tags)],
@@ -96,6 +82,8 @@ class Story:
             approval=_link("approval form", self.approval),
             all_versions=_link("all versions and decisions", self.links.model()),
         )
+        rest = "\n\n… (the rest is in the round's card.md)"
+        return mlflow_values.clip(f"{story}\n\n{candidate.card}", characters, rest)
 
     def _settings_changed(self) -> Iterator[Change]:
         if self.champion is None or self.champion.settings is None or self.settings is None:

@@ -312,7 +312,7 @@ class Versions:
         with ignore_existing():
             client.create_registered_model(self.model, description=self._about())
         story = self._story(model, candidate)
-        note = mlflow_values.clip(story.note(candidate), mlflow_values.RUN_TAG_CHARACTERS)
+        note = story.describe(candidate, mlflow_values.RUN_TAG_CHARACTERS)
         client.set_tag(str(model.source_run_id), NOTE_TAG, note)
         version = client.create_model_version(
             self.model,
@@ -321,7 +321,7 @@ class Versions:
             run_id=model.source_run_id,
             model_id=model.model_id,
             tags=tags,
-            description=story.describe(candidate),
+            description=story.describe(candidate, limit),
         )
         log.info("registered %s version %s", self.model, version.version)
         return int(version.version)
