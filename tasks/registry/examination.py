@@ -102,25 +102,23 @@ def _moved(state: State, kept: Mapping[int, Kept]) -> Iterator[Problem]:
 
 
 def _unknown(state: State, kept: Mapping[int, Kept], connection: Connection) -> Iterator[Problem]:
-    unknown = shadow.unknown(state, kept)
-    if not unknown:
-        return
-    numbers = ", ".join(map(str, unknown[-10:]))
-    word = "version" if len(unknown) == 1 else "versions"
-    before = 0 if state.entries else decisions_before(connection, state.model)
-    if before:
-        why = f"its {before} decisions were made before there was a log"
-    else:
-        why = "a round was interrupted, or somebody registered past Perpetune"
-    yield Problem(
-        what=f"{word} {numbers} of {state.model} are not in the decision log ({why}): nobody can "
-        "approve or load them",
-        remedy="run an interrupted round again; `perpetune doctor --fix` enters versions as they "
-        "are found, to be approved with --override",
-    )
-    for number in unknown:
+    unknown = [number for number in shadow.unknown(state, kept) if kept[number].model_id]
+    if unknown:
+        numbers = ", ".join(map(str, unknown[-10:]))
+        before = 0 if state.entries else decisions_before(connection, state.model)
+        if before:
+            why = f"its {before} decisions were made before there was a log"
+        else:
+            why = "a round was interrupted, or somebody registered past Perpetune"
+        yield Problem(
+            what=f"not in the decision log of {state.model}: version {numbers} ({why}); nobody can "
+            "approve or load what is not in it",
+            remedy="run an interrupted round again; `perpetune doctor --fix` enters versions as "
+            "they are found, to be approved with --override",
+        )
+    for number in shadow.unknown(state, kept):
         for alias in kept[number].aliases:
-            if alias in ("champion", "challenger", "previous"):
+            if getattr(state.aliases, alias, 0) is None:
                 yield Problem(
                     what=f"MLflow's alias {alias} is at version {number} without a decision",
                     remedy="`perpetune doctor --fix`, then `perpetune approve "
@@ -144,6 +142,9 @@ def _notes(state: State, kept: Mapping[int, Kept]) -> Iterator[str]:
     for number in shadow.missing(state, kept):
         if number not in in_use:
             yield f"version {number} was deleted in MLflow"
+    for number in shadow.unknown(state, kept):
+        if not kept[number].model_id:
+            yield f"version {number} in MLflow is of others: it holds nothing that can be approved"
 
 
 def _way_out(alias: str, number: int | None) -> str:

@@ -284,7 +284,11 @@ class Registry:
         for number in shadow.unknown(state, kept := self.versions.recorded()):
             if not kept[number].model_id:
                 continue
-            registration = self.versions.registration(kept[number])
+            try:
+                registration = self.versions.registration(kept[number])
+            except PerpetuneError as error:
+                log.warning("version %d cannot be entered: %s", number, error)
+                continue
             request = Request(
                 action="register",
                 version=number,

@@ -191,7 +191,7 @@ class Versions:
             run = client.get_run(version.run_id).info.artifact_uri
         model = self._stored_digests(location)
         if candidate is None:
-            evidence = self._stored_files(run, dict.fromkeys(("card.md", "verdict.json"), ""))
+            evidence = self._stored_files(run, ("card.md", "verdict.json"))
             return Registration(
                 round=version.tags.get(ROUND_TAG),
                 outcome="unknown",
