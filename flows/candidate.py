@@ -9,6 +9,7 @@ from flows.evidence import evidence_files
 from flows.progress import trial_table
 from flows.ray import workers
 from flows.round import SECTIONS, RoundInputs
+from tasks.collect import newest_labelled
 from tasks.core.errors import BadInput
 from tasks.decisions import Version
 from tasks.evaluate import Evidence, Systems, Verdict, check_benchmarks, compare, model_card
@@ -145,6 +146,18 @@ def _evidence(inputs: RoundInputs, swept: SweepResult) -> Evidence:
         validation=data / "validation.jsonl",
         trial=trial_folder(inputs.folder / "sweep", swept.best.number),
         trials=len(swept.trials),
+        optimism=swept.selection.optimism,
+        looks=_looks(inputs),
+        window=newest_labelled(inputs.settings),
+    )
+
+
+def _looks(inputs: RoundInputs) -> int:
+    """Versions of earlier rounds that were judged on the same benchmarks."""
+    versions = Registry(inputs.settings).versions.state().versions.values()
+    return sum(
+        version.round != inputs.key and version.tags.get("benchmarks") == inputs.benchmarks
+        for version in versions
     )
 
 

@@ -72,6 +72,11 @@ class RoundInputs:
         return base_source.record(self.settings)
 
     @property
+    def benchmarks(self) -> str:
+        """What the round's candidate is judged on, the probe aside, as one hash."""
+        return files.content_key(sorted(map(files.md5, expand(self.settings.evaluate.benchmarks))))
+
+    @property
     def recipe(self) -> Path:
         """What `perpetune reproduce` needs of the round; it is registered with its version."""
         return self.folder / "recipe"
@@ -102,6 +107,7 @@ class RoundInputs:
             "train_records": str(self.data.counts.kept.get("train", 0)),
             "validation_hash": self.data.validation_hash,
             "validation_records": str(self.data.counts.kept.get("validation", 0)),
+            "benchmarks": self.benchmarks,
             "params_hash": files.content_key(self.settings.plain()),
             "base": base_source.identity(self.settings),
             "base_sha256": self.base.digest,

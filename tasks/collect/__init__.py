@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tasks.collect.data_version import ensure_data, recorded_version, verify_data, write_pointer
     from tasks.collect.embedded import collect_embedded
     from tasks.collect.local_files import Role, collect_files
-    from tasks.collect.traffic_labels import Adopted, adopt_window
+    from tasks.collect.traffic_labels import Adopted, adopt_window, newest_labelled
 
 __all__ = [
     "Adopted",
@@ -25,6 +25,7 @@ __all__ = [
     "collect_embedded",
     "collect_files",
     "ensure_data",
+    "newest_labelled",
     "pointer_to",
     "recorded_version",
     "verify_data",
@@ -43,6 +44,7 @@ __getattr__ = lazy_exports(
         "collect_embedded": "embedded",
         "collect_files": "local_files",
         "ensure_data": "data_version",
+        "newest_labelled": "traffic_labels",
         "pointer_to": "collection",
         "recorded_version": "data_version",
         "verify_data": "data_version",

@@ -71,6 +71,34 @@ def adopt_window(window: Path, settings: Settings) -> Adopted:
     return Adopted(feedback, benchmark, len(labelled))
 
 
+def newest_labelled(settings: Settings) -> Path | None:
+    """The newest window of `watch.traffic` that has labels and did not join the data; None where
+    there is none.
+
+    The newest is the last by name. A window that cannot be read is passed over.
+    """
+    try:
+        windows = records.expand([settings.watch.traffic])
+    except BadInput:
+        return None  # no traffic yet
+    return next((window for window in reversed(windows) if _is_labelled(window, settings)), None)
+
+
+def _is_labelled(window: Path, settings: Settings) -> bool:
+    if settings.curate.feedback is not None:
+        adopted = Path(settings.curate.feedback) / f"{_stem(window)}.jsonl"
+        if adopted.exists():
+            return False
+    try:
+        return any(
+            isinstance(item, Record) and item.target
+            for item in records.read(window, labelled=False)
+        )
+    except BadInput as error:
+        log.info("%s: passed over: %s", window, error)
+        return False
+
+
 def _feedback_folder(settings: Settings) -> Path:
     if settings.curate.feedback is None:
         raise BadInput(

@@ -10,7 +10,7 @@ from tasks import records
 from tasks.core.errors import BadInput
 from tasks.core.order import order_key
 from tasks.evaluate import gates
-from tasks.evaluate.items import GENERAL
+from tasks.evaluate.items import GENERAL, TRAFFIC
 from tasks.evaluate.metrics import selected
 from tasks.model import base_model, encoding
 from tasks.settings import Settings
@@ -60,11 +60,14 @@ def load_benchmarks(
     """
     named = name_benchmarks(settings.evaluate.benchmarks)
     probe = _general_probe(settings)
-    if probe and GENERAL in named:
-        raise BadInput(
-            f"{named[GENERAL]}: the name {GENERAL} belongs to evaluate.general_probe; "
-            "rename this benchmark"
-        )
+    taken = {TRAFFIC: "the newest window of traffic"}
+    if probe:
+        taken[GENERAL] = "evaluate.general_probe"
+    for name, owner in taken.items():
+        if name in named:
+            raise BadInput(
+                f"{named[name]}: the name {name} belongs to {owner}; rename this benchmark"
+            )
     found = [
         load_benchmark(path, name, tokenizer, settings, virtual_tokens=virtual_tokens)
         for name, path in named.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 from tasks.core import files
 from tasks.evaluate import diagnosis, gates, multiplicity, pages
 from tasks.evaluate.inputs import Evidence, Systems
+from tasks.evaluate.label_baseline import label_notes
 from tasks.evaluate.metrics import selected
 from tasks.evaluate.prompting import prompting_notes
 from tasks.evaluate.results import Verdict, in_order
@@ -48,7 +49,12 @@ def compare(systems: Systems, evidence: Evidence, out: Path, settings: Settings)
         review="review.html",
         diagnosis=diagnosis.diagnose(compared, course),
         seconds=round(time.perf_counter() - started, 1),
-        notes=(*prompting_notes(compared), *multiplicity.notes(compared), *found.notes),
+        notes=(
+            *prompting_notes(compared),
+            *label_notes(compared),
+            *multiplicity.notes(compared),
+            *found.notes,
+        ),
     )
     pages.write(compared, verdict, course, out)
     files.write_json(out / "verdict.json", verdict.to_json(), sort_keys=False)

@@ -7,6 +7,9 @@ from tasks.core.values import Value
 GENERAL = "general"
 """Name of the benchmark that the general probe is."""
 
+TRAFFIC = "newest traffic"
+"""Name of the benchmark that the newest labelled traffic is; no gate looks at it."""
+
 
 class Item(Value):
     """The loss of one example and, where it was answered, the answer.

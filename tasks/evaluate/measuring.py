@@ -14,10 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks import records
 from tasks.core import files
 from tasks.evaluate.benchmarks import Benchmark
 from tasks.evaluate.items import Item
+from tasks.evaluate.words import asked
 from tasks.model import base_model, base_source, encoding, machine
 from tasks.settings import Settings
 
@@ -88,7 +88,7 @@ def _items(system: System, benchmark: Benchmark) -> list[Item]:
         answered: dict[str, Any] = {}
         if i in answers:
             answered = {
-                "prompt": _asked(record),
+                "prompt": asked(record),
                 "reference": encoding.visible(record.target or "", system.tokenizer),
                 "answered": True,
                 **answers[i],
@@ -167,14 +167,6 @@ def _cached(system: System, kind: str, key: str, compute: Callable[[], Lines]) -
     lines = compute()
     files.write_jsonl(path, lines)
     return lines
-
-
-def _asked(record: records.Record) -> str:
-    """What a person reads as the prompt: all turns before the last answer."""
-    turns = record.turns[:-1]
-    if len(turns) == 1:
-        return turns[0].text
-    return "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns)
 
 
 def virtual_tokens(adapter: Path | None) -> int:

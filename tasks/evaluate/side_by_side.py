@@ -6,10 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.core.errors import BadInput
-from tasks.evaluate import aggregation, few_shot
-from tasks.evaluate.benchmarks import Benchmark, load_benchmarks
+from tasks.evaluate import aggregation, few_shot, traffic
+from tasks.evaluate.benchmarks import (
+    Benchmark,
+    load_benchmark,
+    load_benchmarks,
+    name_benchmarks,
+)
 from tasks.evaluate.inputs import Evidence, Systems
-from tasks.evaluate.items import Item, by_benchmark
+from tasks.evaluate.items import TRAFFIC, Item, by_benchmark
 from tasks.evaluate.measuring import System, measure, virtual_tokens
 from tasks.evaluate.results import SYSTEMS, Evaluation
 from tasks.model import base_model
@@ -51,6 +56,10 @@ def measure_all(systems: Systems, evidence: Evidence, out: Path, settings: Setti
     virtual = max(map(virtual_tokens, adapters.values()))
     benchmarks = load_benchmarks(settings, tokenizer, virtual)
     found = SideBySide(out, settings)
+    if evidence.window is not None:
+        measured_on, note = _traffic(evidence.window, evidence, out, settings, virtual)
+        benchmarks += measured_on
+        found.notes.append(note)
     for name, adapter in adapters.items():
         system = System(adapter, tokenizer, settings, name)
         found.add(name, system, benchmarks)
@@ -60,6 +69,37 @@ def measure_all(systems: Systems, evidence: Evidence, out: Path, settings: Setti
             if asked.benchmarks:
                 found.add("few_shot", system.renamed("few_shot", asked.about), asked.benchmarks)
     return found
+
+
+def _traffic(
+    window: Path, evidence: Evidence, out: Path, settings: Settings, virtual: int
+) -> tuple[list[Benchmark], str]:
+    """The window as a benchmark, if it can be one, and a sentence about that.
+
+    A window that cannot be used says so, and stops nothing: it is no part of the settings.
+    """
+    seen = [*name_benchmarks(settings.evaluate.benchmarks).values()]
+    if evidence.train is not None:
+        seen.append(evidence.train)
+    try:
+        path = traffic.unseen(window, seen, out / f"{TRAFFIC}.jsonl")
+        if path is None:
+            return [], (
+                f"{window.name}, the newest labelled window of traffic, is not measured: fewer "
+                f"than {traffic.FEWEST} of its prompts are in neither the training data nor a "
+                "benchmark."
+            )
+        tokenizer = base_model.load_tokenizer(settings)
+        found = load_benchmark(path, TRAFFIC, tokenizer, settings, virtual_tokens=virtual)
+    except BadInput as error:
+        return (
+            [],
+            f"{window.name}, the newest labelled window of traffic, is not measured: {error}.",
+        )
+    return [found], (
+        f"{TRAFFIC} is {window.name}: {len(found.records)} of its labelled records, those whose "
+        "prompts are in neither the training data nor a benchmark. No gate looks at it."
+    )
 
 
 def _adapters(systems: Systems) -> dict[str, Path | None]:

@@ -5,6 +5,8 @@ import unicodedata
 
 from rapidfuzz.distance import LCSseq
 
+from tasks.records import Record
+
 # Scripts that write words without spaces between them count by character, as BLEU's "zh" does.
 _CHARACTER = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 _WORD = re.compile(rf"{_CHARACTER}|(?:(?!{_CHARACTER})[^\W_])+")
@@ -25,6 +27,14 @@ def normalised(text: str) -> str:
     spaces, a full stop at the end; in Unicode's form NFKC."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return folded.removesuffix(".").rstrip()
+
+
+def asked(record: Record) -> str:
+    """What a person reads as the prompt: all turns before the answer."""
+    turns = record.turns[:-1] if record.target is not None else record.turns
+    if len(turns) == 1:
+        return turns[0].text
+    return "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns)
 
 
 def unfenced(text: str) -> str:

@@ -20,6 +20,18 @@ def row(i: int, **more: Any) -> dict[str, Any]:
     return {"id": f"t{i}", "prompt": f"def sort_{i}(x):", "completion": f"Sort {i}."} | more
 
 
+def adapter_on(settings: Settings, folder: Path) -> Systems:
+    """A candidate that says what its base says."""
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(settings.base.model, dtype=torch.float32),
+        LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"),
+    )
+    model.save_pretrained(folder / "adapter")
+    return Systems(folder / "adapter")
+
+
 @pytest.fixture
 def train(write_lines: Callable[..., Path]) -> Path:
     rows = [row(i, group=f"m{i % 9}") for i in range(40)]
@@ -164,27 +176,20 @@ def test_the_verdict_says_whether_prompting_is_enough(
     train: Path,
     write_lines: Callable[..., Path],
     make_settings: Callable[..., Settings],
-    tiny_base: Path,
     tmp_path: Path,
 ) -> None:
-    from peft import LoraConfig, get_peft_model
-
-    model = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32),
-        LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"),
-    )
-    model.save_pretrained(tmp_path / "adapter")
     values = {
         "benchmarks": [str(write_lines("held.jsonl", *(row(50 + i) for i in range(24))))],
         "general_probe": None, "max_generations": 12, "max_new_tokens": 4, "resamples": 200,
     }  # fmt: skip
     settings = make_settings(evaluate=values)
-    systems = Systems(tmp_path / "adapter", others={"older": tmp_path / "adapter"})
+    adapter = adapter_on(settings, tmp_path).candidate
+    systems = Systems(adapter, others={"older": adapter})
     verdict = compare(systems, Evidence(train=train), tmp_path / "out", settings)
     assert list(verdict.models) == ["base", "few_shot", "older", "candidate"]
     assert verdict.models["few_shot"].model == "base, 4 examples before each question"
     assert verdict.models["few_shot"].benchmarks != verdict.models["base"].benchmarks
     assert any("the base model with examples in its prompt" in note for note in verdict.notes)
     assert verdict.notes[0].startswith("Examples in the prompt ")
-    without = compare(Systems(tmp_path / "adapter"), Evidence(), tmp_path / "none", settings)
+    without = compare(Systems(adapter), Evidence(), tmp_path / "none", settings)
     assert "few_shot" not in without.models

@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.evaluate import statistics
 from tasks.evaluate.inputs import Evidence, Systems
-from tasks.evaluate.items import GENERAL, Item
+from tasks.evaluate.items import GENERAL, TRAFFIC, Item
 from tasks.evaluate.metrics import METRICS, Metric
 from tasks.evaluate.results import GateResult, in_words
 from tasks.settings.section import Section
@@ -124,8 +124,8 @@ class Measured:
 
     @property
     def benchmarks(self) -> list[str]:
-        """All benchmarks but the general probe."""
-        return [name for name in self.items["candidate"] if name != GENERAL]
+        """All benchmarks but the general probe and the window of traffic."""
+        return [name for name in self.items["candidate"] if name not in (GENERAL, TRAFFIC)]
 
     @property
     def available(self) -> frozenset[str]:
