@@ -71,7 +71,8 @@ def test_traffic_is_measured_and_no_gate_looks_at_it(
     found = measure_all(systems, Evidence(window=odd), tmp_path / "odd", settings)
     assert list(found.items["base"]) == ["held"]
     assert "w8.jsonl, the newest labelled window of traffic, is not measured" in found.notes[-1]
-    taken = make_settings(evaluate={"benchmarks": [str(write_lines(f"{TRAFFIC}.jsonl", row(1)))]})
+    named = [str(write_lines(f"{TRAFFIC}.jsonl", row(1)))]
+    taken = make_settings(evaluate={"benchmarks": named, "general_probe": None})
     with pytest.raises(BadInput, match="belongs to the newest window"):
         check_benchmarks(taken)
 
