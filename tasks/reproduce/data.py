@@ -26,6 +26,8 @@ class FoundData:
 
     folder: Path
     checks: tuple[DataCheck, ...]
+    reason: str = ""
+    """Why it could not be curated again, if so."""
 
 
 def find_data(
@@ -73,9 +75,8 @@ def find_data(
             how = f"curated again, it is other data; trained on the recorded bytes from {place}"
             checks.append(_check(name, wanted, found[name], how))
         else:
-            how = f"by its hash from {place}, as it could not be curated again: {reason}"
-            checks.append(_check(name, wanted, digest, how))
-    return FoundData(folder, (*raw, *checks))
+            checks.append(_check(name, wanted, digest, f"by its hash, from {place}"))
+    return FoundData(folder, (*raw, *checks), reason)
 
 
 def dvc_cache(project: Path) -> Path | None:
@@ -96,10 +97,14 @@ def dvc_cache(project: Path) -> Path | None:
 
 def share_cache(worker: Worker, project: Path, cache: Path) -> None:
     """Let DVC in the worktree use the cache and the remotes of the project."""
+    there = worker.project / ".dvc"
     local = project / ".dvc" / "config.local"
     if local.is_file():
-        shutil.copyfile(local, worker.project / ".dvc" / "config.local")
-    worker.dvc("cache", "dir", "--local", str(cache))
+        shutil.copyfile(local, there / "config.local")
+    (there / "cache").symlink_to(cache, target_is_directory=True)
+    if cache != (project / ".dvc" / "cache").resolve():
+        # Its own config names another place. DVC writes paths in ASCII only, so not that one.
+        worker.dvc("cache", "dir", "--local", str(Path(".dvc") / "cache"))
 
 
 def _raw_data(

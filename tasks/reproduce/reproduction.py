@@ -73,6 +73,7 @@ class _Made:
     code: dict[str, str]
     data: tuple[DataCheck, ...]
     trained: Trained
+    notes: tuple[str, ...] = ()
 
 
 def _make(recipe: Recipe, worker: Worker, settings: Settings, project: Path) -> _Made:
@@ -85,7 +86,8 @@ def _make(recipe: Recipe, worker: Worker, settings: Settings, project: Path) -> 
     data = find_data(recipe, worker, own, cache)
     trained = training.train_again(recipe, worker, own, data.folder, worker.scratch / TRAINED)
     code = code_hashes(worker.project / "tasks" if worker.own_code else None)
-    return _Made(code, (base, *data.checks), trained)
+    notes = (f"The data could not be curated again: {data.reason}",) if data.reason else ()
+    return _Made(code, (base, *data.checks), trained, notes)
 
 
 def _compare(recorded: Recorded, recipe: Recipe, made: _Made, out: Path) -> Reproduction:
@@ -117,7 +119,7 @@ def _compare(recorded: Recorded, recipe: Recipe, made: _Made, out: Path) -> Repr
         losses=losses,
         adapter=adapter,
         weights=weights,
-        notes=tuple(_notes(recipe, adapter)),
+        notes=(*made.notes, *_notes(recipe, adapter)),
         folder=out,
         seconds=0.0,
     )

@@ -128,6 +128,27 @@ def test_a_version_has_all_its_evidence(project: ProjectFolder, ran: dict) -> No
     )
 
 
+def test_a_version_is_made_again_bit_for_bit(project: ProjectFolder, ran: dict) -> None:
+    before = git_status(project)
+    found = project.perpetune("reproduce", "1", "--out", "again")
+    assert found["identical"] is True, found
+    assert found["same_conditions"] is True, found["environment"]
+    assert found["how"] == "trial"
+    assert [(item["name"], item["how"]) for item in found["data"][1:]] == [
+        ("data", "from DVC's cache"),
+        ("train.jsonl", "curated again"),
+        ("validation.jsonl", "curated again"),
+    ]
+    best = ran["sweep"]["best"]["number"]
+    trial = files.sha256s(project.path / ran["folder"] / f"sweep/trials/{best}/best")
+    assert {item["name"]: item["registered"] for item in found["adapter"]} == trial
+    assert files.sha256s(project.path / "again/adapter") == trial
+    assert "Identical" in (project.path / "again/reproduction.md").read_text()
+    assert len(project.run("git", "worktree", "list").stdout.splitlines()) == 1
+    assert git_status(project) - before == {"?? again/"}
+    shutil.rmtree(project.path / "again")
+
+
 def test_dvc_knows_the_curated_data(project: ProjectFolder, ran: dict) -> None:
     del ran
     again = project.run("dvc", "repro", "curate")

