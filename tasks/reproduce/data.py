@@ -101,6 +101,7 @@ def share_cache(worker: Worker, project: Path, cache: Path) -> None:
     local = project / ".dvc" / "config.local"
     if local.is_file():
         shutil.copyfile(local, there / "config.local")
+    cache.mkdir(parents=True, exist_ok=True)  # in a new clone there is none yet
     (there / "cache").symlink_to(cache, target_is_directory=True)
     if cache != (project / ".dvc" / "cache").resolve():
         # Its own config names another place. DVC writes paths in ASCII only, so not that one.
