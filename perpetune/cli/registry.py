@@ -112,9 +112,14 @@ def audit(context: Context) -> Outcome:
     is_flag=True,
     help="Put right what can be put right without a decision; no version is deleted.",
 )
-def doctor(context: Context, fix: bool) -> Outcome:
+@click.option(
+    "--relocate",
+    is_flag=True,
+    help="Only let MLflow's artifacts lead to this folder, after the project was moved or copied.",
+)
+def doctor(context: Context, fix: bool, relocate: bool) -> Outcome:
     """Look for what is wrong, and say what puts it right."""
     from perpetune.platform.doctor import diagnose
 
-    found = diagnose(context.settings, fix=fix)
+    found = diagnose(context.settings, fix=fix, relocate=relocate)
     return Outcome(found, show_diagnosis, 0 if found.healthy else 1)

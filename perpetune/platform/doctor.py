@@ -7,14 +7,18 @@ from tasks.decisions import Problem
 from tasks.settings import Settings
 
 
-def diagnose(settings: Settings, *, fix: bool = False) -> Diagnosis:
+def diagnose(settings: Settings, *, fix: bool = False, relocate: bool = False) -> Diagnosis:
     """Run every check.
 
     Args:
         settings: the project.
         fix: put right first what can be put right without deciding anything.
+        relocate: of that, only where the artifacts of a moved or copied project are.
     """
-    results = tuple(_checked(check, settings, fix=fix) for check in CHECKS)
+    results = tuple(
+        _checked(check, settings, fix=fix or (relocate and check.name == "artifacts"))
+        for check in CHECKS
+    )
     return Diagnosis(healthy=not any(result.problems for result in results), checks=results)
 
 

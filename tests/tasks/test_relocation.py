@@ -96,6 +96,20 @@ def test_a_moved_project_works_on(project: Path, tmp_path: Path, plain_adapter: 
     assert not project.exists()
 
 
+def test_doctor_relocates(project: Path, tmp_path: Path) -> None:
+    from perpetune.platform.doctor import diagnose
+
+    project.rename(tmp_path / "new")
+    settings = settings_in(tmp_path / "new")
+    (check, *_) = diagnose(settings).checks
+    assert check.name == "artifacts"
+    assert "was moved or copied" in check.problems[0].what
+    (check, *others) = diagnose(settings, relocate=True).checks
+    assert not check.problems
+    assert "locations of artifacts lead to" in check.done[0]
+    assert not any(other.done for other in others)
+
+
 def test_relocation_on_demand_says_what_it_changed(project: Path, tmp_path: Path) -> None:
     project.rename(tmp_path / "new")
     registry = Registry(settings_in(tmp_path / "new"))
