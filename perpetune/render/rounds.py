@@ -52,6 +52,7 @@ def _next_commands(result: "Round") -> None:
     console.print(f"\n[bold]{escape(sentence)}[/]")
     review = Path(result.folder) / "evaluate" / "review.html"
     console.print(f"  look       {escape(str(review))}   or   {me} up", soft_wrap=True)
+    console.print(f"  review     {me} review {version} --marks FILE --by NAME", soft_wrap=True)
     console.print(f"  approve    {me} approve {version} --by NAME", soft_wrap=True)
     console.print(f"  roll back  {me} rollback --by NAME", soft_wrap=True)
     console.print(f"[dim]{result.seconds:.0f} s[/]")

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.core import files
 from tasks.evaluate import DIAGNOSTICS, Evidence, Item, Measured
-from tasks.evaluate.diagnosis import diagnose, read_course, silent
+from tasks.evaluate.diagnosis import Seen, diagnose, read_course, silent
 from tasks.evaluate.diagnosis.estimate import mean, ratio
 from tasks.evaluate.items import by_benchmark
 from tasks.evaluate.pages import course as curves
@@ -94,7 +94,7 @@ def test_a_plateau_is_seldom_called_over_or_under_fitting(tmp_path: Path) -> Non
     """The rate of false alarms where training has converged: noise alone moves the losses."""
     draw = random.Random(1)
     found: list[str] = []
-    runs = 150
+    runs = 100
     for run in range(runs):
         validation = [2.5 + 0.008 * draw.gauss(0, 1) for _ in range(4)]
         folder = planted(tmp_path / str(run), validation, noisy([2.5] * 20, seed=run), seed=run)
@@ -322,6 +322,25 @@ def test_the_curves_are_a_picture(tmp_path: Path) -> None:
     course = read_course(Evidence(trial=flat))
     assert course is not None
     ElementTree.fromstring(curves.draw(course))
+
+
+def test_a_diagnostic_of_ones_own_is_one_class() -> None:
+    class Long:
+        name = "long_answers"
+        subject = "long answers"
+
+        def find(self, seen: Seen) -> tuple[str, str] | None:
+            pairs = seen.pairs(seen.measured.benchmarks, answered=True)
+            most = max(len(ours.answer) for ours, _ in pairs)
+            return (f"The longest answer has {most} characters.", "Nothing.") if most > 5 else None
+
+    DIAGNOSTICS.register(Long)
+    try:
+        shown = names_of(quiet())
+        assert "long answers" in silent(())
+    finally:
+        del DIAGNOSTICS._members["long_answers"]
+    assert shown == {"long_answers": "The longest answer has 20 characters."}
 
 
 def test_each_diagnostic_says_what_it_is() -> None:

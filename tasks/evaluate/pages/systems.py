@@ -21,7 +21,7 @@ class Look:
 _KNOWN: dict[str, tuple[str, str, Shape]] = {
     "base": ("#6b6b6b", "#b0b0b0", "circle"),
     "few_shot": ("#007a5a", "#4cc9a0", "up"),
-    "first": ("#2f84b5", "#8fd0f5", "down"),
+    "first": ("#22759f", "#8fd0f5", "down"),
     "champion": ("#0072b2", "#6cb8ea", "square"),
     "candidate": ("#c14f00", "#ff9a4d", "diamond"),
 }

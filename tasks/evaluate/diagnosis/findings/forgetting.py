@@ -6,6 +6,7 @@ from tasks.evaluate.diagnosis import DIAGNOSTICS, Diagnostic, Seen
 from tasks.evaluate.diagnosis.contract import Said
 from tasks.evaluate.diagnosis.estimate import Estimate, ratio
 from tasks.evaluate.items import GENERAL, Item
+from tasks.rendering.markdown import clip
 
 _LEVEL = 0.025
 _NAMED = 3
@@ -43,7 +44,7 @@ class Forgetting(Diagnostic):
             return None
         lost = single or {kind: change for kind, change in changes.items() if change is not None}
         worst = sorted(lost.items(), key=lambda entry: -entry[1].value)[:_NAMED]
-        named = ", ".join(f"{kind} {change.value:+.3f}" for kind, change in worst)
+        named = ", ".join(f"{clip(kind, 40)} {change.value:+.3f}" for kind, change in worst)
         return (
             f"On the general probe the loss differs from the base model's by {whole.value:+.3f} "
             f"nats a token (standard error {whole.error:.3f}, over {whole.clusters} kinds); it "
