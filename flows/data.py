@@ -11,7 +11,7 @@ from typing import Any
 from tasks.collect import ensure_data, pointer_to, recorded_version
 from tasks.core import files
 from tasks.core.code_version import code_version
-from tasks.core.errors import PerpetuneError
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.curate import CurationCounts, choose_sources, curate
 from tasks.settings import Settings, load_settings
 
@@ -39,6 +39,28 @@ class CuratedData:
     validation_hash: str
 
 
+def check_repository() -> None:
+    """See that DVC can work here, before anything that takes time.
+
+    Raises:
+        BadInput: this is a DVC project without git, such as a downloaded archive.
+    """
+    config = Path(".dvc/config")
+    if not config.is_file() or "no_scm" in config.read_text(encoding="utf-8", errors="replace"):
+        return
+    inside = ["git", "rev-parse", "--is-inside-work-tree"]
+    try:
+        if subprocess.run(inside, capture_output=True, check=False).returncode == 0:
+            return
+        remedy = (
+            "clone the project with git, or make the folder a repository: "
+            "`git init && git add -A && git commit -m 'First commit'`"
+        )
+    except FileNotFoundError:
+        remedy = "install git"
+    raise BadInput(f"{Path.cwd()} is in no git repository, which DVC needs; {remedy}")
+
+
 def curated_data(settings: Settings) -> CuratedData:
     """Bring `data/` to the version that `data.dvc` names, and curate it.
 
@@ -48,8 +70,9 @@ def curated_data(settings: Settings) -> CuratedData:
 
     Raises:
         PerpetuneError: DVC or the curation failed.
-        BadInput: the data cannot be used.
+        BadInput: the data cannot be used, or a DVC project is in no git repository.
     """
+    check_repository()
     in_dvc = Path("dvc.yaml").is_file() and Path(".dvc").is_dir()
     if in_dvc and POINTER.is_file() and not DATA.is_dir():
         # data/ is no output of the stage `collect`, which DVC therefore may not run for it.

@@ -14,6 +14,10 @@ from perpetune.render.tune import live_trials
 @click.option("--reason", default="on demand", show_default=True, help="Shown to the reviewer.")
 def run(context: Context, auto_approve: bool, reason: str) -> Outcome:
     """The main job: from raw data to a candidate for approval."""
+    from flows.data import check_repository
+
+    check_repository()  # before Prefect starts a server
+
     from flows.retrain import retrain
 
     with followed_by(live_trials):

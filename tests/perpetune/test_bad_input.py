@@ -136,3 +136,13 @@ def test_against_takes_every_benchmark_up_to_the_next_option(
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["in"] == 30
+
+
+def test_a_downloaded_archive_is_told_at_once_that_it_needs_git(folder: Path) -> None:
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    done = perpetune(folder, "run", "--json")
+    assert done.returncode == 2
+    assert "in no git repository, which DVC needs" in json.loads(done.stdout)["error"]
+    assert "git init" in done.stderr
+    assert not (folder / ".perpetune/prefect/prefect.db").exists()  # no server was started
