@@ -1,6 +1,6 @@
 """Scores with intervals from items, and the files of one evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,13 @@ _DIGITS = 6
 
 
 def write(
-    items: Sequence[Item], out: Path, settings: Settings, *, model: str, seconds: float
+    items: Sequence[Item],
+    out: Path,
+    settings: Settings,
+    *,
+    model: str,
+    seconds: float,
+    more: Mapping[str, BenchmarkResult],
 ) -> Evaluation:
     """Write `examples.jsonl` and `metrics.json` of one system into `out`.
 
@@ -26,12 +32,14 @@ def write(
             drawn.
         model: what was measured, as `metrics.json` names it.
         seconds: what it took.
+        more: figures by benchmark that another program has computed.
     """
     metrics = selected(settings.evaluate.metrics)
     parts = by_benchmark(items)
     evaluation = Evaluation(
         model=model,
-        benchmarks={name: summarise(part, metrics, settings) for name, part in parts.items()},
+        benchmarks={name: summarise(part, metrics, settings) for name, part in parts.items()}
+        | dict(more),
         seconds=round(seconds, 1),
     )
     rows = [row for part in parts.values() for row in _rows(part, applying(part, metrics))]

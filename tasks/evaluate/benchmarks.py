@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasks import records
 from tasks.core.errors import BadInput
 from tasks.core.order import order_key
-from tasks.evaluate import gates
+from tasks.evaluate import gates, lm_eval
 from tasks.evaluate.items import GENERAL, TRAFFIC
 from tasks.evaluate.metrics import selected
 from tasks.model import base_model, encoding
@@ -47,6 +47,7 @@ def check_benchmarks(settings: Settings) -> None:
     """
     selected(settings.evaluate.metrics)
     gates.check(settings)
+    lm_eval.check(settings)
     load_benchmarks(settings, base_model.load_tokenizer(settings), 0)
 
 

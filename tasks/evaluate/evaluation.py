@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.core import files
 from tasks.core.errors import PerpetuneError
-from tasks.evaluate import aggregation
+from tasks.evaluate import aggregation, lm_eval
 from tasks.evaluate.benchmarks import load_benchmark, name_benchmarks
 from tasks.evaluate.items import Item
 from tasks.evaluate.measuring import System, measure, virtual_tokens
@@ -42,11 +42,12 @@ def evaluate(
     Raises:
         BadInput: a benchmark is missing, malformed or holds nothing to measure, or the adapter
             is none, or was made for another model, or there is no such metric.
-        PerpetuneError: the model gives no finite loss.
+        PerpetuneError: the model gives no finite loss, or lm-evaluation-harness fails.
     """
     started = time.perf_counter()
     (out / "metrics.json").unlink(missing_ok=True)
     selected(settings.evaluate.metrics)
+    lm_eval.check(settings)
     tokenizer = base_model.load_tokenizer(settings)
     loaded = [
         load_benchmark(path, name, tokenizer, settings, virtual_tokens=virtual_tokens(adapter))
@@ -56,8 +57,9 @@ def evaluate(
     system = System(adapter, tokenizer, settings, adapter.name if adapter else "base")
     items = measure(system, loaded)
     _check_finite(items, adapter, settings)
+    more = lm_eval.measure(system)
     seconds = time.perf_counter() - started
-    return aggregation.write(items, out, settings, model=system.label, seconds=seconds)
+    return aggregation.write(items, out, settings, model=system.label, seconds=seconds, more=more)
 
 
 def _check_finite(items: Sequence[Item], adapter: Path | None, settings: Settings) -> None:

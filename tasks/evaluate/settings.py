@@ -19,6 +19,18 @@ Gates = Composed(
 )
 
 
+class LmEval(Section):
+    """Tasks of lm-evaluation-harness, shown beside the benchmarks; no gate looks at them. They need
+    `pip install 'perpetune[lm-eval]'`."""
+
+    tasks: list[str] = []
+    """Names of tasks; none: the harness is not asked."""
+    include_path: str | None = None
+    """Folder with tasks of your own (YAML); those with local data run offline."""
+    limit: Annotated[int | None, Field(ge=1), Unit("examples")] = None
+    """Examples of a task at most; null: all."""
+
+
 class Evaluate(Section):
     """What a candidate is measured on, and what it must reach."""
 
@@ -35,6 +47,8 @@ class Evaluate(Section):
     others: dict[str, str] = {}
     """More systems to compare, by a name of your choice: a folder that training wrote, or
     `models:/NAME/VERSION`."""
+    lm_eval: LmEval = LmEval()
+    """Tasks of lm-evaluation-harness, shown beside the benchmarks; no gate looks at them."""
     metrics: list[str] = [
         *("loss", "perplexity", "rouge_l", "chrf", "exact_match", "accuracy", "macro_f1"),
         *("valid_json", "valid_python", "length_ratio"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.core.errors import BadInput
-from tasks.evaluate import aggregation, few_shot, traffic
+from tasks.evaluate import aggregation, few_shot, lm_eval, traffic
 from tasks.evaluate.benchmarks import (
     Benchmark,
     load_benchmark,
@@ -37,9 +37,11 @@ class SideBySide:
         """Measure a system, and write its files into a folder of its name."""
         begun = time.perf_counter()
         found = measure(system, benchmarks)
+        # The harness has examples in prompts of its own (`num_fewshot` of a task).
+        more = {} if name == "few_shot" else lm_eval.measure(system)
         seconds = time.perf_counter() - begun
         self.models[name] = aggregation.write(
-            found, self.out / name, self.settings, model=system.label, seconds=seconds
+            found, self.out / name, self.settings, model=system.label, seconds=seconds, more=more
         )
         self.items[name] = by_benchmark(found)
 

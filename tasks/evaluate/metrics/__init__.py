@@ -13,9 +13,30 @@ from tasks.core.plugins import PluginRegistry
 from tasks.evaluate.items import Item
 from tasks.evaluate.metrics.contract import Metric
 
-__all__ = ["METRICS", "Item", "Metric", "selected"]
+__all__ = ["METRICS", "Item", "Metric", "named", "selected"]
 
 METRICS: PluginRegistry[Metric] = PluginRegistry("metric", "tasks.evaluate.metrics")
+
+
+class _Foreign(Metric):
+    """A figure that another program has computed, such as lm-evaluation-harness."""
+
+    unit = ""
+    needs = "answers"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.label = name.replace("_", " ")
+        self.better = "lower" if "perplexity" in name or name.endswith("_byte") else "higher"
+
+    def score(self, item: Item) -> None:  # noqa: ARG002
+        """None: only the figure is known."""
+        return
+
+
+def named(name: str) -> Metric:
+    """What is known of a figure by its name, of one that no metric of ours has computed as well."""
+    return METRICS.members().get(name) or _Foreign(name)
 
 
 def selected(names: Sequence[str]) -> list[Metric]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluate.metrics import METRICS
+from tasks.evaluate.metrics import named
 from tasks.evaluate.pages.systems import looks
 from tasks.evaluate.pages.table import ComparisonRow, comparison_table
 from tasks.evaluate.results import Verdict
@@ -26,9 +26,7 @@ def write(verdict: Verdict, path: Path, settings: Settings) -> None:
 
     from tasks.rendering import plots
 
-    rows = [
-        row for row in comparison_table(verdict) if METRICS.get(row.metric).derived_from is None
-    ]
+    rows = [row for row in comparison_table(verdict) if named(row.metric).derived_from is None]
     shown = list(dict.fromkeys(row.metric for row in rows))
     systems = list(verdict.models)
     benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
@@ -94,7 +92,7 @@ def _panel(
         panel.axhline(place - 0.5, color="#dddddd", linewidth=0.8)
     panel.set_yticks(range(len(benchmarks)), list(map(_plain, benchmarks)))
     panel.set_ylim(len(benchmarks) - 0.5, -0.5)
-    described = METRICS.get(metric)
+    described = named(metric)
     panel.set_title(f"{described.label} ({described.about})", fontsize=9, loc="left")
     panel.tick_params(labelsize=8)
     panel.tick_params(axis="y", length=0)

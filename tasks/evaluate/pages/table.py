@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tasks.core.values import Value
-from tasks.evaluate.metrics import METRICS
+from tasks.evaluate.metrics import named
 from tasks.evaluate.results import Score, Verdict
 from tasks.evaluate.statistics import Interval
 
@@ -61,7 +61,7 @@ def shown_rows(verdict: Verdict) -> list[ShownRow]:
     """The table as text."""
     rows = []
     for row in comparison_table(verdict):
-        metric = METRICS.get(row.metric)
+        metric = named(row.metric)
         ends = {name: _ends(score) for name, score in row.scores.items()}
         low = min(end.low for end in ends.values())
         width = max(end.high for end in ends.values()) - low or 1.0
