@@ -20,6 +20,17 @@ class RoundData(CurationCounts):
     folder: str
 
 
+class Links(Value):
+    """Pages on which a version is read and decided."""
+
+    version: str
+    """Of MLflow, in the view in which models are trained."""
+    review: str
+    """The review sheet in MLflow."""
+    form: str | None
+    """The form in Prefect that waits; None: none is open."""
+
+
 class Round(Value):
     """One round: its data, its trials, the verdict, and the version that came of it."""
 
@@ -34,6 +45,7 @@ class Round(Value):
     new: bool
     """Whether this round registered the version; False: nothing had changed since."""
     status: Status
+    links: Links
     seconds: float
 
     @property

@@ -11,15 +11,16 @@ version once. A round that has its version already imports none of the code that
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
 
 from flows.data import CuratedData, curated_data
-from flows.promote import request_approval
+from flows.forms import Form, Request, tend_forms
 from flows.recovery import recover
-from flows.results import Round, RoundData
+from flows.results import Links, Round, RoundData
 from flows.round import RoundInputs, code_state, only_round
 from tasks.core import files
 from tasks.decisions import AUTO_APPROVER, Version
@@ -63,12 +64,10 @@ def retrain(
         if known:
             registry.complete(known)
             log.info("nothing has changed since version %s: no new version", known.number)
-        if registry.status().challenger == version.number:
-            if auto_approve:
-                registry.approve(version.number, AUTO_APPROVER, "unattended demonstration")
-            else:
-                request_approval(settings, version, params, overrides or [])
-    return _result(inputs, version, new=known is None, seconds=time.monotonic() - started)
+        if auto_approve and registry.status().challenger == version.number:
+            registry.approve(version.number, AUTO_APPROVER, "unattended demonstration")
+        forms = tend_forms(Request(settings, params, overrides or []))
+    return _result(inputs, version, new=known is None, forms=forms, started=started)
 
 
 @task(name="curate", task_run_name="curate")
@@ -85,10 +84,13 @@ def _make_candidate(inputs: RoundInputs) -> Version:
     return make_candidate(inputs)
 
 
-def _result(inputs: RoundInputs, version: Version, *, new: bool, seconds: float) -> Round:
+def _result(
+    inputs: RoundInputs, version: Version, *, new: bool, forms: Sequence[Form], started: float
+) -> Round:
     def read(path: Path) -> Any:
         return files.read_json(path) if path.is_file() else None
 
+    registry = Registry(inputs.settings)
     data, swept = inputs.data, read(inputs.folder / "sweep" / "sweep.json")
     verdict = read(inputs.folder / "evaluate" / "verdict.json")
     return Round(
@@ -100,6 +102,15 @@ def _result(inputs: RoundInputs, version: Version, *, new: bool, seconds: float)
         verdict=Verdict.from_json(verdict) if verdict else None,
         version=version.number,
         new=new,
-        status=Registry(inputs.settings).status(),
-        seconds=round(seconds, 1),
+        status=registry.status(),
+        links=_links(registry, version, forms),
+        seconds=round(time.monotonic() - started, 1),
+    )
+
+
+def _links(registry: Registry, version: Version, forms: Sequence[Form]) -> Links:
+    return Links(
+        version=registry.links.version(version.number),
+        review=registry.links.review_sheet(version.run_id),
+        form=next((form.url for form in forms if form.version == version.number), None),
     )

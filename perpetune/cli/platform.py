@@ -11,9 +11,15 @@ def up(context: Context) -> Outcome:
 
     It consists of Prefect's and MLflow's servers, a worker and the deployments of prefect.yaml.
     """
+    from perpetune.platform import environment
     from perpetune.platform.servers import up as run
 
-    return Outcome(run(context.settings), show_platform)
+    platform = run(context.settings)
+    environment.prepare(context.settings)  # from here on as a client of what now runs
+
+    from perpetune.platform.waiting import with_links
+
+    return Outcome(with_links(platform, context.request), show_platform)
 
 
 @command("down")

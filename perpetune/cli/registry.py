@@ -30,9 +30,12 @@ def status(context: Context) -> Outcome:
 
 
 def _decide(context: Context, action: str, *arguments: Any, **options: Any) -> Outcome:
+    from flows.forms import after_decision
     from tasks.registry import Registry
 
-    decision = getattr(Registry(context.settings), action)(*arguments, **options)
+    registry = Registry(context.settings)
+    decision = getattr(registry, action)(*arguments, **options)
+    after_decision(context.request, registry, decision)
     return Outcome(decision, show_decision)
 
 
@@ -100,9 +103,11 @@ def audit(context: Context) -> Outcome:
     Exit code 3 where the log, MLflow's aliases and tags, or the files of a version in use are not
     as they have to be.
     """
+    from flows.forms import tell_of_tampering
     from tasks.registry import Registry
 
     found = Registry(context.settings).audit()
+    tell_of_tampering(context.settings, found)
     return Outcome(found, show_audit, 0 if found.holds else _REFUSED)
 
 

@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from perpetune.cli.endings import Outcome
 from perpetune.platform import environment
 from tasks.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from flows.forms import Request
 
 PATH = click.Path(path_type=Path)
 """The type of an argument that is a path."""
@@ -25,6 +28,13 @@ class Context:
     settings: Settings
     params: str
     overrides: list[str]
+
+    @property
+    def request(self) -> "Request":
+        """The project as flows in other processes find it."""
+        from flows.forms import Request
+
+        return Request(self.settings, self.params, self.overrides)
 
 
 class _Command(click.Command):

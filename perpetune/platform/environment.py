@@ -32,6 +32,8 @@ def prepare(settings: Settings) -> None:
         # The first start migrates a database; on a busy laptop the default of 20 s is too short.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,flows,perpetune",
+        # Our loggers are used outside of flows, too.
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_CLI_PROMPT": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -27,6 +27,17 @@ class RunningProcess(Value):
     log: str
 
 
+class Waiting(Value):
+    """A version that waits for a decision, and where it is read and decided."""
+
+    version: int
+    version_url: str
+    """Its page in MLflow, in the view in which models are trained."""
+    review_url: str
+    form_url: str | None
+    """The form in Prefect; None: no form is open."""
+
+
 class RunningPlatform(Value):
     """Where the platform is, and how to sign in."""
 
@@ -38,6 +49,9 @@ class RunningPlatform(Value):
     credential: str
     """The file with the credential of Prefect's server."""
     processes: dict[str, RunningProcess]
+    rounds_url: str | None = None
+    """The project's rounds in MLflow; None before the first."""
+    waiting: tuple[Waiting, ...] = ()
 
 
 class StoppedPlatform(Value):

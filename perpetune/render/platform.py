@@ -8,7 +8,13 @@ def show_platform(platform: RunningPlatform) -> None:
     """Where to look."""
     console.print(f"Prefect  {platform.sign_in_url}", soft_wrap=True)
     console.print(f"         sign in with the line in {escape(platform.credential)}")
-    console.print(f"MLflow   {platform.mlflow_url}", soft_wrap=True)
+    console.print(f"MLflow   {platform.rounds_url or platform.mlflow_url}", soft_wrap=True)
+    for item in platform.waiting:
+        console.print(f"\nversion {item.version} waits for a decision")
+        console.print(f"  review sheet  {escape(item.review_url)}", soft_wrap=True)
+        console.print(f"  evidence      {escape(item.version_url)}", soft_wrap=True)
+        form = item.form_url or f"{program()} approve {item.version} --by NAME"
+        console.print(f"  decide        {escape(form)}\n", soft_wrap=True)
     console.print(f"stop with  {program()} down")
 
 

@@ -51,7 +51,13 @@ def _next_commands(result: "Round") -> None:
         sentence = f"Version {version} of {status.model} did not become a candidate."
     console.print(f"\n[bold]{escape(sentence)}[/]")
     review = Path(result.folder) / "evaluate" / "review.html"
-    console.print(f"  look       {escape(str(review))}   or   {me} up", soft_wrap=True)
+    console.print(f"  look       {escape(str(review))}", soft_wrap=True)
+    if result.links.form:
+        console.print(f"             {escape(result.links.review)}", soft_wrap=True)
+        console.print(f"             {escape(result.links.version)}", soft_wrap=True)
+        console.print(f"  decide     {escape(result.links.form)}", soft_wrap=True)
+    else:
+        console.print(f"             {me} up   opens the form and MLflow's pages", soft_wrap=True)
     console.print(f"  review     {me} review {version} --marks FILE --by NAME", soft_wrap=True)
     console.print(f"  approve    {me} approve {version} --by NAME", soft_wrap=True)
     console.print(f"  roll back  {me} rollback --by NAME", soft_wrap=True)

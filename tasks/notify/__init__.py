@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING
 from tasks.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from tasks.notify.delivery import NotDelivered, post
     from tasks.notify.events import EVENTS, Event, EventName
     from tasks.notify.notifiers import NOTIFIERS, Notifier
     from tasks.notify.notifying import notify
 
-__all__ = ["EVENTS", "NOTIFIERS", "Event", "EventName", "Notifier", "notify"]
+__all__ = [
+    "EVENTS",
+    "NOTIFIERS",
+    "Event",
+    "EventName",
+    "NotDelivered",
+    "Notifier",
+    "notify",
+    "post",
+]
 
 __getattr__ = lazy_exports(
     __name__,
@@ -23,7 +33,9 @@ __getattr__ = lazy_exports(
         "Event": "events",
         "EventName": "events",
         "NOTIFIERS": "notifiers",
+        "NotDelivered": "delivery",
         "Notifier": "notifiers",
         "notify": "notifying",
+        "post": "delivery",
     },
 )

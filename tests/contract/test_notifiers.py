@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.notify import EVENTS, NOTIFIERS, Event, Notifier, notify
-from tasks.notify.delivery import NotDelivered
+from tasks.notify import EVENTS, NOTIFIERS, Event, NotDelivered, Notifier, notify
 from tasks.notify.notifiers.slack import message
 from tasks.notify.settings import Hook
 from tasks.settings import Settings
+from tests.examples import EXAMPLES
 
 HOSTILE = "<!channel> <script>x</script> [free](http://evil.example) `code` @here\x1b[2J\n*bold*"
 
@@ -151,3 +151,12 @@ def test_no_text_leaves_its_code_span(by: str, comment: str) -> None:
     assert all(line.count("`") == 2 and line.endswith("`") for line in told)
     shown = "".join(lines).replace("\u200c", "").replace("\u200d", "")
     assert not [sign for sign in shown if unicodedata.category(sign).startswith("C")]
+
+
+def test_the_example_for_contributors_works(receiver: Receiver) -> None:
+    namespace: dict[str, Any] = {"__name__": "pager"}
+    exec(EXAMPLES["pager.py"], namespace)
+    namespace["Pager"]().send(event(form="http://f"), Hook(url=receiver.url), 5)
+    told = json.loads(receiver.taken[0][1])
+    assert told == {"title": event().sentence, "link": "http://f"}
+    assert NOTIFIERS.get("pager").meaning.endswith(".")

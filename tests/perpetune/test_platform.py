@@ -1,67 +1,25 @@
 """The platform as people use it: real servers, a real worker, a real browser."""
 
-import base64
 import contextlib
 import http.server
 import json
 import os
-import shutil
-import socket
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from tests.platform import CHROMIUM, QUIET, ask, free_port, wait_for
 from tests.project import ProjectFolder, make_project
 
 pytestmark = [pytest.mark.slow]
-
-CHROMIUM = shutil.which("chromium")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 240) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
-        time.sleep(1)
-    raise AssertionError("waited in vain")
-
-
-def ask(project: ProjectFolder, url: str, body: Any = None) -> Any:
-    """A request of Prefect's API with the credential, as a program of this user sends it."""
-    line = (project.path / ".perpetune/credentials/prefect").read_text().strip()
-    headers = {"Authorization": f"Basic {base64.b64encode(line.encode()).decode()}"}
-    if body is not None:
-        token = ask(project, f"{url.partition('/api/')[0]}/api/csrf-token?client=test")
-        headers |= {"Prefect-Csrf-Token": token["token"], "Prefect-Csrf-Client": "test"}
-        headers["Content-Type"] = "application/json"
-    data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
-        return json.loads(answer.read())
 
 
 def flow_runs(up: tuple[ProjectFolder, dict[str, Any]], name: str, *states: str) -> list[dict]:
@@ -100,7 +58,8 @@ def test_both_servers_answer_and_the_deployments_are_scheduled(
             assert answer.status == 200
     assert flow_runs(up, "retrain", "Scheduled")
     assert flow_runs(up, "watch", "Scheduled")
-    assert project.perpetune("up") == platform, "a second `up` finds the first"
+    again = project.perpetune("up")
+    assert again["processes"] == platform["processes"], "a second `up` finds the first"
 
 
 # What a web page can send to another origin, with and without asking the server first (CORS).
@@ -179,7 +138,7 @@ def attacks(up: tuple[ProjectFolder, dict[str, Any]], marker: Path) -> list[tupl
     """Approve the candidate, run a command, move an alias: addresses and bodies."""
     project, platform = up
     api = platform["prefect_api_url"]
-    suspended = flow_runs(up, "promote", "Suspended")[0]["id"]
+    suspended = flow_runs(up, "promote", "Awaiting decision")[0]["id"]
     deployment = ask(project, f"{api}/deployments/name/watch/hourly")["id"]
     command = {
         "state": {"type": "SCHEDULED"},
@@ -205,7 +164,7 @@ def test_a_page_of_another_origin_can_neither_approve_nor_run_a_command(
     from playwright.sync_api import sync_playwright
 
     project, platform = up
-    wait_for(lambda: flow_runs(up, "promote", "Suspended"))
+    wait_for(lambda: flow_runs(up, "promote", "Awaiting decision"))
     marker = tmp_path / "ran"
     posts = attacks(up, marker)
     before = {name: {run["id"] for run in flow_runs(up, name)} for name in ("watch", "promote")}
@@ -228,7 +187,7 @@ def test_a_page_of_another_origin_can_neither_approve_nor_run_a_command(
     after = {name: {run["id"] for run in flow_runs(up, name)} for name in before}
     assert after["watch"] == before["watch"]
     assert after["promote"] == before["promote"]
-    assert flow_runs(up, "promote", "Suspended")
+    assert flow_runs(up, "promote", "Awaiting decision")
     assert not [run for run in flow_runs(up, "retrain") if "foreign" in run["name"]]
     status = project.perpetune("status")
     assert (status["champion"], status["challenger"]) == (None, 1)
@@ -238,7 +197,7 @@ def test_the_same_request_with_the_credential_runs_the_command(
     up: tuple[ProjectFolder, dict[str, Any]], tmp_path: Path
 ) -> None:
     project, _ = up
-    wait_for(lambda: flow_runs(up, "promote", "Suspended"))
+    wait_for(lambda: flow_runs(up, "promote", "Awaiting decision"))
     marker = tmp_path / "ran"
     url, command = attacks(up, marker)[1]
     request = urllib.request.Request(
@@ -264,54 +223,6 @@ def test_the_credential_is_for_this_user_and_appears_nowhere_else(
     files = [file for file in project.path.rglob("*") if file.is_file() and file != path]
     assert len([file for file in files if file.suffix == ".log"]) == 3
     assert [str(file) for file in files if secret.encode() in file.read_bytes()] == []
-
-
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_reviewer_looks_in_mlflow_and_approves_in_prefect(
-    up: tuple[ProjectFolder, dict[str, Any]],
-) -> None:
-    from playwright.sync_api import sync_playwright
-
-    project, platform = up
-    waiting = wait_for(lambda: flow_runs(up, "promote", "Suspended"))
-    assert len(waiting) == 1
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        asked: set[str | None] = set()
-        page.on("request", lambda request: asked.add(urllib.parse.urlsplit(request.url).hostname))
-
-        page.goto(f"{platform['mlflow_url']}/#/models/tiny/versions/1")
-        page.get_by_text("challenger").first.wait_for()
-        # The description: what the reviewer decides on.
-        page.get_by_text("held").first.wait_for()
-
-        run = f"/runs/flow-run/{waiting[0]['id']}"
-        page.goto(f"{platform['sign_in_url']}?redirect={run}")
-        credential = (project.path / platform["credential"]).read_text().strip()
-        page.locator("input[type=password]").fill(credential)
-        page.keyboard.press("Enter")
-        page.get_by_role("button", name="Resume").first.click()
-        form = page.get_by_role("dialog").last
-
-        def field(label: str) -> Any:
-            heading = page.locator(".schema-form-property__label", has_text=label)
-            return form.locator(".schema-form-property").filter(has=heading)
-
-        form.get_by_text("held").first.wait_for()
-        field("Action").locator(".p-select-button__control").focus()
-        page.keyboard.press("ArrowDown")
-        page.locator(".p-select-option__text", has_text="approve").click()
-        field("By").locator("textarea").fill("Ada Lovelace")
-        field("Comment").locator("textarea").fill("<b>reads well</b>")
-        form.get_by_role("button", name="Submit").click()
-        wait_for(lambda: project.perpetune("status")["champion"] == 1)
-        wait_for(lambda: flow_runs(up, "promote", "Completed"))
-        browser.close()
-    assert {host for host in asked if host} == {"127.0.0.1"}, "the pages ask nobody else"
-    status = project.perpetune("status")
-    assert (status["challenger"], status["pending"]) == (None, [])
 
 
 def test_drift_starts_a_round_by_its_event(up: tuple[ProjectFolder, dict[str, Any]]) -> None:

@@ -8,20 +8,18 @@
         def send(self, event, hook, seconds):
             post(hook, {"title": event.sentence}, seconds)
 
-A plugin of yours imports `NOTIFIERS` from `tasks.notify` and `post` from
-`tasks.notify.notifiers`.
+A plugin of yours imports `NOTIFIERS` and `post` from `tasks.notify`.
 """
 
 from typing import TYPE_CHECKING, Protocol
 
 from tasks.core.plugins import PluginRegistry
-from tasks.notify.delivery import NotDelivered, post
 from tasks.notify.events import Event
 
 if TYPE_CHECKING:
     from tasks.notify.settings import Hook
 
-__all__ = ["NOTIFIERS", "NotDelivered", "Notifier", "post"]
+__all__ = ["NOTIFIERS", "Notifier"]
 
 
 class Notifier(Protocol):
