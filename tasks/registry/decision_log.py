@@ -69,10 +69,17 @@ class MlflowDecisionLog:
 
     def finish(self, entry: Entry) -> None:
         """Note that the aliases are as the entry says."""
-        version = self._holder(entry)
-        if version is not None:
-            with self._connection.client() as client:
-                client.set_model_version_tag(self.name, version, _FINISHED, "true")
+        for again in (True, False):
+            version, finished = self._place(entry)
+            if version is None or finished:
+                return
+            try:
+                with self._connection.client() as client:
+                    client.set_model_version_tag(self.name, version, _FINISHED, "true")
+            except PerpetuneError:
+                # MLflow fails where two set the same tag at once.
+                if not again:
+                    raise
 
     def restore(self, entry: Entry) -> None:
         """Put back an entry that was changed or taken out; it has the hash that it had."""
@@ -109,11 +116,15 @@ class MlflowDecisionLog:
 
     def _holder(self, entry: Entry) -> str | None:
         """MLflow's version that has the entry of this number."""
+        return self._place(entry)[0]
+
+    def _place(self, entry: Entry) -> tuple[str | None, bool]:
+        """MLflow's version that has the entry of this number, and whether it is finished."""
         for version, item in self._ordered():
             found = None if item.lost else readable(item)
             if found is not None and found.number == entry.number:
-                return version
-        return None
+                return version, item.finished
+        return None, False
 
     def _ordered(self) -> list[tuple[str, Stored]]:
         """MLflow's versions and what they hold, in the order of the log."""

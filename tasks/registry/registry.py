@@ -402,9 +402,16 @@ class Registry:
 
     def _apply(self, state: State) -> list[str]:
         """Bring MLflow's aliases, tags and descriptions to what the log says."""
-        todo = shadow.changes(state, self.versions.recorded())
-        with self._connection.client() as client:
-            shadow.apply(client, self.name, todo)
+        for again in (True, True, False):
+            todo = shadow.changes(state, self.versions.recorded())
+            try:
+                with self._connection.client() as client:
+                    shadow.apply(client, self.name, todo)
+                break
+            except PerpetuneError:
+                # MLflow fails where two set the same tag at once: look at what is left to do.
+                if not again:
+                    raise
         return [change.sentence for change in todo]
 
     def _examined(self) -> Examination:

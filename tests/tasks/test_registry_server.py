@@ -1,11 +1,15 @@
 """The registry against an MLflow server over HTTP: the same main path as on a database."""
 
+import base64
+import http.server
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,7 +19,9 @@ import pytest
 
 from tasks.core import files
 from tasks.core.errors import Refused
-from tasks.registry import Candidate, DatasetRef, Registry
+from tasks.registry import Candidate, DatasetRef, Registry, shadow
+from tasks.registry.connection import Connection
+from tasks.registry.identity import check_identity
 from tasks.settings import Settings
 from tasks.tune.sweep import Trial
 
@@ -119,3 +125,203 @@ def test_the_main_path_over_http(server: str, plain_adapter: Path, tmp_path: Pat
         cwd=tmp_path,
         check=True,
     )
+
+
+# Two state folders on one server, which share no lock
+
+
+@pytest.fixture
+def two(server: str, plain_adapter: Path, tmp_path: Path) -> tuple[Registry, Registry]:
+    """Two machines that share a server: 1 and 2 were approved, 3 waits."""
+    name = f"shared-{tmp_path.name}"[:100]
+    made = []
+    for who in ("one", "other"):
+        project = {"name": name, "state_dir": str(tmp_path / who), "tracking_uri": server}
+        made.append(Registry(Settings.model_validate({"project": project})))
+    one, other = made
+    for number in (1, 2, 3):
+        key = f"k{number}"
+        run = one.tracking.open_round(key, name=key, params={}, tags={}, datasets=[])
+        one.register(run, key, Candidate(plain_adapter, True, {"passed": True}, f"card {number}"))
+        if number < 3:
+            other.approve(number, "Ann")
+    return one, other
+
+
+def shown(registry: Registry) -> dict[str, int]:
+    """The aliases that MLflow shows to everybody."""
+    with registry._connection.client() as client:
+        found = client.get_registered_model(registry.name).aliases
+    return {alias: int(number) for alias, number in sorted(found.items())}
+
+
+@pytest.mark.slow
+def test_ten_approvals_at_once_from_two_state_folders(two: tuple[Registry, Registry]) -> None:
+    start, answers, done = threading.Barrier(11), [], threading.Event()
+    seen: set[int] = set()
+
+    def decide(number: int) -> None:
+        registry = Registry(two[number % 2].versions._settings)
+        start.wait()
+        try:
+            answers.append(registry.approve(1 + number % 3, f"person {number}"))
+        except Refused as refused:
+            answers.append(refused)
+
+    def look() -> None:
+        registry = Registry(two[0].versions._settings)
+        start.wait()
+        while not done.is_set():
+            seen.add(shown(registry)["champion"])
+
+    people = [threading.Thread(target=decide, args=(number,)) for number in range(10)]
+    watcher = threading.Thread(target=look)
+    for thread in (*people, watcher):
+        thread.start()
+    for thread in people:
+        thread.join()
+    done.set()
+    watcher.join()
+
+    assert len(answers) == 10
+    decided = [answer for answer in answers if not isinstance(answer, Refused)]
+    assert decided
+    assert all(re.search("champion already|same time", str(a)) for a in answers if a not in decided)
+    for registry in two:
+        audit = registry.audit()
+        assert audit.problems == ()
+        assert len(audit.entries) == 5 + len(decided)
+    status = two[0].status()
+    assert shown(two[0]) == {
+        name: getattr(status, name)
+        for name in ("challenger", "champion", "previous")
+        if getattr(status, name)
+    }
+    assert seen <= {1, 2, 3}
+
+
+@pytest.mark.slow
+def test_who_applies_late_does_not_undo_what_others_decided(
+    two: tuple[Registry, Registry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One machine stops between writing its decision down and moving aliases; the other goes on."""
+    one, other = two
+    apply = shadow.apply
+
+    def late(client: object, model: str, todo: list) -> None:
+        monkeypatch.setattr(shadow, "apply", apply)
+        other.rollback("Bob", "3 stutters")
+        apply(client, model, todo)  # what the first has read before
+
+    monkeypatch.setattr(shadow, "apply", late)
+    one.approve(3, "Ann")
+    assert [entry.action for entry in one.history()[:2]] == ["rollback", "approve"]
+    assert shown(one) == {"champion": 2}
+    assert one.audit().holds
+    assert other.audit().holds
+
+
+@pytest.mark.slow
+def test_what_one_machine_began_the_other_completes_whatever_its_clock_says(
+    two: tuple[Registry, Registry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shadow, "apply", die)
+        with pytest.raises(KeyboardInterrupt):
+            one.approve(3, "Ann")
+    assert shown(one)["champion"] == 2
+    assert other.status().champion == 3, "it was written down"
+    assert "not applied in MLflow yet" in other.status().warnings[0]
+    monkeypatch.setattr("tasks.registry.registry._now", lambda: "2001-01-01T00:00:00+00:00")
+    other.rollback("Bob")
+    assert shown(one) == {"champion": 2}
+    for registry in two:
+        assert registry.status().warnings == ()
+        assert registry.history()[0].action == "rollback"
+        assert registry.audit().holds
+
+
+@pytest.mark.slow
+def test_the_same_round_of_two_machines_is_one_version(
+    two: tuple[Registry, Registry], plain_adapter: Path
+) -> None:
+    start, found = threading.Barrier(2), []
+
+    def register(registry: Registry) -> None:
+        run = registry.tracking.open_round("k9", name="k9", params={}, tags={}, datasets=[])
+        start.wait()
+        candidate = Candidate(plain_adapter, True, {"passed": True}, "card 9")
+        found.append(registry.register(run, "k9", candidate).number)
+
+    threads = [threading.Thread(target=register, args=(registry,)) for registry in two]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1
+    rounds = [standing.registration.round for standing in two[0].versions.state().versions.values()]
+    assert rounds.count("k9") == 1
+    assert two[0].audit().holds
+
+
+# Accounts
+
+
+class Accounts(http.server.BaseHTTPRequestHandler):
+    """As much of MLflow's server with accounts as says who somebody is."""
+
+    def do_GET(self) -> None:
+        given = self.headers.get("Authorization", "")
+        known = base64.b64encode(b"ada:secret").decode()
+        if self.path == "/health":
+            status, answer = 200, b"OK"
+        elif given != f"Basic {known}":
+            status, answer = 401, b"who are you?"
+        else:
+            status, answer = 200, b'{"user": {"id": 1, "username": "ada", "is_admin": false}}'
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_where_the_server_has_accounts_people_decide_under_their_own_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Accounts)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    project = {"state_dir": str(tmp_path), "tracking_uri": url}
+    connection = Connection(Settings.model_validate({"project": project}))
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    try:
+        with pytest.raises(Refused, match="does not know you"):
+            check_identity(connection, "Ada")
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
+        with pytest.raises(Refused, match="does not know you"):
+            check_identity(connection, "Ada")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+        with pytest.raises(Refused, match="knows you as ada"):
+            check_identity(connection, "Eve")
+        assert check_identity(connection, "Ada") == "authenticated"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.slow
+def test_where_the_server_has_none_a_name_is_a_claim(two: tuple[Registry, Registry]) -> None:
+    assert two[0].approve(3, "Eve").identity == "claimed"
+    project = two[0].versions._settings.project
+    strict = Settings(project=project, decisions={"authentication": "required"})
+    with pytest.raises(Refused, match="authenticated"):
+        Registry(strict).rollback("Eve")
