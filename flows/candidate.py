@@ -153,11 +153,13 @@ def _evidence(inputs: RoundInputs, swept: SweepResult) -> Evidence:
 
 
 def _looks(inputs: RoundInputs) -> int:
-    """Versions of earlier rounds that were judged on the same benchmarks."""
-    versions = Registry(inputs.settings).versions.state().versions.values()
+    """Earlier rounds, by the decision log, whose candidates were judged on a benchmark of this."""
+    ours = set(inputs.benchmarks.split())
+    standings = Registry(inputs.settings).versions.state().versions.values()
     return sum(
-        version.round != inputs.key and version.tags.get("benchmarks") == inputs.benchmarks
-        for version in versions
+        standing.registration.round != inputs.key
+        and not ours.isdisjoint(standing.registration.facts.get("benchmarks", "").split())
+        for standing in standings
     )
 
 

@@ -14,7 +14,7 @@ Gates = Composed(
     __name__,
     "Gates",
     "evaluate.gates",
-    lambda: GATES,
+    lambda: sorted(GATES, key=lambda gate: gate.name),
     "What a candidate must reach, all of it; null: no such gate.",
 )
 

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def decide(measured: Measured) -> tuple[GateResult, ...]:
-    """The results of every gate that applies, in the order of `GATES`.
+    """The results of every gate that applies, in the order of their names.
 
     A gate that fails itself is undecided, with the error in words.
     """
@@ -61,7 +61,7 @@ def check(settings: "Settings") -> None:
 
 
 def _active(measured: Measured) -> Iterator[Gate]:
-    for gate in GATES:
+    for gate in sorted(GATES, key=lambda gate: gate.name):
         on = getattr(measured.settings.evaluate.gates, gate.name, True) is not None
         if on and measured.available.issuperset(getattr(gate, "needs", frozenset())):
             yield gate

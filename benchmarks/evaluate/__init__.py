@@ -1,0 +1,1 @@
+"""Evaluation measured: how often the gates are wrong."""
