@@ -44,6 +44,8 @@ def test_the_candidate_beats_the_champion_on_the_window(watched: dict) -> None:
     candidate = models["candidate"]["benchmarks"]["window-2"]["loss"]["value"]
     assert candidate < champion
     assert outcome["verdict"]["reference"] == "champion"
+    # The window is new, but held.jsonl is not.
+    assert any("round 2 on these benchmarks" in note for note in outcome["verdict"]["notes"])
 
 
 def test_windows_are_checked_once(project: ProjectFolder, watched: dict) -> None:

@@ -53,7 +53,7 @@ def compared(
 def _decided(name: str, found: Difference, limit: float, subject: str) -> GateResult:
     sign = -found.metric.direction
     estimate, interval = found.estimate, found.interval
-    threshold = sign * limit
+    threshold = sign * limit or 0.0  # never -0.0
     worst = best = 0.0
     if interval is not None:
         worst, best = (interval.high, interval.low) if sign > 0 else (-interval.low, -interval.high)
