@@ -94,7 +94,7 @@ def _why(found: Difference, outcome: Outcome, limit: float) -> str:
         )
     if limit > 0:
         words = {
-            Outcome.PASSED: f"at most {limit:g} {worse} is allowed, and all of the interval is",
+            Outcome.PASSED: f"{limit:g} {worse} is allowed, and all of the interval is within that",
             Outcome.FAILED: f"all of the interval is above the {limit:g} {worse} that is allowed",
             Outcome.UNDECIDED: f"{limit:g} {worse} is allowed, and the interval goes beyond that",
         }
