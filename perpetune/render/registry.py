@@ -65,7 +65,7 @@ def show_audit(audit: Audit) -> None:
     columns = ["entry", "action", "version", "by", "what", "at (clock of the machine)"]
     print_table(f"decision log of {audit.model}", columns, rows)
     console.print(f"kept in {escape(audit.log)}")
-    console.print(f"last entry: {audit.head or 'none'}")
+    console.print(f"last entry: {escape(audit.head) or 'none'}")
     for note in audit.notes:
         console.print(f"[yellow]{escape(note)}[/]")
     for problem in audit.problems:

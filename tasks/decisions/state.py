@@ -61,6 +61,8 @@ def advance(state: State, entry: Entry) -> State:
         versions[entry.version] = Standing(
             number=entry.version, registration=entry.registration, registered_by=entry.number
         )
+        if entry.version != max(versions):  # entered as found, later than others
+            versions = dict(sorted(versions.items()))
     elif entry.action == "review":
         assert entry.review is not None
         found = versions[entry.version]
@@ -73,7 +75,7 @@ def advance(state: State, entry: Entry) -> State:
         versions[entry.version] = _decided(versions[entry.version], entry)
     return replace(
         state,
-        versions=dict(sorted(versions.items())),
+        versions=versions,
         aliases=entry.after,
         entries=(*state.entries, entry),
     )

@@ -150,9 +150,9 @@ class Connection:
 
         if self.uri.startswith("http"):
             self._reach()
-        if self._database is not None:
+        if self._database is not None and not self._database.exists():
             with self.lock(_DATABASE):
-                if not self._database.exists():
+                if not self._database.exists():  # nobody has made it meanwhile
                     log.info("creating MLflow's database %s: some seconds, once", self._database)
                     _create(self._database)
         client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)

@@ -370,6 +370,9 @@ class Registry:
         if standing.number not in self.versions.recorded():
             raise Refused(f"version {standing.number} was deleted in MLflow")
         wrong = self.versions.verify(standing)
+        if decision.action == "approve":
+            base = self.versions.changed_base(standing)
+            wrong += [base] if base else []
         if wrong:
             raise Refused(
                 f"version {standing.number} is not what was registered: {'; '.join(wrong[:5])}"

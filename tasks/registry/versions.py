@@ -32,7 +32,7 @@ from tasks.registry.tracking import (
     log_files,
     make_artifacts_readable,
 )
-from tasks.rendering.markdown import escape
+from tasks.rendering.markdown import escape, one_line
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -172,6 +172,33 @@ class Versions:
         found = differences(registration.model, self._stored_digests(location))
         stored = self._stored_files(run, registration.evidence)
         return found + differences(registration.evidence, stored)
+
+    def changed_base(self, standing: Standing) -> str | None:
+        """A sentence where the base of a version is on this machine and has changed since.
+
+        Where it is not here nothing is said: a registered model verifies its base when loaded.
+        """
+        recorded = standing.registration.facts.get("base")
+        if recorded is None:
+            return None
+        from tasks.model import base_source
+
+        with self._connection.client() as client:
+            params = client.get_run(standing.registration.run_id).data.params
+        names = ("model", "revision", "chat_template")
+        given = {name: params.get(f"base.{name}", "null") for name in names}
+        base = {name: None if text == "null" else text for name, text in given.items()}
+        if base["model"] is None:
+            return None
+        try:
+            settings = self._settings.replace(base=self._settings.base.replace(**base))
+            found = base_source.identity(settings)
+        except (PerpetuneError, OSError):
+            return None
+        elsewhere = recorded.startswith("folder:") != found.startswith("folder:")
+        if found == recorded or elsewhere:
+            return None
+        return f"the base {one_line(base['model'])} was changed: it is {found}, and was {recorded}"
 
     def registration(
         self, version: Kept, candidate: Candidate | None = None, key: str | None = None

@@ -9,16 +9,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perpetune.platform.results import ProjectStatus, RunningPlatform
+from perpetune.platform.results import CheckResult, Diagnosis, ProjectStatus, RunningPlatform
 from perpetune.render.console import console, escape
 from perpetune.render.curate import show_collected, show_curated
 from perpetune.render.evaluate import show_review, show_verdict
 from perpetune.render.platform import show_platform
-from perpetune.render.registry import show_decision, show_status
+from perpetune.render.registry import (
+    show_audit,
+    show_decision,
+    show_diagnosis,
+    show_history,
+    show_status,
+)
 from tasks.collect import Collected
 from tasks.curate import CurationReport
-from tasks.decisions import Aliases, Decision
+from tasks.decisions import Aliases, Decision, Entry, Problem
 from tasks.evaluate import BenchmarkResult, Evaluation, Finding, Score, Verdict
+from tasks.registry import Audit
 from tasks.rendering.log_records import VisibleRecord
 
 HOSTILE = "a\x1b[31m\x07\u202eb\x9b2J\rc\nd\udc80[bold]:heart:"
@@ -37,6 +44,19 @@ EVALUATED = {
     )
     for name in ("base", HOSTILE, "candidate")
 }
+
+
+def audit() -> Audit:
+    entry = Entry(
+        **{"action": "approve", "version": 1, "by": HOSTILE, "comment": HOSTILE, "at": HOSTILE},
+        **{"override": HOSTILE, "before": Aliases(), "after": Aliases(champion=1)},
+        **{"model": HOSTILE, "number": 1, "previous": HOSTILE, "hash": HOSTILE},
+    )
+    return Audit(
+        **{"model": HOSTILE, "holds": False, "log": HOSTILE, "head": HOSTILE, "entries": (entry,)},
+        problems=(Problem(what=HOSTILE, remedy=HOSTILE),),
+        notes=(HOSTILE,),
+    )
 
 
 def harmless(text: str) -> bool:
@@ -69,6 +89,19 @@ def harmless(text: str) -> bool:
             Decision(
                 **{"action": "approve", "version": 1, "by": HOSTILE, "comment": "", "at": ""},
                 **{"before": Aliases(), "after": Aliases(champion=1)},
+            )
+        ),
+        lambda: show_audit(audit()),
+        lambda: show_history(list(audit().entries)),
+        lambda: show_diagnosis(
+            Diagnosis(
+                healthy=False,
+                checks=(
+                    CheckResult(
+                        **{"name": HOSTILE, "label": HOSTILE, "done": (HOSTILE,)},
+                        problems=(Problem(what=HOSTILE, remedy=HOSTILE),),
+                    ),
+                ),
             )
         ),
         lambda: show_status(

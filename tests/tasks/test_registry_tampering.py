@@ -1,15 +1,21 @@
 """Every way to the alias `champion` past a decision of people: seen, without effect, put right."""
 
+import json
+import resource
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from perpetune.cli.main import main
 from perpetune.platform.doctor import diagnose
 from tasks.core.errors import BadInput, PerpetuneError, Refused
 from tasks.decisions import Review
+from tasks.model import base_source
 from tasks.registry import Candidate, Registry
 from tasks.registry.decision_log import ENTRY
 from tasks.settings import Settings
@@ -283,6 +289,27 @@ def test_changed_files_are_neither_approved_nor_loaded(
     assert registry.approve(3, "Ann").after.champion == 3
 
 
+def test_a_candidate_of_a_base_that_was_changed_is_not_approved(
+    registry: Registry, settings: Settings, plain_adapter: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    named = settings.replace(base={"model": str(base)})
+    tags = {"base": base_source.identity(named)}
+    params = {"base": {"model": str(base), "revision": None, "chat_template": None}}
+    shutil.copytree(plain_adapter, tmp_path / "whole")
+    (tmp_path / "whole" / "config.json").write_text("{}")
+    run = registry.tracking.open_round("k5", name="k5", params=params, tags=tags, datasets=[])
+    candidate = Candidate(tmp_path / "whole", True, {"passed": True}, "card 5", tags=tags)
+    registry.register(run, "k5", candidate)
+    (base / "config.json").write_text('{"changed": true}')
+    with pytest.raises(Refused, match="base was changed"):
+        registry.approve(5, "Ann")
+    (base / "config.json").write_text("{}")
+    assert registry.approve(5, "Ann").after.champion == 5
+
+
 def test_what_was_changed_in_the_cache_is_fetched_again(registry: Registry) -> None:
     adapter = registry.versions.adapter(f"models:/{NAME}@champion")
     whole = (adapter / "adapter_model.safetensors").read_bytes()
@@ -327,6 +354,95 @@ def test_an_override_is_shown_wherever_the_version_is(
         client.update_model_version(NAME, "4", "nothing to see")
     assert "does not say that it was made champion" in registry.status().warnings[0]
     assert diagnose(settings, fix=True).healthy
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_reading_writes_nothing_and_takes_no_lock(registry: Registry, settings: Settings) -> None:
+    shutil.rmtree(settings.project.state_dir / "locks")
+    before = everything(settings.project.state_dir)
+    reader = Registry(settings)
+    reader.status()
+    reader.history()
+    reader.audit()
+    reader.versions.champion()
+    reader.versions.find("k1")
+    diagnose(settings)
+    assert everything(settings.project.state_dir) == before
+
+
+def test_a_full_disk_leaves_the_registry_as_it_was(registry: Registry, settings: Settings) -> None:
+    database = settings.project.state_dir / "mlflow.db"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    failed = None
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (database.stat().st_size, limits[1]))
+        for _ in range(30):  # until the pages that are free in the database are used up
+            before = Registry(settings).audit()
+            try:
+                Registry(settings).review(3, review_of("x" * 2000))
+            except PerpetuneError as error:
+                failed = error
+                break
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert failed is not None
+    now = Registry(settings)
+    entries = now.versions.state().entries
+    assert entries[: len(before.entries)] == before.entries
+    assert len(entries) <= len(before.entries) + 1
+    now.approve(3, "Ann")
+    assert now.audit().problems == ()
+
+
+def review_of(comment: str) -> Review:
+    return Review(wins=1, ties=0, losses=0, by="Cem", at="now", marks="00", comment=comment)
+
+
+def test_the_commands_say_what_the_registry_does(
+    registry: Registry, settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(f"project: {{name: {NAME}, state_dir: '{settings.project.state_dir}'}}\n")
+
+    def run(*words: str) -> tuple[int, dict[str, Any]]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--params", str(params), "--json"])
+        return int(ended.value.code or 0), json.loads(capfd.readouterr().out)
+
+    hostile = "Eve \x1b[31m[x](http://x)"
+    code, answer = run("approve", "4", "--by", hostile)
+    assert (code, answer["exit_code"]) == (3, 3)
+    assert "--override REASON" in answer["error"]
+    code, answer = run("approve", "4", "--by", hostile, "--override", "for the\x1b[0m demo")
+    assert (code, answer["after"]["champion"], answer["identity"]) == (0, 4, "claimed")
+    code, answer = run("rollback", "--to", "1", "--by", "Ann")
+    assert (code, answer["after"]) == (0, {"champion": 1, "challenger": 3, "previous": None})
+    code, answer = run("history")
+    assert [entry["action"] for entry in answer["decisions"]][:2] == ["rollback", "approve"]
+    assert answer["decisions"][1]["by"] == hostile, "the log has names as they are"
+    code, answer = run("audit")
+    assert (code, answer["holds"], len(answer["entries"])) == (0, True, 8)
+    code, answer = run("status")
+    assert answer["pending"][0]["missing"] == 1
+    with registry._connection.client() as client:
+        tags = client.get_model_version(NAME, "4").tags
+        assert "\x1b" not in "".join(tags.values())
+    move_champion(registry)
+    code, answer = run("audit")
+    assert (code, answer["holds"]) == (3, False)
+    assert run("doctor")[0] == 1
+    assert run("doctor", "--fix")[0] == 0
+    with pytest.raises(SystemExit):
+        main(["audit", "--params", str(params)])
+    shown = capfd.readouterr()
+    assert "\x1b" not in shown.out + shown.err
+    assert "U+001B" in shown.out
 
 
 def test_what_was_shown_is_what_is_approved(registry: Registry) -> None:
