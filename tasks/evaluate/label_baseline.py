@@ -62,7 +62,8 @@ def _words(score: Score) -> str:
 
 def _examples(train: Path, labels: set[str]) -> tuple[list[str], list[str]]:
     """Prompts and labels of the records whose answer is one of the labels."""
-    prompts, found = [], []
+    prompts: list[str] = []
+    found: list[str] = []
     for record in records.read(train):
         if isinstance(record, records.BadLine) or not record.target:
             continue

@@ -157,7 +157,7 @@ def _hashes(folder: str | None) -> dict[str, str]:
     return found
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Reads the harness's tags (`!function`) as nothing."""
 
 
