@@ -121,7 +121,8 @@ def _shown(
         return " · ".join(f"{name} {score:.2f}" for name, score in found if score is not None)
 
     pair = []
-    for side, other in (("A", "B"), ("B", "A")):
+    first, second = review.SIDES
+    for side, other in ((first, second), (second, first)):
         system, answer = item.key[side], item.answers[item.key[side]]
         against = item.answers[item.key[other]]
         pair.append(
