@@ -10,7 +10,6 @@ SHA-256 that the version has of them.
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import logging
 import sys
 import tempfile
@@ -217,17 +216,19 @@ def check(what: str, folder: Path, files: Mapping[str, str], *, only: bool = Fal
 
 
 def load_module(path: Path) -> ModuleType:
-    """The Python file at `path` as a module; files of unequal bytes are modules of their own."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    name = f"_served_{path.stem}_{digest}"
+    """The Python file at `path` as a module; files of unequal bytes are modules of their own.
+
+    Its source is compiled here: an import would leave bytecode beside the registered files, or run
+    some that is there.
+    """
+    source = path.read_bytes()
+    name = f"_served_{path.stem}_{hashlib.sha256(source).hexdigest()[:16]}"
     with _IMPORTING:
         if name not in sys.modules:
-            spec = importlib.util.spec_from_file_location(name, path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = sys.modules[name] = importlib.util.module_from_spec(spec)
+            module = sys.modules[name] = ModuleType(name)
+            module.__file__ = str(path)
             try:
-                spec.loader.exec_module(module)
+                exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
             except BaseException:
                 del sys.modules[name]
                 raise

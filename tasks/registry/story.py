@@ -7,7 +7,6 @@ from typing import Any
 from markupsafe import Markup
 
 from tasks.core.values import Value
-from tasks.registry import mlflow_values
 from tasks.registry.links import Links
 from tasks.registry.results import Candidate
 from tasks.rendering.templates import render
@@ -82,8 +81,13 @@ class Story:
             approval=_link("approval form", self.approval),
             all_versions=_link("all versions and decisions", self.links.model()),
         )
-        rest = "\n\n… (the rest is in the round's card.md)"
-        return mlflow_values.clip(f"{story}\n\n{candidate.card}", characters, rest)
+        whole = f"{story.strip()}\n\n{candidate.card}"
+        if len(whole) <= characters:
+            return whole
+        card = _link("all of the model card", self.links.artifact(self.run_id, "card.md"))
+        rest = f"\n\n… {card}"
+        # Half of a table would be shown as text.
+        return whole[: characters - len(rest)].rpartition("\n\n")[0] + rest
 
     def _settings_changed(self) -> Iterator[Change]:
         if self.champion is None or self.champion.settings is None or self.settings is None:

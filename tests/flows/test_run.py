@@ -111,7 +111,8 @@ def test_the_version_says_where_it_comes_from(project: ProjectFolder, ran: dict)
     assert version.tags["data_version"].endswith(".dir")
     assert version.tags["verdict"] == "passed"
     assert version.tags["params_hash"]
-    assert "rouge" in version.description.lower()
+    assert "loss (nats a token" in version.description
+    assert "review sheet](#/experiments/" in version.description
 
 
 def test_a_version_has_all_its_evidence(project: ProjectFolder, ran: dict) -> None:
@@ -147,6 +148,19 @@ def test_a_version_is_made_again_bit_for_bit(project: ProjectFolder, ran: dict) 
     assert len(project.run("git", "worktree", "list").stdout.splitlines()) == 1
     assert git_status(project) - before == {"?? again/"}
     shutil.rmtree(project.path / "again")
+
+
+def test_a_copy_decides_for_itself(project: ProjectFolder, ran: dict, tmp_path: Path) -> None:
+    del ran
+    before = files.file_hashes(project.path)
+    copy = ProjectFolder(tmp_path / "a copy", tmp_path / "prefect")
+    shutil.copytree(project.path, copy.path, symlinks=True)
+    assert copy.perpetune("approve", "1", "--by", "Ada")["action"] == "approve"
+    moved = ProjectFolder(copy.path.rename(tmp_path / "where it is now"), tmp_path / "prefect")
+    assert moved.perpetune("status")["champion"] == 1
+    moved.perpetune("evaluate", "models:/tiny@champion", "--data", "data/benchmarks/held.jsonl")
+    assert files.file_hashes(project.path) == before
+    assert project.perpetune("status")["champion"] is None
 
 
 def test_dvc_knows_the_curated_data(project: ProjectFolder, ran: dict) -> None:
