@@ -4,6 +4,7 @@ python -m tasks.evaluate.reference > docs/reference/metrics-and-gates.md
 """
 
 import inspect
+import json
 
 from tasks.evaluate.diagnosis import DIAGNOSTICS, Diagnostic
 from tasks.evaluate.gates import GATES, Gate
@@ -58,7 +59,10 @@ def _metric(metric: Metric) -> str:
 
 def _gate(gate: Gate) -> str:
     needs = ", ".join(sorted(need.replace("_", " ") for need in gate.needs))
-    applies = f"Applies where there is a {needs}." if needs else "Always applies."
+    applies = f"Applies where there is a {needs}. " if needs else ""
+    defaults = gate.settings().plain().items()
+    keys = [f"`evaluate.gates.{key}` ({json.dumps(value)} by default)" for key, value in defaults]
+    applies += f"Set by {', '.join(keys)}." if keys else "It has no setting of its own."
     return "\n\n".join([f"### `{gate.name}`", gate.sentence, _described(gate), applies]) + "\n"
 
 

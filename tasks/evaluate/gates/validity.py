@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tasks.evaluate import statistics
 from tasks.evaluate.aggregation import estimated
 from tasks.evaluate.gates import GATES, Gate, Measured
+from tasks.evaluate.gates.limits import unknown
 from tasks.evaluate.metrics import METRICS, Metric
 from tasks.evaluate.results import GateResult, Outcome
 from tasks.evaluate.settings import Margins
@@ -41,28 +42,21 @@ class Validity(Gate):
         results = []
         for name, least in shares.items():
             found = [
-                (benchmark, metric)
+                self._decided(measured, metric, benchmark, least)
                 for benchmark in measured.benchmarks
                 if (metric := measured.metric(name, [benchmark])) is not None
             ]
-            decided = [
-                result
-                for benchmark, metric in found
-                if (result := self._decided(measured, metric, benchmark, least)) is not None
-            ]
-            if not decided:
-                label = METRICS.get(name).label
-                reason = f"No benchmark asks for {label}, or too few answers were generated."
-                decided = [GateResult(name=self.name, outcome=Outcome.UNDECIDED, reason=reason)]
-            results += decided
+            label = METRICS.get(name).label
+            results += found or [unknown(self.name, f"No benchmark asks for {label}.")]
         return results
 
     def _decided(
         self, measured: Measured, metric: Metric, benchmark: str, least: float
-    ) -> GateResult | None:
+    ) -> GateResult:
+        name = f"{self.name}:{benchmark}:{metric.name}"
         found = estimated(measured.items["candidate"][benchmark], metric)
         if found is None or not found.known:
-            return None
+            return unknown(name, f"On {benchmark} too few answers have {metric.label}.")
         interval = found.interval(1 - 2 * measured.level, metric.bounds or (0.0, 1.0))
         outcome = Outcome.UNDECIDED
         if found.clusters >= statistics.FEWEST_CLUSTERS:
@@ -81,7 +75,7 @@ class Validity(Gate):
             f"{goes} the {100 * least:g} % demanded."
         )
         return GateResult(
-            name=f"{self.name}:{benchmark}:{metric.name}",
+            name=name,
             outcome=outcome,
             value=round(found.value, _DIGITS),
             interval=(round(interval.low, _DIGITS), round(interval.high, _DIGITS)),
