@@ -13,13 +13,14 @@ from typing import Any
 from tasks.core.own_pages import App, FirstScript, OwnPagesOnly, Scope, Send, answer
 
 HOST = "127.0.0.1"
-# Without it a page that is opened before signing in shows an error, and never the link's target.
+# Without it an older page that is opened before signing in shows an error, and never comes back to
+# the link's target; the newer ones see to it themselves.
 _SIGN_IN_FIRST = """\
-const base = location.pathname.startsWith("/v2") ? "/v2" : "";
-const page = location.pathname.slice(base.length) || "/";
-if (!localStorage.getItem("prefect-password") && page !== "/login") {
+const page = location.pathname;
+const older = page !== "/v2" && !page.startsWith("/v2/");
+if (older && !localStorage.getItem("prefect-password") && page !== "/login") {
   const there = page === "/" ? "" : `?redirect=${encodeURIComponent(page + location.search)}`;
-  location.replace(`${base}/login${there}`);
+  location.replace(`/login${there}`);
 }
 localStorage.setItem("prefect-show-promotional-content", "false");
 """

@@ -13,7 +13,7 @@ a claim. A candidate whose gates did not pass has no form: `perpetune approve --
 import logging
 import time
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from prefect import State, flow, get_client
 from prefect.context import FlowRunContext
@@ -42,7 +42,8 @@ _PATIENCE = (2, 10, 30)
 class Approval(RunInput):
     """The form of Prefect's UI."""
 
-    action: Literal["approve", "reject"] = Field(description="What becomes of this candidate")
+    # Not a choice from a list: the classic page's lists do not open by a click.
+    action: str = Field(description="Write approve or reject")
     by: str = Field(description="Your name: it is recorded with the decision")
     comment: str = Field(default="", description="Why; for whoever looks back")
 
@@ -115,8 +116,11 @@ def carry_out(
     """
     if settings.decisions.authentication == "required":
         return "this form cannot decide, since it does not know who you are"
-    shown = {"seen": seen} if answer.action == "approve" else {}
-    act = registry.approve if answer.action == "approve" else registry.reject
+    action = answer.action.strip().lower()
+    if action not in ("approve", "reject"):
+        return "the first field takes approve or reject"
+    shown = {"seen": seen} if action == "approve" else {}
+    act = registry.approve if action == "approve" else registry.reject
     for pause in (*_PATIENCE, None):
         try:
             decision = act(version, answer.by.strip(), answer.comment, **shown)

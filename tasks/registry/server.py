@@ -19,6 +19,7 @@ HOST = "127.0.0.1"
 _SCRIPT = """\
 const wanted = {
   "mlflow.workflowType_v1": "machine_learning",
+  "_mlflow_model_registry_promo_modal_dismissed_v1": true,
   "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": true,
   "mlflow.assistant.panelOpen_v1": false,
   "mlflow.detectIssues.guidanceShown_v1": true,

@@ -15,7 +15,7 @@ from tasks.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.webhook import Webhook
+    from mlflow.entities.webhook import Webhook, WebhookEvent
 
 _EVENTS = (
     "model_version.created",
@@ -45,15 +45,21 @@ def register_webhook(settings: Settings) -> str | None:
     with Connection(settings).client() as client:
         known = _find(client, name)
         if url is not None and secret is not None and known:
-            client.update_webhook(known[0].webhook_id, url=url, events=[*_EVENTS], secret=secret)
+            client.update_webhook(known[0].webhook_id, url=url, events=_events(), secret=secret)
             return str(known[0].webhook_id)
         # A secret cannot be taken away from a webhook: one without starts anew.
         for webhook in known:
             client.delete_webhook(webhook.webhook_id)
         if url is None:
             return None
-        made = client.create_webhook(name, url, [*_EVENTS], secret=secret)
+        made = client.create_webhook(name, url, _events(), secret=secret)
         return str(made.webhook_id)
+
+
+def _events() -> "list[WebhookEvent]":
+    from mlflow.entities.webhook import WebhookEvent
+
+    return [WebhookEvent(*name.split(".")) for name in _EVENTS]
 
 
 def _name(model: str) -> str:
