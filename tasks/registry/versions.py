@@ -22,6 +22,7 @@ from tasks.registry.decision_log import open_log
 from tasks.registry.digests import differences, digests
 from tasks.registry.identity import author_names
 from tasks.registry.links import Links
+from tasks.registry.relocation import located
 from tasks.registry.results import Candidate
 from tasks.registry.shadow import Kept
 from tasks.registry.story import Predecessor, Story
@@ -171,7 +172,21 @@ class Versions:
             return [f"its files cannot be found ({error})"]
         found = differences(registration.model, self._stored_digests(location))
         stored = self._stored_files(run, registration.evidence)
-        return found + differences(registration.evidence, stored)
+        found += differences(registration.evidence, stored)
+        # What others load by name is where MLflow says that the version is.
+        loaded = self._loaded_from(standing.number)
+        if loaded not in (None, location):
+            found.append(f"MLflow leads to other files ({loaded})")
+        return found
+
+    def _loaded_from(self, number: int) -> str | None:
+        """Where MLflow finds the files of a version; None: it was deleted there."""
+        try:
+            with self._connection.client() as client:
+                uri = client.get_model_version_download_uri(self.model, str(number))
+        except PerpetuneError:
+            return None
+        return located(uri, self._connection.artifacts) if self._connection.local else uri
 
     def changed_base(self, standing: Standing) -> str | None:
         """A sentence where the base of a version is on this machine and has changed since.

@@ -4,6 +4,7 @@ import json
 import resource
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -161,7 +162,7 @@ def test_what_is_changed_past_perpetune_is_seen_has_no_effect_and_is_put_right(
 
     found = diagnose(settings, fix=True)
     assert found.healthy
-    assert found.checks[0].done
+    assert next(check for check in found.checks if check.name == "decisions").done
     now = Registry(settings)
     assert now.status() == before
     assert now.audit().holds
@@ -308,6 +309,24 @@ def test_a_candidate_of_a_base_that_was_changed_is_not_approved(
         registry.approve(5, "Ann")
     (base / "config.json").write_text("{}")
     assert registry.approve(5, "Ann").after.champion == 5
+
+
+def test_a_version_that_leads_to_other_files_is_not_approved(
+    registry: Registry, settings: Settings
+) -> None:
+    four = registry.versions.state().versions[4].registration.model_id
+    with registry._connection.client() as client:
+        elsewhere = client.get_logged_model(four).artifact_location
+    with sqlite3.connect(settings.project.state_dir / "mlflow.db") as database:
+        database.execute(
+            "UPDATE model_versions SET source = ?, storage_location = ? "
+            "WHERE version = 3 AND name = ?",
+            (elsewhere, elsewhere, NAME),
+        )
+    database.close()
+    with pytest.raises(Refused, match="MLflow leads to other files"):
+        Registry(settings).approve(3, "Ann")
+    assert "leads to other files" in Registry(settings).audit().problems[0].what
 
 
 def test_what_was_changed_in_the_cache_is_fetched_again(registry: Registry) -> None:
