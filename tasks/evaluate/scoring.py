@@ -96,7 +96,8 @@ def _batch_losses(
     kept = functional.pad(predicts, (_prompt_length(model), 0))
     logits = asked_logits(model, {"input_ids": ids, **beginning.inputs(len(rows))}, kept)
     losses = _token_losses(logits, ids.roll(-1, dims=1)[predicts]).double().cpu()
-    return losses.split([row.targets for row in rows])
+    parts: tuple[torch.Tensor, ...] = losses.split([row.targets for row in rows])
+    return parts
 
 
 def _prompt_length(model: Any) -> int:

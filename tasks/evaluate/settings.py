@@ -59,6 +59,9 @@ class Evaluate(Section):
     """Examples of a benchmark for the loss (the first by hash of their id)."""
     max_generations: Annotated[int, Field(ge=0), Unit("examples")] = 64
     """Of these, examples that are also answered by generation; 0: none."""
+    traffic_examples: Annotated[int, Field(ge=0), Unit("examples")] = 64
+    """Labelled records of the newest window of traffic whose loss is measured too, which no gate
+    looks at; 0: none."""
     max_new_tokens: Annotated[int, Field(ge=1), Unit("tokens")] = 32
     """Longest answer generated, in tokens."""
     batch_size: Annotated[int, Field(ge=1)] = 24

@@ -58,7 +58,7 @@ def measure_all(systems: Systems, evidence: Evidence, out: Path, settings: Setti
     virtual = max(map(virtual_tokens, adapters.values()))
     benchmarks = load_benchmarks(settings, tokenizer, virtual)
     found = SideBySide(out, settings)
-    if evidence.window is not None:
+    if evidence.window is not None and settings.evaluate.traffic_examples:
         measured_on, note = _traffic(evidence.window, evidence, out, settings, virtual)
         benchmarks += measured_on
         found.notes.append(note)
@@ -91,8 +91,16 @@ def _traffic(
                 f"than {traffic.FEWEST} of its prompts are in neither the training data nor a "
                 "benchmark."
             )
-        tokenizer = base_model.load_tokenizer(settings)
-        found = load_benchmark(path, TRAFFIC, tokenizer, settings, virtual_tokens=virtual)
+        options = settings.evaluate
+        fewer = {"max_examples": options.traffic_examples}
+        found = load_benchmark(
+            path,
+            TRAFFIC,
+            base_model.load_tokenizer(settings),
+            settings.replace(evaluate=options.model_copy(update=fewer)),
+            generations=0,
+            virtual_tokens=virtual,
+        )
     except BadInput as error:
         return (
             [],

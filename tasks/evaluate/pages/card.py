@@ -27,7 +27,9 @@ def model_card(verdict: Verdict, settings: Settings, facts: Mapping[str, str]) -
     tune.pop("source_weights")
     training = {name: facts.get(name, value) for name, value in tune.items()}
     method = METHODS.get(training["method"])
-    metrics = selected(settings.evaluate.metrics)
+    results = verdict.candidate.benchmarks.values()
+    measured = {name for result in results for name, score in result.scores.items() if score}
+    metrics = [m for m in selected(settings.evaluate.metrics) if m.name in measured]
     return render(
         "tasks.evaluate.pages",
         "card.md.j2",
