@@ -109,7 +109,9 @@ def _outcome(candidate: Candidate) -> str:
 def _changed(
     names: Mapping[str, str], champion: Predecessor | None, facts: Mapping[str, str]
 ) -> Iterator[Change]:
-    for name, words in names.items() if champion else ():
+    if champion is None:
+        return
+    for name, words in names.items():
         before, after = champion.facts.get(name), facts.get(name)
         if before != after and (before or after):
             yield Change(what=words, before=str(before or "unknown"), after=str(after or "unknown"))
