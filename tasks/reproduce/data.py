@@ -118,8 +118,10 @@ def _raw_data(
         return [], f"the commit has no {_POINTER}"
     how = "from DVC's cache"
     if cache is None or not _in_cache(cache, recipe.raw).is_file():
-        pulled = cache is not None and worker.dvc("fetch", "--quiet", _POINTER)
-        how = "from the DVC remote" if pulled else "collected again"
+        how = "collected again"
+        if cache is not None and worker.dvc("fetch", "--quiet", _POINTER):
+            # Without a remote DVC fetches nothing, and calls that a success.
+            how = "from the DVC remote" if _in_cache(cache, recipe.raw).is_file() else how
     log.info("bringing the raw data in place")
     try:
         worker.perpetune("collect", settings=settings)
