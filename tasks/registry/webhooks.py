@@ -7,7 +7,7 @@ It tells of what others do past Perpetune as well. MLflow sends it
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
 from tasks.registry.connection import Connection
@@ -15,7 +15,7 @@ from tasks.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.webhook import Webhook, WebhookEvent
+    from mlflow.entities.webhook import Webhook
 
 _EVENTS = (
     "model_version.created",
@@ -56,7 +56,7 @@ def register_webhook(settings: Settings) -> str | None:
         return str(made.webhook_id)
 
 
-def _events() -> "list[WebhookEvent]":
+def _events() -> "list[Any]":
     from mlflow.entities.webhook import WebhookEvent
 
     return [WebhookEvent(*name.split(".")) for name in _EVENTS]
