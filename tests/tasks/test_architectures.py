@@ -321,7 +321,8 @@ def test_base(
     prompts = [list(example.input_ids[: example.learned.index(True)]) for example in held_out]
     answers = generation.answer(adapted, tokenizer, prompts, max_new_tokens=4, batch_size=3)
     plain = plain_answers(tuned, prompts, 4)
-    assert answers == [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in plain]
+    texts = [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in plain]
+    assert [answer.text for answer in answers] == texts
 
 
 @pytest.mark.parametrize(("kind", "reason"), REFUSED, ids=[kind for kind, _ in REFUSED])
