@@ -239,7 +239,7 @@ def test_what_libraries_print_does_not_mix_with_the_json_object(tmp_path: Path) 
         "    print('python'); os.write(1, b'native\\n')\n"
         "    subprocess.run(['echo', 'child'])\n"
         "    waits = Pending(version=1, verdict='passed', round=None, created='', run_id='',\n"
-        "                    metrics={'loss': float('nan')})\n"
+        "                    metrics={'loss': float('nan')}, digest='')\n"
         "    return Status(model='\x1b[31m', pending=(waits,))\n"
         "Registry.status = status\n"
         "from perpetune.cli.main import main\n"

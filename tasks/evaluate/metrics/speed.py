@@ -1,5 +1,7 @@
 """Latency and tokens a second."""
 
+import math
+
 from tasks.evaluate.metrics import METRICS, Item, Metric
 
 _CAVEAT = (
@@ -53,7 +55,8 @@ class TokensPerSecond(_Timed):
         """None where it was not timed."""
         if not item.seconds or not item.at_once:
             return None
-        return item.new_tokens * item.at_once / item.seconds
+        speed = item.new_tokens * item.at_once / item.seconds
+        return speed if math.isfinite(speed) else None
 
     def totals(self, item: Item, score: float) -> tuple[float, ...]:  # noqa: ARG002
         """The item's tokens, and its share of the batch's seconds."""
