@@ -253,4 +253,6 @@ def test_answers_together_are_those_of_one_after_another(kind, written, tiny_bas
                 ids = torch.cat([ids, logits[:, -1:].argmax(dim=-1)], dim=1)
                 if ids[0, -1] == tokenizer.eos_token_id:
                     break
-        assert said.text == tokenizer.decode(ids[0, len(prompt) :], skip_special_tokens=True).strip()
+        assert (
+            said.text == tokenizer.decode(ids[0, len(prompt) :], skip_special_tokens=True).strip()
+        )
