@@ -7,6 +7,7 @@ from typing import Any
 
 import mlflow
 
+from tasks.core.own_pages import FirstScript
 from tasks.registry import server
 
 PAGE = b"<!doctype html><html><head><title>MLflow</title></head><body></body></html>"
@@ -29,21 +30,23 @@ def get(path: str) -> tuple[dict[bytes, bytes], bytes]:
     async def send(message: dict) -> None:
         sent.append(message)
 
-    headers = [(b"accept-encoding", b"gzip"), (b"if-none-match", b"x")] if path == "/" else []
+    headers = [(b"accept", b"text/html")]
+    headers += [(b"accept-encoding", b"gzip"), (b"if-none-match", b"x")] if path == "/" else []
     scope = {"type": "http", "path": path, "headers": headers}
-    asyncio.run(server.ReviewersPages(mlflow_app)(scope, None, send))
+    pages = FirstScript(mlflow_app, server._SCRIPT, server._POLICY, lambda path: path == "/")
+    asyncio.run(pages(scope, None, send))
     start, *parts = sent
     return dict(start["headers"]), b"".join(part["body"] for part in parts)
 
 
 def test_the_page_opens_in_the_training_view_and_loads_nothing_from_elsewhere() -> None:
     headers, body = get("/")
-    assert body == PAGE.replace(b"<head>", b'<head><script src="./training-view.js"></script>')
+    assert body == PAGE.replace(b"<head>", b'<head><script src="/perpetune-first.js"></script>')
     assert int(headers[b"content-length"]) == len(body)
     policy = headers[b"content-security-policy"].decode()
     assert "img-src 'self' data: blob:" in policy
     assert "http" not in policy
-    script = get("/training-view.js")[1].decode()
+    script = get("/perpetune-first.js")[1].decode()
     assert '"mlflow.workflowType_v1": "machine_learning"' in script
     assert get("/api/2.0/anything")[1] == PAGE
 
@@ -51,7 +54,7 @@ def test_the_page_opens_in_the_training_view_and_loads_nothing_from_elsewhere() 
 def test_mlflow_still_keeps_these_choices_under_these_names() -> None:
     build = Path(mlflow.__file__).parent / "server/js/build/static/js"
     bundled = "".join(path.read_text(encoding="utf-8") for path in build.glob("*.js"))
-    names = re.findall(r'"(mlflow\.[\w.-]+)_v1"', server._SCRIPT.decode())
+    names = re.findall(r'"(mlflow\.[\w.-]+)_v1"', server._SCRIPT)
     assert len(names) == 8
     for name in names:
         assert f'"{name}"' in bundled, name
