@@ -50,6 +50,7 @@ def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
     # Or the round would fail after its longest step.
     check_benchmarks(inputs.settings)
     _others(inputs.settings)
+    _champions(inputs.settings)
     registry = Registry(inputs.settings)
 
     def log_trial(trial: Trial, folder: Path) -> None:
@@ -69,10 +70,8 @@ def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
 @task(name="evaluate", task_run_name="evaluate")
 def evaluate_step(inputs: RoundInputs, swept: SweepResult) -> Verdict:
     """The winner against the champion, or against the base where there is no champion yet."""
-    return compare(
-        _systems(inputs, swept), _evidence(inputs, swept), inputs.folder / "evaluate",
-        inputs.settings,
-    )  # fmt: skip
+    systems, evidence = _systems(inputs, swept), _evidence(inputs, swept)
+    return compare(systems, evidence, inputs.folder / "evaluate", inputs.settings)
 
 
 @task(name="register", task_run_name="register")
@@ -100,7 +99,22 @@ def register_step(
 
 def _systems(inputs: RoundInputs, swept: SweepResult) -> Systems:
     """The winner beside the champion and the first version that was ever approved."""
-    registry = Registry(inputs.settings)
+    champion, first = _champions(inputs.settings)
+    return Systems(
+        candidate=swept.best.adapter,
+        champion=champion,
+        first=first,
+        others=_others(inputs.settings),
+    )
+
+
+def _champions(settings: Settings) -> tuple[Path | None, Path | None]:
+    """The adapters of the champion and, where that is another version, of the first champion.
+
+    Raises:
+        PerpetuneError: one of them is gone, or is not what was registered.
+    """
+    registry = Registry(settings)
     champion = registry.versions.champion()
 
     def adapter(number: int | None) -> Path | None:
@@ -115,12 +129,7 @@ def _systems(inputs: RoundInputs, swept: SweepResult) -> Systems:
     ]
     in_use = champion.number if champion else None
     first = approved[-1] if approved else None  # newest first
-    return Systems(
-        candidate=swept.best.adapter,
-        champion=adapter(in_use),
-        first=adapter(first if in_use not in (None, first) else None),
-        others=_others(inputs.settings),
-    )
+    return adapter(in_use), adapter(first if in_use not in (None, first) else None)
 
 
 def _others(settings: Settings) -> dict[str, Path]:
