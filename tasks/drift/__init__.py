@@ -1,7 +1,8 @@
 """Does this window of traffic still look like what the champion was trained on?
 
 `detect` compares the prompts of two sets of records by one permutation test and explains the
-result in plain figures, with an HTML report on request. `write_reference` writes the set that
+result in plain figures, with an HTML report on request. `look` decides over the stream of windows
+as one, with one chance of a false alarm in a year. `write_reference` writes the set that
 traffic of a registered version is compared with. Traffic needs no labels.
 """
 
@@ -13,15 +14,19 @@ if TYPE_CHECKING:
     from tasks.drift.detection import detect
     from tasks.drift.reference import write_reference
     from tasks.drift.results import DriftResult, DriftTest
+    from tasks.drift.sequence import Look, ScaleLook, look
 
-__all__ = ["DriftResult", "DriftTest", "detect", "write_reference"]
+__all__ = ["DriftResult", "DriftTest", "Look", "ScaleLook", "detect", "look", "write_reference"]
 
 __getattr__ = lazy_exports(
     __name__,
     {
         "DriftResult": "results",
         "DriftTest": "results",
+        "Look": "sequence",
+        "ScaleLook": "sequence",
         "detect": "detection",
+        "look": "sequence",
         "write_reference": "reference",
     },
 )

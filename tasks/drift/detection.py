@@ -32,7 +32,12 @@ class _Comparison:
 
 
 def detect(
-    reference: Path, current: Path, settings: Settings, *, report: Path | None = None
+    reference: Path,
+    current: Path | Sequence[Path],
+    settings: Settings,
+    *,
+    alpha: float | None = None,
+    report: Path | None = None,
 ) -> DriftResult:
     """Decide whether the prompts in `current` come from another distribution than the reference's.
 
@@ -51,22 +56,26 @@ def detect(
 
     Args:
         reference: file or folder of records, labelled or not: what is expected.
-        current: file or folder of records, labelled or not: the window of traffic.
+        current: files or folders of records, labelled or not: the window of traffic.
         settings: `drift`, and the project's seed.
+        alpha: accepted probability of a false alarm; None: `drift.alpha`.
         report: where to write an HTML page with the result and Evidently's descriptor report.
 
     Raises:
         BadInput: a file cannot be read, or a side has fewer than `drift.min_rows` distinct prompts.
     """
+    settings = settings if alpha is None else _with_alpha(settings, alpha)
+    windows = [current] if isinstance(current, Path) else list(current)
+    name = ", ".join(map(str, windows))
     options, seed = settings.drift, settings.project.seed
     expected = records.load([reference], labelled=False)
-    found = records.load([current], labelled=False)
+    found = records.load(windows, labelled=False)
     now = draw(found, options.max_rows, seed)
-    _require_rows(now, found, current, options.min_rows)
+    _require_rows(now, found, name, options.min_rows)
     regimes = {
         name: draw(rows, options.max_rows, seed) for name, rows in split_regimes(expected).items()
     }
-    _require_rows(max(regimes.values(), key=len), expected, reference, options.min_rows)
+    _require_rows(max(regimes.values(), key=len), expected, str(reference), options.min_rows)
     compared = [
         _compare(name, rows, now, settings)
         for name, rows in regimes.items()
@@ -79,11 +88,11 @@ def detect(
     now_texts = [compared_text(record) for record in now]
     read = RowCounts(reference=len(expected), current=len(found))
     result = _result(nearest, compared, before_texts, now_texts, read, settings)
-    log.info("%s: drift %s, p = %.4g", current, result.drift, result.p_value)
+    log.info("%s: drift %s, p = %.4g", name, result.drift, result.p_value)
     if report is not None:
         from tasks.drift.report import write_report
 
-        write_report(report, result, before_texts, now_texts, str(reference), str(current))
+        write_report(report, result, before_texts, now_texts, str(reference), name)
     return result
 
 
@@ -144,10 +153,15 @@ def _result(
 
 
 def _require_rows(
-    drawn: Sequence[Record], read: Sequence[Record], path: Path, min_rows: int
+    drawn: Sequence[Record], read: Sequence[Record], path: str, min_rows: int
 ) -> None:
     if len(drawn) < min_rows:
         raise BadInput(
             f"{path}: holds {len(drawn)} distinct prompts ({len(read)} records read), too few to "
             f"compare; collect at least {min_rows}, or lower drift.min_rows in params.yaml"
         )
+
+
+def _with_alpha(settings: Settings, alpha: float) -> Settings:
+    drift = settings.drift.model_copy(update={"alpha": alpha})
+    return settings.model_copy(update={"drift": drift})

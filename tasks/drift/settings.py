@@ -24,6 +24,15 @@ class Drift(Section):
     max_characters: Annotated[int, Field(ge=100), Unit("characters")] = 2000
     """Of the text of a longer prompt, only its beginning and its end are compared."""
 
+    yearly_alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Probability of any false alarm of the watch that is accepted in a year of windows."""
+    yearly_windows: Annotated[int, Field(ge=1), Unit("windows")] = 8760
+    """How many windows are a year: 8760 if there is one each hour."""
+    early_share: Annotated[float, Field(ge=0, le=0.9)] = 0.5
+    """Share of `yearly_alpha` spent on the first windows after each restart of the comparison."""
+    longest_pool: Annotated[int, Field(ge=1, le=4096), Unit("windows")] = 256
+    """Up to so many windows are pooled (1, 2, 4, …) to find what no single window shows."""
+
     @model_validator(mode="after")
     def _can_alarm(self) -> Self:
         if self.alpha * (self.permutations + 1) < 1:
