@@ -2,10 +2,14 @@
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tasks.model import base_source
 from tasks.settings import Settings
@@ -86,9 +90,24 @@ def write_lines(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One Prefect home for the session: migrating its database takes a while."""
-    return tmp_path_factory.mktemp("prefect-home")
+def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of Prefect's, migrated once for all test processes: that takes a while."""
+    home = tmp_path_factory.getbasetemp().parent / "migrated-prefect-home"
+    database = home / "prefect.db"
+    with FileLock(f"{home}.lock"):
+        if not database.is_file():
+            command = [Path(sys.executable).with_name("prefect"), "server", "database", "upgrade"]
+            environment = os.environ | {"PREFECT_HOME": str(home)}
+            subprocess.run([*command, "-y"], env=environment, check=True, capture_output=True)
+    return database
+
+
+@pytest.fixture(scope="module")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Path:
+    """A Prefect home for a module's projects: no run or queue of another module's is in it."""
+    home = tmp_path_factory.mktemp("prefect-home")
+    shutil.copy(prefect_database, home)
+    return home
 
 
 @pytest.fixture(scope="module")
