@@ -61,7 +61,7 @@ for item in (
     *(registry.approve, registry.reject, registry.rollback),
     *(registry.history, registry.audit, registry.doctor),
     reproduce.reproduce,
-    *(platform.up, platform.down),
+    *(platform.up, platform.down, platform.backup),
     settings.settings,
 ):
     main.add_command(item)

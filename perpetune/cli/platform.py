@@ -1,8 +1,12 @@
-"""Commands on the local platform: start it, stop it."""
+"""Commands on the local platform: start it, stop it, save what it keeps."""
+
+from pathlib import Path
+
+import click
 
 from perpetune.cli.endings import Outcome
-from perpetune.cli.shared import Context, command
-from perpetune.render.platform import show_platform, show_stopped
+from perpetune.cli.shared import PATH, Context, command
+from perpetune.render.platform import show_backup, show_platform, show_restored, show_stopped
 
 
 @command("up")
@@ -28,3 +32,28 @@ def down(context: Context) -> Outcome:
     from perpetune.platform.servers import down as run
 
     return Outcome(run(context.settings), show_stopped)
+
+
+@command("backup")
+@click.option("--out", type=PATH, metavar="DIR", help="Save to DIR, which has to be new.")
+@click.option("--restore", "source", type=PATH, metavar="DIR", help="Put the backup DIR back.")
+@click.option("--no-artifacts", is_flag=True, help="List MLflow's artifacts, do not copy them.")
+@click.option("--credentials", is_flag=True, help="Save credentials, too.")
+def backup(
+    context: Context, out: Path | None, source: Path | None, no_artifacts: bool, credentials: bool
+) -> Outcome:
+    """Save databases, decisions and artifacts, or restore them.
+
+    The project may be in use while it is saved. What it can make again is left out.
+    """
+    if (out is None) == (source is None):
+        raise click.UsageError("give either --out DIR or --restore DIR")
+    if source is not None:
+        from perpetune.platform.backups import restore_stopped
+
+        return Outcome(restore_stopped(context.settings, source), show_restored)
+    from tasks.backup import back_up
+
+    assert out is not None
+    saved = back_up(context.settings, out, artifacts=not no_artifacts, credentials=credentials)
+    return Outcome(saved, show_backup)

@@ -2,6 +2,7 @@
 
 from perpetune.platform.results import RunningPlatform, StoppedPlatform
 from perpetune.render.console import console, escape, program
+from tasks.backup import Backup, Restored
 
 
 def show_platform(platform: RunningPlatform) -> None:
@@ -26,3 +27,26 @@ def show_stopped(platform: StoppedPlatform) -> None:
         console.print(f"were not running any more: {', '.join(platform.gone)}")
     if not platform.stopped and not platform.gone:
         console.print("no platform was running")
+
+
+def show_backup(backup: Backup) -> None:
+    """Where it is, how large, and what is saved elsewhere."""
+    megabytes = f"{backup.bytes / 1e6:,.1f} MB"
+    console.print(f"saved {backup.files} files, {megabytes}, to {escape(backup.folder)}")
+    _show_left_out(backup.left_out)
+    console.print(f"restore with  {program()} backup --restore {escape(backup.folder)}")
+
+
+def show_restored(restored: Restored) -> None:
+    """What was put back, and what to do next."""
+    console.print(
+        f"restored {restored.files} files of {escape(restored.made)} in "
+        f"{escape(restored.state_dir)} ({restored.unchanged} were there already)"
+    )
+    _show_left_out(restored.left_out)
+    console.print(f"check with  {program()} audit")
+
+
+def _show_left_out(sentences: tuple[str, ...]) -> None:
+    for sentence in sentences:
+        console.print(f"  not in it: {escape(sentence)}", soft_wrap=True)
