@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.curate.project import Sources, choose_sources
     from tasks.curate.results import CurationCounts, CurationReport
     from tasks.curate.run.pipeline import curate
+    from tasks.curate.steps.privacy.personal_data import redact
     from tasks.curate.steps.quality.filters import FILTERS, Filter
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "choose_sources",
     "curate",
     "find_contamination",
+    "redact",
 ]
 
 __getattr__ = lazy_exports(
@@ -47,5 +49,6 @@ __getattr__ = lazy_exports(
         "choose_sources": "project",
         "curate": "run.pipeline",
         "find_contamination": "contamination",
+        "redact": "steps.privacy.personal_data",
     },
 )

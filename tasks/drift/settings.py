@@ -24,6 +24,8 @@ class Drift(Section):
     max_characters: Annotated[int, Field(ge=100), Unit("characters")] = 2000
     """Of the text of a longer prompt, only its beginning and its end are compared."""
 
+    reference_rows: Annotated[int, Field(ge=50, le=100_000)] = 5000
+    """Rows at most that are stored with a version of each kind of traffic it was trained on."""
     yearly_alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Probability of any false alarm of the watch that is accepted in a year of windows."""
     yearly_windows: Annotated[int, Field(ge=1), Unit("windows")] = 8760

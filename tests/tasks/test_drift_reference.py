@@ -4,13 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
+from tasks import records
 from tasks.core.errors import BadInput
 from tasks.drift import detect, write_reference
+from tasks.drift.reference import Draw
 from tasks.settings import Settings
 
 SETTINGS = Settings.model_validate(
-    {"curate": {"feedback": "data/feedback"}, "drift": {"permutations": 200, "max_rows": 60}}
+    {
+        "curate": {"feedback": "data/feedback", "replay": {"inputs": ["data/general"]}},
+        "drift": {"permutations": 200, "max_rows": 60, "reference_rows": 60},
+    }
 )
 KINDS = {
     "data": ["sort the rows", "join two frames", "fill missing values", "drop a column"],
@@ -51,7 +59,7 @@ def curated(write_lines: Callable[..., Path]) -> Callable[..., Path]:
     return write
 
 
-def test_holds_prompts_only_drawn_down_from_training_and_validation(
+def test_holds_whole_conversations_drawn_down_from_every_split(
     curated: Callable[..., Path], tmp_path: Path
 ):
     train = chats("data", 70, 1, "data/train/a.jsonl")
@@ -62,11 +70,88 @@ def test_holds_prompts_only_drawn_down_from_training_and_validation(
     rows = [json.loads(line) for line in text.splitlines()]
     assert len(rows) == 60
     assert all(row.keys() == {"id", "messages", "group", "drift_regime"} for row in rows)
-    assert all([turn["role"] for turn in row["messages"]] == ["user"] for row in rows)
+    roles = [[turn["role"] for turn in row["messages"]] for row in rows]
+    assert roles == [["system", "user", "assistant"]] * 60
     assert {row["id"].split("-")[1] for row in rows} == {"1", "2"}
-    assert "confidential" not in text and "secret" not in text and "someone" not in text
+    assert "someone" not in text
     again = write_reference(curated(train[::-1], validation), tmp_path / "again.jsonl", SETTINGS)
     assert again.read_bytes() == out.read_bytes()
+
+
+def test_what_curation_dropped_is_read_again_and_masked(
+    curated: Callable[..., Path], write_lines: Callable[..., Path], tmp_path: Path
+):
+    raw = chats("data", 60, 1, "")
+    for line in raw:
+        del line["source"], line["line"], line["group"]
+    raw[1]["messages"][1]["content"] = "sort the rows for ada@perpetune.dev"
+    raw[2]["messages"][1]["content"] = "password of the root account"
+    raw[3]["messages"][1]["content"] = "general knowledge"
+    source = write_lines("data/train/a.jsonl", *raw)
+    kept = [line | {"source": str(source), "line": n + 1} for n, line in enumerate(raw)][10:]
+    folder = curated(kept, [])
+    reasons = {1: "near_duplicate", 2: "short_completion", 3: "personal_data", 4: "replay_surplus"}
+    dropped = [
+        {"id": str(line), "source": str(source), "line": line, "step": "s", "reason": reason}
+        for line, reason in reasons.items()
+    ]
+    dropped.append(dropped[0] | {"source": str(tmp_path / "gone.jsonl")})
+    write_lines("curated/dropped.jsonl", *dropped)
+    text = write_reference(folder, tmp_path / "reference.jsonl", SETTINGS).read_text()
+    prompts = [json.loads(line)["messages"][1]["content"] for line in text.splitlines()]
+    assert len(prompts) == 52
+    assert raw[0]["messages"][1]["content"] in prompts
+    assert "sort the rows for [EMAIL]" in prompts
+    assert "password" not in text and "general knowledge" not in text
+
+
+def test_replay_is_not_what_traffic_looks_like(curated: Callable[..., Path], tmp_path: Path):
+    train = chats("data", 40, 1, "data/train/a.jsonl") + chats("law", 40, 2, "data/general/b.jsonl")
+    out = write_reference(curated(train, []), tmp_path / "reference.jsonl", SETTINGS)
+    assert {json.loads(line)["id"].split("-")[0] for line in out.read_text().splitlines()} == {
+        "data"
+    }
+
+
+def test_repeats_are_counted_and_signals_kept(curated: Callable[..., Path], tmp_path: Path):
+    train = [
+        line | {"group": None, "meta": {"loss": 0.5, "feedback": True, "customer_number": 77}}
+        for line in chats("data", 30, 1, "a.jsonl")
+    ]
+    repeats = [train[0] | {"id": f"again-{n}"} for n in range(8)]
+    out = write_reference(curated(train + repeats, []), tmp_path / "reference.jsonl", SETTINGS)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(rows) == 30
+    assert all(row["meta"] == {"loss": 0.5, "feedback": True} for row in rows)
+    assert {row["id"]: row["drift_count"] for row in rows if "drift_count" in row} == {"again-0": 9}
+
+
+@hypothesis_settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 30)), min_size=1), st.randoms())
+def test_groups_are_drawn_whole_whatever_the_order(
+    pairs: list[tuple[int, int]], order: random.Random
+):
+    found = [
+        records.parse(
+            {"prompt": f"ask {text}", "id": str(n), "group": f"g{group}"}, "a", n, labelled=False
+        )
+        for n, (group, text) in enumerate(pairs)
+    ]
+    shuffled = order.sample(found, len(found))
+    limit = 40
+    one, other = Draw(limit, 0), Draw(limit, 0)
+    for record in found:
+        one.add(record)
+    for record in shuffled:
+        other.add(record)
+    assert one.rows() == other.rows()
+    drawn = {record.group: 0 for record in one.rows()}
+    for record in one.rows():
+        drawn[record.group] += 1
+    assert len(one.rows()) <= limit
+    for group, count in drawn.items():
+        texts = {record.prompt for record in found if record.group == group}
+        assert count == min(len(texts), limit // 10)
 
 
 def test_after_a_drift_round_both_old_and_new_traffic_are_normal(
