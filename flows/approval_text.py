@@ -5,7 +5,7 @@ from tasks.decisions import Standing
 from tasks.evaluate import Verdict, comparison_table
 from tasks.registry import Registry
 from tasks.rendering.markdown import escape
-from tasks.settings import Settings
+from tasks.settings import Settings, for_model
 
 _FIGURES = ("loss", "rouge_l", "chrf", "exact_match", "accuracy")
 """Metrics of the short table; all of them are on the pages that it links to."""
@@ -91,7 +91,10 @@ def _diagnosis(verdict: Verdict) -> str:
 
 
 def _who(settings: Settings, number: int) -> str:
-    command = f"`perpetune approve {number} --by NAME` or `perpetune reject {number} --by NAME`"
+    command = for_model(
+        f"`perpetune approve {number} --by NAME` or `perpetune reject {number} --by NAME`",
+        settings.project.model,
+    )
     if settings.decisions.authentication == "required":
         return (
             "**This form cannot decide.** The project takes decisions of authenticated people "

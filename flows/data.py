@@ -87,7 +87,7 @@ def curated_data(settings: Settings) -> CuratedData:
         if in_dvc:
             dvc("repro", "collect")
         key = files.content_key(_stage_settings(settings), recorded_version(POINTER))
-        folder = settings.project.state_dir / "curated" / key
+        folder = settings.project.model_dir / "curated" / key
         sources = choose_sources(settings)
         counts = curate(sources.inputs, sources.benchmarks, folder, settings).counts
     return CuratedData(

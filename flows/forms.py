@@ -55,6 +55,7 @@ class Request:
     settings: Settings
     params: str
     overrides: Sequence[str]
+    model: str | None = None
 
 
 def tend_forms(request: Request, *, reopen: bool = True) -> tuple[Form, ...]:
@@ -77,7 +78,7 @@ def tend_forms(request: Request, *, reopen: bool = True) -> tuple[Form, ...]:
         return ()
     settings = request.settings
     busy = PerpetuneError("another process has been opening forms for a minute; try again")
-    lock = settings.project.state_dir.absolute() / "locks" / "forms.lock"
+    lock = settings.project.model_dir.absolute() / "locks" / "forms.lock"
     with exclusive(lock, busy, seconds=60):
         registry = Registry(settings)
         try:
@@ -128,6 +129,7 @@ class _Tending:
                     "version": number,
                     "params": self._request.params,
                     "overrides": list(self._request.overrides),
+                    "model": self._request.model,
                 },
                 name=f"Decide on {name} version {number}",
                 tags=[TAG, *_tags(name, number)],

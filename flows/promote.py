@@ -57,7 +57,10 @@ class Asked(Value):
 
 @flow(name="promote")
 def promote(
-    version: int, params: str = "params.yaml", overrides: list[str] | None = None
+    version: int,
+    params: str = "params.yaml",
+    overrides: list[str] | None = None,
+    model: str | None = None,
 ) -> State[Any]:
     """Wait for a person's decision on `version`, then carry it out.
 
@@ -67,7 +70,7 @@ def promote(
     Raises:
         PerpetuneError: before the first question the registry could not be read.
     """
-    settings = load_settings(Path(params), overrides or [])
+    settings = load_settings(Path(params), overrides or [], model)
     registry = Registry(settings)
     question = _questions_asked()
     problem, decided = "", False
@@ -92,13 +95,15 @@ def promote(
 
 
 @flow(name="forms")
-def forms(params: str = "params.yaml", overrides: list[str] | None = None) -> None:
+def forms(
+    params: str = "params.yaml", overrides: list[str] | None = None, model: str | None = None
+) -> None:
     """Open the form that is missing, close those that nobody needs, remind, let expire.
 
     It also looks for tampering, of which nobody would hear before the next command.
     """
-    settings = load_settings(Path(params), overrides or [])
-    tend_forms(Request(settings, params, overrides or []), reopen=False)
+    settings = load_settings(Path(params), overrides or [], model)
+    tend_forms(Request(settings, params, overrides or [], model), reopen=False)
     tell_of_tampering(settings, Registry(settings).audit())
 
 

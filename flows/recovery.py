@@ -26,11 +26,14 @@ log = logging.getLogger(__name__)
 _SERVER = "prefect.server.api.server:create_app"
 
 
-def recover() -> None:
+def recover(model: str | None) -> None:
     """End orphaned temporary servers of this project and mark dead rounds as crashed.
 
-    To be called under the round's lock: then no other round is alive. On a platform it does
-    nothing.
+    To be called under the round's lock: then no other round of the model is alive. On a platform
+    it does nothing.
+
+    Args:
+        model: whose rounds; another model's may be alive.
     """
     if has_server():
         return
@@ -50,6 +53,6 @@ def recover() -> None:
             ),
         )
         for run in runs:
-            if str(run.id) != flow_run.id:
+            if str(run.id) != flow_run.id and run.parameters.get("model") == model:
                 state: State = Crashed(message="Its process ended; a later round took over.")
                 client.set_flow_run_state(run.id, state, force=True)

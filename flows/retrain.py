@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 def retrain(
     params: str = "params.yaml",
     overrides: list[str] | None = None,
+    model: str | None = None,
     reason: str = "on demand",
     auto_approve: bool = False,
 ) -> Round:
@@ -44,6 +45,7 @@ def retrain(
     Args:
         params: the settings file, relative to the project's folder.
         overrides: `section.key=value` settings that go before the file's.
+        model: of `models/MODEL.yaml`; None: the project's default model.
         reason: why this round runs; shown to the reviewer.
         auto_approve: approve a candidate that passed its gates, for unattended demonstrations.
 
@@ -52,10 +54,10 @@ def retrain(
         PerpetuneError: another round runs here, or a step failed.
     """
     started = time.monotonic()
-    settings = load_settings(Path(params), overrides or [])
+    settings = load_settings(Path(params), overrides or [], model)
     registry = Registry(settings)
     with only_round(settings):
-        recover()
+        recover(model)
         registry.reconcile()  # a log that does not hold is known before a day of training
         code = code_state()  # before DVC writes its lock file
         inputs = RoundInputs(settings, curate_step(settings), reason, code)
@@ -66,7 +68,7 @@ def retrain(
             log.info("nothing has changed since version %s: no new version", known.number)
         if auto_approve and registry.status().challenger == version.number:
             registry.approve(version.number, AUTO_APPROVER, "unattended demonstration")
-        forms = tend_forms(Request(settings, params, overrides or []))
+        forms = tend_forms(Request(settings, params, overrides or [], model))
     return _result(inputs, version, new=known is None, forms=forms, started=started)
 
 

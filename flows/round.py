@@ -64,7 +64,7 @@ class RoundInputs:
     @property
     def folder(self) -> Path:
         """Where the round keeps its trials and its verdict."""
-        return self.settings.project.state_dir / "rounds" / self.key
+        return self.settings.project.model_dir / "rounds" / self.key
 
     @cached_property
     def base(self) -> BaseRecord:
@@ -146,12 +146,12 @@ def outcome_version(settings: Settings) -> str:
 
 
 def only_round(settings: Settings) -> AbstractContextManager[None]:
-    """One round at a time works in a state folder.
+    """One round of a model at a time works in a state folder.
 
     Raises:
         PerpetuneError: another one does.
     """
-    state = settings.project.state_dir
+    state = settings.project.model_dir
     busy = f"another round is running in {state}: wait for it, or stop it, and run again"
     return exclusive(state / "round.lock", PerpetuneError(busy))
 

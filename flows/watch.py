@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 def watch(
     params: str = "params.yaml",
     overrides: list[str] | None = None,
+    model: str | None = None,
     windows: list[str] | None = None,
     retrain_here: bool = False,
     auto_approve: bool = False,
@@ -46,6 +47,7 @@ def watch(
     Args:
         params: the settings file.
         overrides: `section.key=value` settings that go before the file's.
+        model: of `models/MODEL.yaml`; None: the project's default model.
         windows: files to check instead of those in `watch.traffic`.
         retrain_here: answer drift with a round in this process instead of an event.
         auto_approve: passed on to that round.
@@ -53,7 +55,7 @@ def watch(
     Raises:
         Refused: there is no champion to compare with, or too few labelled records to retrain on.
     """
-    settings = load_settings(Path(params), overrides or [])
+    settings = load_settings(Path(params), overrides or [], model)
     reference = _champions_reference(settings)
     checks: list[WindowCheck] = []
     for window in expand(windows or [settings.watch.traffic]):
@@ -66,7 +68,7 @@ def watch(
         if result.drift:
             reason = handle_drift(settings, window, result)
             if retrain_here:
-                outcome = retrain(params, overrides, reason, auto_approve)
+                outcome = retrain(params, overrides, model, reason, auto_approve)
         files.write_json(result_path, result.to_json())  # last: a window is checked until answered
         if result.drift:
             return Watched(windows=tuple(checks), retrain=outcome)
@@ -127,7 +129,7 @@ def _champions_reference(settings: Settings) -> Path:
 def _result_path(settings: Settings, window: Path) -> Path:
     """Where the result of a window is kept, whose content may change under one name."""
     folder = f"{window.stem}-{files.md5(window)[:8]}"
-    return settings.project.state_dir / "watch" / settings.project.name / folder / "result.json"
+    return settings.project.model_dir / "watch" / settings.project.name / folder / "result.json"
 
 
 def _as_markdown(result: WindowCheck) -> str:

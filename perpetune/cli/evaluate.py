@@ -30,7 +30,7 @@ def evaluate(context: Context, model: str, data: tuple[Path, ...], out: Path | N
 
 def _default_folder(context: Context, model: str, data: tuple[Path, ...]) -> Path:
     key = content_key(model, [str(path) for path in data])
-    return context.settings.project.state_dir / "evaluated" / key
+    return context.settings.project.model_dir / "evaluated" / key
 
 
 @command("drift")

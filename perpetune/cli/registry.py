@@ -1,5 +1,6 @@
 """Commands on versions: what is in use, what waits, a person's decisions, and their log."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from perpetune.render.registry import (
     show_history,
     show_status,
 )
+from tasks.settings import models
 
 _REFUSED = 3
 
@@ -26,7 +28,8 @@ def status(context: Context) -> Outcome:
 
     found = Registry(context.settings).status()
     platform = platform_state(context.settings)
-    return Outcome(ProjectStatus(**dict(found), platform=platform), show_status)
+    others = tuple(name for name in models(Path(context.params)) if name != context.model)
+    return Outcome(ProjectStatus(**dict(found), platform=platform, models=others), show_status)
 
 
 def _decide(context: Context, action: str, *arguments: Any, **options: Any) -> Outcome:

@@ -30,7 +30,7 @@ def reproduce(context: Context, version: int, out: Path | None, keep: bool) -> O
     """
     from tasks.reproduce import reproduce as run
 
-    out = out or context.settings.project.state_dir / "reproduced" / str(version)
+    out = out or context.settings.project.model_dir / "reproduced" / str(version)
     result = run(_recorded(context, version), out, context.settings, keep=keep)
     return Outcome(result, show_reproduction, 0 if result.identical else _NOT_IDENTICAL)
 

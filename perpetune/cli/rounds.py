@@ -21,7 +21,7 @@ def run(context: Context, auto_approve: bool, reason: str) -> Outcome:
     from flows.retrain import retrain
 
     with followed_by(live_trials):
-        result = retrain(context.params, context.overrides, reason, auto_approve)
+        result = retrain(context.params, context.overrides, context.model, reason, auto_approve)
     return Outcome(result, show_round, exit_code=0 if result.passed else 3)
 
 
@@ -40,6 +40,11 @@ def watch(
 
     with followed_by(live_trials):
         result = run(
-            context.params, context.overrides, list(windows) or None, retrain_here, auto_approve
+            context.params,
+            context.overrides,
+            context.model,
+            list(windows) or None,
+            retrain_here,
+            auto_approve,
         )
     return Outcome(result, show_watch)

@@ -12,7 +12,9 @@ import click
 
 from perpetune.cli.endings import Outcome
 from perpetune.platform import environment
-from tasks.settings import Settings, load_settings
+from perpetune.render.console import MODEL
+from tasks.core.errors import PerpetuneError
+from tasks.settings import Settings, for_model, load_settings
 
 if TYPE_CHECKING:
     from flows.forms import Request
@@ -28,13 +30,14 @@ class Context:
     settings: Settings
     params: str
     overrides: list[str]
+    model: str | None = None
 
     @property
     def request(self) -> "Request":
         """The project as flows in other processes find it."""
         from flows.forms import Request
 
-        return Request(self.settings, self.params, self.overrides)
+        return Request(self.settings, self.params, self.overrides, self.model)
 
 
 class _Command(click.Command):
@@ -77,18 +80,34 @@ def command(name: str) -> Callable[[Callable[..., Outcome]], click.Command]:
             metavar="SECTION.KEY=VALUE",
             help="Override a setting; repeatable.",
         )
+        @click.option(
+            "--model",
+            "of_project",
+            metavar="NAME",
+            help="The model of models/NAME.yaml instead of the project's default.",
+        )
         @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
         @functools.wraps(function)
         def run(
-            params: str, overrides: tuple[str, ...], as_json: bool, **arguments: Any
+            params: str,
+            overrides: tuple[str, ...],
+            of_project: str | None,
+            as_json: bool,
+            **arguments: Any,
         ) -> Outcome:
             del as_json  # read by `run_to_end`
             # SIGTERM raises SystemExit, so that Prefect's temporary server ends, too.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-            settings = load_settings(Path(params), overrides)
+            settings = load_settings(Path(params), overrides, of_project)
             environment.log_to_stderr()
             environment.prepare(settings)
-            return function(Context(settings, params, list(overrides)), **arguments)
+            MODEL.set(of_project)
+            context = Context(settings, params, list(overrides), of_project)
+            try:
+                return function(context, **arguments)
+            except PerpetuneError as error:
+                error.args = (for_model(str(error), of_project),)
+                raise
 
         return run
 

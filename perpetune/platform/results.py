@@ -15,9 +15,11 @@ class PlatformState(Value):
 
 
 class ProjectStatus(Status):
-    """What the registry says of a project, and the platform's state; None before any `up`."""
+    """What the registry says of a model, the platform's state (None before any `up`), and the
+    names of the project's other models, for `--model`."""
 
     platform: PlatformState | None
+    models: tuple[str, ...] = ()
 
 
 class RunningProcess(Value):

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,16 @@ def format_or_dash(value: float | None, form: str) -> str:
 def share(count: int, total: int) -> str:
     """`count` in percent of `total`; nothing without a total."""
     return f"{count / total:.1%}" if total else ""
+
+
+MODEL: ContextVar[str | None] = ContextVar("model", default=None)
+"""Which `--model` this command was called with."""
+
+
+def command_line(arguments: str) -> str:
+    """What the user can type next, for the same model."""
+    model = MODEL.get()
+    return f"{program()} {arguments}" + (f" --model {model}" if model else "")
 
 
 def program() -> str:

@@ -1,7 +1,7 @@
 """The platform in a terminal."""
 
 from perpetune.platform.results import RunningPlatform, StoppedPlatform
-from perpetune.render.console import console, escape, program
+from perpetune.render.console import command_line, console, escape, program
 from tasks.backup import Backup, Restored
 
 
@@ -14,7 +14,7 @@ def show_platform(platform: RunningPlatform) -> None:
         console.print(f"\nversion {item.version} waits for a decision")
         console.print(f"  review sheet  {escape(item.review_url)}", soft_wrap=True)
         console.print(f"  evidence      {escape(item.version_url)}", soft_wrap=True)
-        form = item.form_url or f"{program()} approve {item.version} --by NAME"
+        form = item.form_url or command_line(f"approve {item.version} --by NAME")
         console.print(f"  decide        {escape(form)}\n", soft_wrap=True)
     console.print(f"stop with  {program()} down")
 

@@ -1,7 +1,7 @@
 """Versions, decisions and the log in a terminal."""
 
 from perpetune.platform.results import Diagnosis, ProjectStatus
-from perpetune.render.console import console, escape, print_table, program
+from perpetune.render.console import command_line, console, escape, print_table, program
 from tasks.decisions import Decision, Entry, Review
 from tasks.registry import Audit, Pending
 
@@ -22,13 +22,15 @@ def show_status(status: ProjectStatus) -> None:
         console.print(f"platform: {', '.join(platform.running)} at {platform.prefect_url}")
     if platform and platform.gone:
         console.print(f"platform: {', '.join(platform.gone)} no longer run: {program()} up")
+    if status.models:
+        console.print(f"other models (--model NAME): {', '.join(status.models)}")
     for warning in status.warnings:
         console.print(f"[red]{escape(warning)}[/]")
 
 
 def _show_pending(pending: Pending) -> None:
     number = pending.version
-    console.print(f"version {number} waits: {program()} approve {number} --by NAME")
+    console.print(f"version {number} waits: {command_line(f'approve {number} --by NAME')}")
     console.print(f"  gates {pending.verdict}, digest {pending.digest[:12]}")
     for review in pending.reviews:
         console.print(f"  reviewed by {escape(review.by)}: {_marks(review)}")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perpetune.render.console import console, escape, print_table, program
+from perpetune.render.console import command_line, console, escape, print_table, program
 from perpetune.render.curate import show_counts
 from perpetune.render.evaluate import show_verdict
 from perpetune.render.tune import show_sweep
@@ -42,7 +42,7 @@ def show_watch(watched: "Watched") -> None:
 
 
 def _next_commands(result: "Round") -> None:
-    status, version, me = result.status, result.version, program()
+    status, version = result.status, result.version
     if version in [pending.version for pending in status.pending]:
         sentence = f"Version {version} of {status.model} waits for your decision."
     elif version == status.champion:
@@ -57,8 +57,10 @@ def _next_commands(result: "Round") -> None:
         console.print(f"             {escape(result.links.version)}", soft_wrap=True)
         console.print(f"  decide     {escape(result.links.form)}", soft_wrap=True)
     else:
-        console.print(f"             {me} up   opens the form and MLflow's pages", soft_wrap=True)
-    console.print(f"  review     {me} review {version} --marks FILE --by NAME", soft_wrap=True)
-    console.print(f"  approve    {me} approve {version} --by NAME", soft_wrap=True)
-    console.print(f"  roll back  {me} rollback --by NAME", soft_wrap=True)
+        up = f"{program()} up   opens the form and MLflow's pages"
+        console.print(f"             {up}", soft_wrap=True)
+    marks, approve = f"review {version} --marks FILE --by NAME", f"approve {version} --by NAME"
+    console.print(f"  review     {command_line(marks)}", soft_wrap=True)
+    console.print(f"  approve    {command_line(approve)}", soft_wrap=True)
+    console.print(f"  roll back  {command_line('rollback --by NAME')}", soft_wrap=True)
     console.print(f"[dim]{result.seconds:.0f} s[/]")

@@ -13,7 +13,7 @@ from tasks.rendering.templates import render
 
 _SHOWN_SETTINGS = 12
 # Where things are and what they are called changes nothing that a version is.
-_NO_CHANGE = ("project.state_dir", "project.tracking_uri", "platform", "notify")
+_NO_CHANGE = ("project.state_dir", "project.model", "project.tracking_uri", "platform", "notify")
 _DATA = {
     "train_records": "training records",
     "validation_records": "validation records",

@@ -4,36 +4,43 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
-from typing import Any, TypeAlias, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from tasks.core.errors import BadInput
 from tasks.core.plugins import load_plugins
+from tasks.curate.settings import Curate
 from tasks.settings import messages, migration
 from tasks.settings.members import chosen_by, section_of
+from tasks.settings.model_files import model_file, registered_name, registered_names
+from tasks.settings.overlay import Key, free_keys, has_free_keys, lay_over
+from tasks.settings.project import Project
 from tasks.settings.settings import Settings, plugins_of
 from tasks.settings.yaml_values import BadYaml, Document, parse
+from tasks.tune.settings import Tune
 
 log = logging.getLogger(__name__)
 
 DEFAULT_FILE = Path("params.yaml")
-Key: TypeAlias = tuple[str, ...]
 
 
-def load_settings(path: Path = DEFAULT_FILE, overrides: Iterable[str] = ()) -> Settings:
+def load_settings(
+    path: Path = DEFAULT_FILE, overrides: Iterable[str] = (), model: str | None = None
+) -> Settings:
     """Read and validate `path`, with `section.key=value` overrides applied first.
 
-    Where no file is named and there is no `params.yaml` here, the defaults hold. The project's
-    plugins are loaded. A key of an earlier version is read as what it is called now, and the log
-    says so.
+    The keys of `models/MODEL.yaml` beside `path` go before its own; see
+    docs/how-to/several-models.md. Where no file is named and there is no `params.yaml` here, the
+    defaults hold. The project's plugins are loaded. A key of an earlier version is read as what it
+    is called now, and the log says so.
 
     Raises:
         BadInput: the file is missing or no YAML, a key is unknown, a value is of the wrong type or
-            out of range. The message names the key's path, what was given and what is allowed.
+            out of range. The message names the key's path, what was given and what is allowed. Or
+            there is no such model, or another one has its `project.name`.
     """
-    settings, told = read_settings(path, overrides)
+    settings, told = read_settings(path, overrides, model)
     for message in told:
         if message not in _told:
             _told.add(message)
@@ -45,7 +52,9 @@ _told: set[str] = set()
 """What this process has said: a flow reads the settings that its command has read already."""
 
 
-def read_settings(path: Path, overrides: Iterable[str] = ()) -> tuple[Settings, list[str]]:
+def read_settings(
+    path: Path, overrides: Iterable[str] = (), model: str | None = None
+) -> tuple[Settings, list[str]]:
     """As `load_settings`, with a sentence for each key of an earlier version, and each setting
     that is left out because another method was chosen.
 
@@ -55,6 +64,8 @@ def read_settings(path: Path, overrides: Iterable[str] = ()) -> tuple[Settings, 
     source = _Source(path)
     if path != DEFAULT_FILE or path.exists():
         source.read()
+    if model is not None:
+        source.read_model(model)
     source.override(overrides)
     load_plugins(plugins_of(source.values))
     source.fit_method()
@@ -72,7 +83,10 @@ class _Source:
 
     file: Path
     values: dict[str, Any] = field(default_factory=dict)
-    lines: dict[Key, int] = field(default_factory=dict)
+    places: dict[Key, str] = field(default_factory=dict)
+    """File and line of each key."""
+    of_model: set[Key] = field(default_factory=set)
+    """Keys that the model's own file gives."""
     overridden: dict[Key, str] = field(default_factory=dict)
     """What `--set` gave, with the key as it was written."""
     carried: set[str] = field(default_factory=set)
@@ -85,10 +99,58 @@ class _Source:
         Raises:
             BadInput: there is none, or it is no YAML with sections.
         """
-        document = _read_yaml(self.file)
-        migrated = migration.migrate(document.value, str(self.file), document.lines)
-        self.values, self.lines = migrated.values, migrated.lines
-        self.carried, self.told = migrated.carried, migrated.messages
+        self.values, self.places = self._read(self.file)
+
+    def read_model(self, name: str) -> None:
+        """Lay the file of a model over what was read.
+
+        Where it does not say otherwise, the model has a registered name, traffic and feedback of
+        its own.
+
+        Raises:
+            BadInput: there is no such model; its file is no YAML with sections; or another model
+                is registered under the same name.
+        """
+        params, file = self.file, model_file(self.file, name)
+        default = registered_name(self.values, Project().name)
+        values, places = self._read(file)
+        if isinstance(_given(values, "tune", "method", None), str):  # short for its name
+            places["tune", "method", "name"] = places["tune", "method"]
+        own = registered_name(values, name)
+        for other, path in [(default, params), *registered_names(params)]:
+            if other.casefold() == own.casefold() and path != file:
+                place = places.get(("project", "name"), str(file))
+                raise BadInput(
+                    f"{place}: project.name: {own} is the name of the model of {path}, too: two "
+                    "models that are registered under one name would decide for each other"
+                )
+        self.of_model = set(places)
+        feedback = _given(self.values, "curate", "feedback", Curate().feedback)
+        lay_over(self.values, values, self.places, places)
+        self.file = file
+        self._of_its_own(("project", "model"), name)
+        self._of_its_own(("project", "name"), name)
+        self._of_its_own(("watch", "traffic"), f"data/{name}/traffic")
+        self._of_its_own(("curate", "feedback"), f"data/{name}/feedback")
+        weights = _given(self.values, "tune", "source_weights", Tune().source_weights)
+        if ("tune", "source_weights") not in self.of_model and isinstance(weights, dict):
+            now = _given(self.values, "curate", "feedback", feedback)
+            of_feedback = {now if key == feedback else key: weights[key] for key in weights}
+            self._of_its_own(("tune", "source_weights"), of_feedback)
+
+    def _read(self, file: Path) -> tuple[dict[str, Any], dict[Key, str]]:
+        document = _read_yaml(file)
+        migrated = migration.migrate(document.value, str(file), document.lines)
+        self.carried |= migrated.carried
+        self.told += migrated.messages
+        return migrated.values, {key: f"{file}:{line}" for key, line in migrated.lines.items()}
+
+    def _of_its_own(self, key: Key, value: Any) -> None:
+        """Set what the model's file does not set; a malformed section is left to validation."""
+        section = self.values.setdefault(key[0], {})
+        if key not in self.of_model and isinstance(section, dict):
+            section[key[1]] = value
+            self.places[key] = str(self.file)
 
     def override(self, overrides: Iterable[str]) -> None:
         """Apply `section.key=value`, one after another.
@@ -130,7 +192,7 @@ class _Source:
         for i, part in enumerate(parts[:-1]):
             if model is None:
                 break
-            if _has_free_keys(model, part):
+            if has_free_keys(model, part):
                 return (*parts[: i + 1], ".".join(parts[i + 1 :]))
             given = given.get(part) if isinstance(given, dict) else None
             model = section_of(model, part, given)
@@ -142,7 +204,7 @@ class _Source:
         model: type[BaseModel] | None = Settings
         for part in path[:-1]:
             if target.get(part) is None:
-                target[part] = _free_keys(model, part)
+                target[part] = free_keys(model, part)
             elif isinstance(target[part], str) and model and chosen_by(model, part):
                 target[part] = {"name": target[part]}
             inner = target[part]
@@ -163,18 +225,24 @@ class _Source:
         model = section_of(section_of(Settings, "tune"), "method", method)  # type: ignore[arg-type]
         if not isinstance(method, dict) or model is None:
             return
-        chosen = ("tune", "method", "name") in self.overridden
+        chosen = self._level(("tune", "method", "name"))
         left = {
             key: method.pop(key)
             for key in [*method]
             if key not in model.model_fields
-            and (key in self.carried or (chosen and ("tune", "method", key) not in self.overridden))
+            and (key in self.carried or self._level(("tune", "method", key)) < chosen)
         }
         for key in self._given_to_trials(left):
             del left[key]
         if left:
             name = method.get("name", "lora")
             self.told.append(f"tune.method: {name} does not use {', '.join(left)}: left out")
+
+    def _level(self, key: Key) -> int:
+        """What gave a key: 2 is `--set`, 1 the model's file, 0 the project's file or nothing."""
+        if key in self.overridden:
+            return 2
+        return int(key in self.of_model)
 
     def _given_to_trials(self, left: dict[str, Any]) -> set[str]:
         """Give settings to the methods of the sweep that have them; returns which."""
@@ -196,8 +264,13 @@ class _Source:
         known = [path[:count] for count in range(len(path), 0, -1)]
         if any(part in self.overridden for part in known):
             return "--set"
-        line = next((self.lines[part] for part in known if part in self.lines), None)
-        return f"{self.file}:{line}" if line else str(self.file)
+        return next((self.places[part] for part in known if part in self.places), str(self.file))
+
+
+def _given(values: Any, section: str, key: str, default: Any) -> Any:
+    """What a file gives a key of a section; the default where it does not."""
+    inner = values.get(section)
+    return inner.get(key, default) if isinstance(inner, dict) else default
 
 
 def _chosen(path: Key) -> bool:
@@ -206,23 +279,6 @@ def _chosen(path: Key) -> bool:
     for part in path[:-1]:
         model = section_of(model, part) if model else None
     return model is not None and chosen_by(model, path[-1]) is not None
-
-
-def _has_free_keys(model: type[BaseModel], part: str) -> bool:
-    """Whether a setting is a mapping whose keys are the user's."""
-    field = model.model_fields.get(part)
-    if field is None:
-        return False
-    kinds = get_args(field.annotation) if NoneType in get_args(field.annotation) else ()
-    return any(get_origin(kind) is dict for kind in kinds or (field.annotation,))
-
-
-def _free_keys(model: type[BaseModel] | None, part: str) -> dict[str, Any]:
-    """The default of a setting that has free keys; nothing for a section."""
-    if model is None or not _has_free_keys(model, part):
-        return {}
-    defaults: dict[str, Any] = model().model_dump(mode="json")[part]
-    return defaults or {}
 
 
 def _parsed(text: str) -> tuple[str, Any]:

@@ -16,6 +16,8 @@ class Project(Section):
 
     name: Name = "docstring-summaries"
     """Name of the registered model and of the MLflow experiment."""
+    model: Name | None = None
+    """Whose settings these are: `--model NAME` sets it; null: the project's default model."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of everything that draws random numbers."""
     state_dir: Path = Path(".perpetune")
@@ -24,6 +26,14 @@ class Project(Section):
     """MLflow tracking URI; null: `MLFLOW_TRACKING_URI`, or else SQLite in `state_dir`."""
     plugins: list[str] = []
     """Your own methods, metrics, filters and so on: Python files, or names of modules."""
+
+    @property
+    def model_dir(self) -> Path:
+        """Folder for the local state of this model alone: its rounds, their lock, its windows.
+
+        That of the default model is `state_dir`, where what all models share is, too.
+        """
+        return self.state_dir if self.model is None else self.state_dir / "by-model" / self.model
 
 
 class Platform(Section):

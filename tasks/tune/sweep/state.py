@@ -176,7 +176,7 @@ def open_sweep(key: str, out: Path, settings: Settings, began: float) -> Iterato
         PerpetuneError: another process runs it.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    state_dir = settings.project.state_dir.absolute()
+    state_dir = settings.project.model_dir.absolute()
     name = f"{settings.project.name}-{key}-{files.content_key(str(out.absolute()))}"
     busy = PerpetuneError(
         f"{out}: another process runs this sweep; wait for it, or give another folder"
