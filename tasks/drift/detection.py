@@ -1,6 +1,7 @@
 """The drift check: two files of records in, a result with its evidence out."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from tasks.drift.explanation import compare_descriptors, most_shifted_examples, 
 from tasks.drift.features import semantic_features, shape_features
 from tasks.drift.permutation import Outcome, gaussian_kernel, permutation_test
 from tasks.drift.reference import split_regimes
-from tasks.drift.results import DriftResult, Regime, RowCounts, ShiftedExample
+from tasks.drift.results import DriftResult, Effective, Regime, RowCounts, Sample, ShiftedExample
 from tasks.drift.sample import compared_text, draw, text_hash
 from tasks.records import Record
 from tasks.settings import Settings
@@ -56,18 +57,20 @@ def detect(
 
     Args:
         reference: file or folder of records, labelled or not: what is expected.
-        current: files or folders of records, labelled or not: the window of traffic.
+        current: file or folder of records, labelled or not: the window of traffic. Several are
+            compared as one window.
         settings: `drift`, and the project's seed.
-        alpha: accepted probability of a false alarm; None: `drift.alpha`.
+        alpha: accepted probability of a false alarm, instead of `drift.alpha`.
         report: where to write an HTML page with the result and Evidently's descriptor report.
 
     Raises:
         BadInput: a file cannot be read, or a side has fewer than `drift.min_rows` distinct prompts.
     """
-    settings = settings if alpha is None else _with_alpha(settings, alpha)
-    windows = [current] if isinstance(current, Path) else list(current)
-    name = ", ".join(map(str, windows))
+    if alpha is not None:
+        settings = settings.replace(drift=settings.drift.replace(alpha=alpha))
     options, seed = settings.drift, settings.project.seed
+    windows = [current] if isinstance(current, Path) else [*current]
+    name = ", ".join(map(str, windows))
     expected = records.load([reference], labelled=False)
     found = records.load(windows, labelled=False)
     now = draw(found, options.max_rows, seed)
@@ -114,7 +117,7 @@ def _compare(
     return _Comparison(
         regime=regime,
         reference=reference,
-        outcome=permutation_test(kernels, is_current, options.permutations, seed),
+        outcome=permutation_test(kernels, is_current, _permutations(settings), seed),
         examples=most_shifted_examples(
             [record for _, record in window],
             [text for text, _ in window],
@@ -140,7 +143,12 @@ def _result(
         tests=nearest.outcome.tests(options.alpha),
         rows=RowCounts(reference=len(before), current=len(now)),
         read=read,
-        permutations=options.permutations,
+        effective=Effective(
+            reference=Sample(groups=len(before), rows=len(before)),
+            current=Sample(groups=len(now), rows=len(now)),
+        ),
+        not_compared=(),
+        permutations=_permutations(settings),
         regime=nearest.regime,
         regimes=tuple(
             Regime(name=found.regime, p_value=found.outcome.p_value, rows=len(found.reference))
@@ -152,16 +160,17 @@ def _result(
     )
 
 
+def _permutations(settings: Settings) -> int:
+    """As many as alpha needs."""
+    options = settings.drift
+    return max(options.permutations, min(math.ceil(1 / options.alpha), 10_000))
+
+
 def _require_rows(
-    drawn: Sequence[Record], read: Sequence[Record], path: str, min_rows: int
+    drawn: Sequence[Record], read: Sequence[Record], name: str, min_rows: int
 ) -> None:
     if len(drawn) < min_rows:
         raise BadInput(
-            f"{path}: holds {len(drawn)} distinct prompts ({len(read)} records read), too few to "
+            f"{name}: holds {len(drawn)} distinct prompts ({len(read)} records read), too few to "
             f"compare; collect at least {min_rows}, or lower drift.min_rows in params.yaml"
         )
-
-
-def _with_alpha(settings: Settings, alpha: float) -> Settings:
-    drift = settings.drift.model_copy(update={"alpha": alpha})
-    return settings.model_copy(update={"drift": drift})

@@ -29,6 +29,37 @@ class Regime(Value):
     rows: int
 
 
+class Sample(Value):
+    """What one side of a comparison amounts to."""
+
+    groups: int
+    """Independent units: sessions, users, documents, or clusters of near-duplicates."""
+    rows: float
+    """Independent rows that would tell as much as these rows do (rows / design effect)."""
+
+
+class Effective(Value):
+    """How much evidence each side holds."""
+
+    reference: Sample
+    current: Sample
+
+
+class NotCompared(Value):
+    """A feature group that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+class Kind(Value):
+    """A kind of shift in words, with what to do about it."""
+
+    name: str
+    sentence: str
+    remedy: str
+
+
 class DescriptorShift(Value):
     """A descriptor's medians and its two-sample Kolmogorov–Smirnov test; it decides nothing."""
 
@@ -71,6 +102,8 @@ class DriftResult(Value):
     """Distinct prompts that were compared."""
     read: RowCounts
     """Records that the files held."""
+    effective: Effective
+    not_compared: tuple[NotCompared, ...]
     permutations: int
     regime: str
     """The regime of the reference that all other figures are of: the nearest."""
@@ -80,3 +113,5 @@ class DriftResult(Value):
     """Largest z first."""
     examples: tuple[ShiftedExample, ...]
     """Largest witness first."""
+    kinds: tuple[Kind, ...] = ()
+    """What kind of shift it is; none without drift."""

@@ -239,7 +239,6 @@ def test_training_data_without_a_prompt_is_refused(curated: Callable[..., Path],
 @pytest.mark.parametrize(
     ("drift", "message"),
     [
-        ({"alpha": 0.001, "permutations": 500}, "permutations"),
         ({"min_rows": 100, "max_rows": 50}, "min_rows"),
     ],
 )
