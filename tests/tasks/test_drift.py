@@ -99,7 +99,8 @@ def test_the_contract_and_that_a_test_at_its_threshold_decides(write: Callable[.
         plain = result.to_json()
         assert plain.keys() == {
             "drift", "p_value", "alpha", "tests", "rows", "read", "permutations", "regime",
-            "regimes", "descriptors", "shifted_terms", "examples", "effective", "not_compared", "kinds",
+            "regimes", "descriptors", "shifted_terms", "examples", "effective", "not_compared",
+            "kinds",
         }  # fmt: skip
         assert plain["alpha"] == 0.01
         for test in plain["tests"]:
