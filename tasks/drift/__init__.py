@@ -14,9 +14,21 @@ if TYPE_CHECKING:
     from tasks.drift.detection import detect
     from tasks.drift.reference import write_reference
     from tasks.drift.results import DriftResult, DriftTest
-    from tasks.drift.sequence import Look, ScaleLook, look
+    from tasks.drift.sequence import Look, Promotion, ScaleLook, look
+    from tasks.drift.timeline import draw_timeline, write_timeline
 
-__all__ = ["DriftResult", "DriftTest", "Look", "ScaleLook", "detect", "look", "write_reference"]
+__all__ = [
+    "DriftResult",
+    "DriftTest",
+    "Look",
+    "Promotion",
+    "ScaleLook",
+    "detect",
+    "draw_timeline",
+    "look",
+    "write_reference",
+    "write_timeline",
+]
 
 __getattr__ = lazy_exports(
     __name__,
@@ -27,6 +39,9 @@ __getattr__ = lazy_exports(
         "ScaleLook": "sequence",
         "detect": "detection",
         "look": "sequence",
+        "Promotion": "sequence",
+        "draw_timeline": "timeline",
         "write_reference": "reference",
+        "write_timeline": "timeline",
     },
 )

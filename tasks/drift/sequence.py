@@ -60,12 +60,22 @@ class Look(Value):
     """By this and all earlier looks."""
     alpha_released: float
     """What they were allowed to spend."""
+    kinds: tuple[str, ...] = ()
+    """Names of the kinds of shift; none without drift."""
     result: DriftResult | None
     """Of the pool that shows drift; without drift, of the shortest."""
 
     def brief(self) -> Self:
         """The look without its detailed result: all that later looks need of it."""
         return self.model_copy(update={"result": None})
+
+
+class Promotion(Value):
+    """A version that became champion before a window was looked at."""
+
+    before: int
+    """Place in the sequence of looks, 0 for the first; as many as there are: after the last."""
+    version: int
 
 
 def look(
@@ -112,10 +122,10 @@ def look(
     units, pending = _units(history)
     newest = [*pending, len(history)] if rows else pending
     try:
-        prompts = {text for index in newest for text in _prompts(windows[index])}
-        if len(prompts) < settings.drift.min_rows:
+        count = sum(len(_prompts(windows[index])) for index in newest if windows[index].exists())
+        if count < settings.drift.min_rows:
             why = (
-                f"{len(prompts)} prompts since the last decided window, of "
+                f"{count} prompts since the last decided window, of "
                 f"{settings.drift.min_rows} that are needed: taken together with the next window"
             )
             return _undecidable(windows, history, settings, rows, why)
@@ -172,6 +182,7 @@ def _decide(
         scales=tuple(scales),
         alpha_spent=spent + (history[-1].alpha_spent if history else 0.0),
         alpha_released=released(number, options),
+        kinds=tuple(kind.name for kind in deciding.kinds) if deciding and scales[-1].drift else (),
         result=deciding,
     )
 

@@ -46,6 +46,15 @@ def style(**changes: Any) -> AbstractContextManager[None]:
     )
 
 
+def svg(figure: Figure) -> str:
+    """The figure as an SVG element for a page; equal figures give equal text."""
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "perpetune"}):
+        figure.savefig(text, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
+    whole = text.getvalue()
+    return whole[whole.index("<svg") :]
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG, atomically; equal figures give equal bytes."""
     data = io.BytesIO()

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.drift import Look, look
+from tasks.core.errors import BadInput
+from tasks.drift import Look, Promotion, ScaleLook, draw_timeline, look, write_timeline
 from tasks.drift.settings import Drift
 from tasks.drift.spending import released, scale_shares
 from tasks.settings import Settings
@@ -169,3 +171,46 @@ def test_a_reference_that_cannot_be_used_is_said_and_stops_nothing(
 def test_a_history_of_other_windows_is_refused() -> None:
     with pytest.raises(ValueError, match="2 windows need 1 looks, not 0"):
         look(Path("r"), [Path("a"), Path("b")], [], SETTINGS)
+
+
+# The time line
+
+
+def made(status: str, number: int, p_value: float, window: str = "w.jsonl") -> Look:
+    scale = ScaleLook(
+        scale=0, windows=1, first=number, p_value=p_value, alpha=0.001, drift=p_value <= 0.001
+    )
+    return Look(
+        number=number,
+        window=window,
+        rows=50,
+        status=status,
+        why=f"p = {p_value}",
+        scales=() if status == "undecidable" else (scale,),
+        alpha_spent=0.001 * number,
+        alpha_released=0.002 * number,
+        result=None,
+    )
+
+
+HOSTILE = "<script>alert(1)</script>\u202e$x^2$"
+
+
+def test_the_time_line_shows_alarms_and_promotions(tmp_path: Path) -> None:
+    looks = [made("quiet", 1, 0.4), made("undecidable", 2, 1.0), made("drift", 3, 1e-5, HOSTILE)]
+    promotions = [Promotion(before=0, version=7)]
+    page = write_timeline(tmp_path / "t.html", looks, promotions, HOSTILE).read_text()
+    assert "3 windows looked at" in page and "1 alarm," in page and "1 not decidable" in page
+    assert "<script" not in page and "\u202e" not in page
+    assert "https://" not in re.sub(r'xmlns(:\w+)?="[^"]*"|<metadata>.*?</metadata>', "", page)
+    picture = draw_timeline(looks, promotions)
+    assert picture.startswith("<svg") and picture == draw_timeline(looks, promotions)
+    assert picture != draw_timeline(looks[:2], promotions)
+    png = write_timeline(tmp_path / "t.png", looks, promotions)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(BadInput, match=r"\.svg, \.png or \.html"):
+        write_timeline(tmp_path / "t.pdf", looks)
+
+
+def test_a_time_line_of_nothing_says_so(tmp_path: Path) -> None:
+    assert "No window" in write_timeline(tmp_path / "t.html", []).read_text()
