@@ -14,6 +14,7 @@ import click
 from perpetune.cli import (
     data,
     evaluate,
+    metrics,
     platform,
     registry,
     reproduce,
@@ -62,6 +63,7 @@ for item in (
     *(registry.history, registry.audit, registry.doctor),
     reproduce.reproduce,
     *(platform.up, platform.down, platform.backup),
+    metrics.metrics,
     settings.settings,
 ):
     main.add_command(item)

@@ -24,7 +24,7 @@ from tasks.registry.connection import database_uri
 from tasks.registry.mlflow_values import DatasetRef
 from tasks.registry.references import resolve_model
 from tasks.registry.registry import Registry
-from tasks.registry.results import Audit, Candidate, Pending, Status
+from tasks.registry.results import Audit, Candidate, Pending, RunCounts, Status
 from tasks.registry.sbom import write_sbom
 from tasks.registry.webhooks import register_webhook
 
@@ -34,6 +34,7 @@ __all__ = [
     "DatasetRef",
     "Pending",
     "Registry",
+    "RunCounts",
     "Status",
     "database_uri",
     "register_webhook",

@@ -70,6 +70,17 @@ class Status(Value):
     """Sentences with what puts things right; empty in good order."""
 
 
+class RunCounts(Value):
+    """How many rounds and trials MLflow has, by how they ended."""
+
+    rounds: Mapping[str, int]
+    """By MLflow's status of the run: RUNNING, FINISHED, FAILED, KILLED."""
+    trials: Mapping[str, int]
+    """By state of the trial: complete, pruned, failed."""
+    last_success: float | None
+    """When the last round finished, in seconds since 1970."""
+
+
 class Audit(Value):
     """Whether the decision log holds, and MLflow agrees with it."""
 

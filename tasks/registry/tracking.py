@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,12 @@ from tasks.registry import mlflow_values
 from tasks.registry.connection import Connection
 from tasks.registry.mlflow_values import DatasetRef
 from tasks.registry.relocation import ARTIFACTS, local_path
-from tasks.registry.results import Candidate
+from tasks.registry.results import Candidate, RunCounts
 from tasks.tune.sweep import Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 ROUND_TAG = "perpetune.round"
 NOTE_TAG = "mlflow.note.content"
@@ -35,6 +37,7 @@ and, of a finished round, all evidence of the version that it brought (tab *Arti
 """
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _METRICS_A_CALL = 1000
+_RUNS_A_PAGE = 1000
 
 
 class Tracking:
@@ -172,6 +175,34 @@ class Tracking:
         with self._connection.client() as client:
             self._figures(client, round_run_id, metrics)
             client.set_terminated(round_run_id, status)
+
+    def counts(self) -> RunCounts:
+        """How many rounds and trials there are, by how they ended; reads only."""
+        rounds: Counter[str] = Counter()
+        trials: Counter[str] = Counter()
+        finished: list[int] = []
+        for run in self._runs():
+            if _TRIAL_TAG in run.data.tags:
+                trials[run.data.tags.get("state", "running")] += 1
+            elif ROUND_TAG in run.data.tags:
+                rounds[run.info.status] += 1
+                if run.info.status == "FINISHED" and run.info.end_time:
+                    finished.append(run.info.end_time)
+        last = max(finished) / 1000 if finished else None
+        return RunCounts(rounds=rounds, trials=trials, last_success=last)
+
+    def _runs(self) -> "Iterator[Run]":
+        if self._connection.empty:
+            return
+        with self._connection.client() as client:
+            experiment = self._connection.find_experiment(client, self._project)
+            token = None
+            while experiment is not None:
+                page = client.search_runs([experiment], max_results=_RUNS_A_PAGE, page_token=token)
+                yield from page
+                token = page.token
+                if not token:
+                    return
 
     def _figures(self, client: "MlflowClient", run_id: str, metrics: Mapping[str, Any]) -> None:
         start = client.get_run(run_id).info.start_time

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -37,7 +36,9 @@ class Stack:
         self.database.create("prefect", "mlflow", "mlflow_auth", "decisions")
         folder.mkdir()
         self._folder, self._exits = folder, exits
-        self.store_url = self._serve("s3", lambda port: [program, "-p", str(port)], {}, "/moto-api/")
+        self.store_url = self._serve(
+            "s3", lambda port: [program, "-p", str(port)], {}, "/moto-api/"
+        )
         self.mlflow_url = self._mlflow()
         self.prefect_url = self._prefect()
 
