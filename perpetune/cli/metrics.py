@@ -16,7 +16,7 @@ def metrics(context: Context, port: int | None, host: str, out: Path | None) -> 
     """Print or serve figures for Prometheus."""
     from perpetune.platform.metrics import Exporter, as_text, serve, write
 
-    exporter = Exporter(lambda: [context.settings])
+    exporter = Exporter(Path(context.params), context.overrides, context.model)
     if port is not None:
         serve(exporter, host, port)
     if out is not None:

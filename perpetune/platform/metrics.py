@@ -10,7 +10,7 @@ A model whose registry or history cannot be read has `perpetune_up` 0 and nothin
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.registry import Registry
-from tasks.settings import Settings
+from tasks.settings import Settings, load_settings, models
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,23 @@ FAMILIES: Mapping[str, Family] = {
     "perpetune_registry_warnings": Family(
         "gauge", "Warnings of `perpetune status`: moved aliases, changed tags, a log that lacks."
     ),
+    "perpetune_watch_looks_total": Family(
+        "counter", "Looks at windows of traffic, by what they found.", ("model", "status")
+    ),
+    "perpetune_watch_last_look_timestamp_seconds": Family("gauge", "When the last look was."),
+    "perpetune_watch_rows": Family("gauge", "Rows of the newest window that could be compared."),
+    "perpetune_drift_p_value": Family(
+        "gauge", "Of the newest window, and of pools of 2^scale windows.", ("model", "scale")
+    ),
+    "perpetune_drift_threshold": Family(
+        "gauge", "What this comparison may spend: at or below it is drift.", ("model", "scale")
+    ),
+    "perpetune_drift_alpha_spent": Family(
+        "gauge", "Chance of a false alarm that all looks have spent."
+    ),
+    "perpetune_drift_alpha_released": Family("gauge", "Chance that they were allowed to spend."),
+    "perpetune_drift_alarms_total": Family("counter", "Alarms that were raised."),
+    "perpetune_drift_alarms_open": Family("gauge", "Alarms that no round has answered."),
     "perpetune_flow_runs": Family(
         "gauge", "Flow runs in Prefect that have not ended, by name of their state.", ("state",)
     ),
@@ -89,9 +106,17 @@ FAMILIES: Mapping[str, Family] = {
 class Exporter(Collector):
     """A collector of prometheus_client over all models of a project."""
 
-    def __init__(self, models: Callable[[], Iterable[Settings]]) -> None:
-        """Args: models: gives the settings of each model, at every look anew."""
-        self._models = models
+    def __init__(self, params: Path, overrides: Sequence[str], model: str | None) -> None:
+        """Remember where the models are; each look reads the settings anew.
+
+        Args:
+            params: the settings file.
+            overrides: `section.key=value` settings that go before the file's.
+            model: only this model of `models/`; None: all of the project.
+        """
+        self._params = params
+        self._overrides = overrides
+        self._only = model
         self._lock = threading.Lock()
         self._read: tuple[float, Sequence[Sample]] | None = None
 
@@ -117,9 +142,11 @@ class Exporter(Collector):
         yield from families.values()
 
     def _of_models(self) -> Iterator[Sample]:
-        for settings in self._models():
-            name = settings.project.name
+        for model in [self._only] if self._only else [None, *models(self._params)]:
+            name = model or self._params.stem
             try:
+                settings = load_settings(self._params, self._overrides, model)
+                name = settings.project.name
                 found = list(_of_registry(settings))
             except PerpetuneError as error:
                 log.warning("%s: no figures: %s", name, error)
