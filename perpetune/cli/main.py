@@ -14,6 +14,7 @@ import click
 from perpetune.cli import (
     data,
     evaluate,
+    label,
     metrics,
     platform,
     registry,
@@ -57,6 +58,7 @@ for item in (
     *(tune.plan, tune.train, tune.sweep),
     *(evaluate.evaluate, evaluate.drift),
     *(rounds.run, rounds.watch),
+    label.label,
     registry.status,
     review.review,
     *(registry.approve, registry.reject, registry.rollback),

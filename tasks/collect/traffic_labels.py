@@ -11,6 +11,7 @@ from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput, Refused
 from tasks.core.order import order_key
+from tasks.label import with_labels
 from tasks.records import Record, RemotePath
 from tasks.records.sources import locate
 from tasks.settings import Settings
@@ -50,7 +51,7 @@ def adopt_window(window: Path, settings: Settings) -> Adopted:
     """
     name = f"{_stem(window)}.jsonl"
     feedback, benchmark = _feedback_folder(settings) / name, _benchmark_folder(settings) / name
-    items = list(records.read(window, labelled=False))
+    items = list(with_labels(window, settings))
     labelled = [
         replace(item, source=window.name)
         for item in items
@@ -60,7 +61,7 @@ def adopt_window(window: Path, settings: Settings) -> Adopted:
     if len(labelled) < needed:
         raise Refused(
             f"{window}: {len(labelled)} of {len(items)} records are labelled, {needed} are needed "
-            "(watch.min_labelled); add answers to the window, or wait for more traffic"
+            "(watch.min_labelled); `perpetune label --budget N` chooses rows for people to answer"
         )
     heldout = _draw_heldout(labelled, settings.watch.heldout_share)
     for path, is_heldout in ((benchmark, True), (feedback, False)):
@@ -91,8 +92,7 @@ def _is_labelled(window: Path, settings: Settings) -> bool:
             return False
     try:
         return any(
-            isinstance(item, Record) and item.target
-            for item in records.read(window, labelled=False)
+            isinstance(item, Record) and item.target for item in with_labels(window, settings)
         )
     except BadInput as error:
         log.info("%s: passed over: %s", window, error)

@@ -55,7 +55,8 @@ class PluginRegistry(Generic[T]):
 
     def __init__(self, kind: str, package: str | None = None) -> None:
         self.kind = kind
-        self.group = f"perpetune.{kind.replace(' ', '_')}s"
+        plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+        self.group = f"perpetune.{plural.replace(' ', '_')}"
         self._package = package
         self._members: dict[str, T] = {}
         self._complete = False

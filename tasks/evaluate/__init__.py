@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Verdict,
     )
     from tasks.evaluate.review import KEY_FILE, MarkCounts, count_marks
+    from tasks.evaluate.statistics import estimate, sample
 
 __all__ = [
     "DIAGNOSTICS",
@@ -55,8 +56,10 @@ __all__ = [
     "compare",
     "comparison_table",
     "count_marks",
+    "estimate",
     "evaluate",
     "model_card",
+    "sample",
     "title",
 ]
 
@@ -87,8 +90,10 @@ __getattr__ = lazy_exports(
         "compare": "comparison",
         "comparison_table": "pages.table",
         "count_marks": "review",
+        "estimate": "statistics",
         "evaluate": "evaluation",
         "model_card": "pages.card",
+        "sample": "statistics",
         "title": "diagnosis",
     },
 )

@@ -11,6 +11,7 @@ from tasks.curate.settings import Curate
 from tasks.decisions.settings import Decisions
 from tasks.drift.settings import Drift
 from tasks.evaluate.settings import Evaluate
+from tasks.label.settings import Label
 from tasks.model.settings import Base
 from tasks.notify.settings import Notify
 from tasks.settings import messages
@@ -33,6 +34,7 @@ class Settings(Section):
     decisions: Decisions = Field(default_factory=Decisions)
     drift: Drift = Field(default_factory=Drift)
     watch: Watch = Field(default_factory=Watch)
+    label: Label = Field(default_factory=Label)
     notify: Notify = Field(default_factory=Notify)
     platform: Platform = Field(default_factory=Platform)
 
