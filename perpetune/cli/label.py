@@ -57,10 +57,10 @@ def label(
 def _take(context: Context, paths: tuple[Path, ...]) -> "Taken":
     from flows.data import DATA, POINTER
     from tasks.collect import recorded_version, write_pointer
-    from tasks.label import take
+    from tasks.label import labels_folder, take
 
     taken = take(paths, context.settings, _champion(context).adapter)
-    if POINTER.is_file() and Path(context.settings.label.folder).is_relative_to(DATA):
+    if POINTER.is_file() and labels_folder(context.settings).is_relative_to(DATA):
         write_pointer(DATA, POINTER)
         return taken.model_copy(update={"data_version": recorded_version(POINTER)})
     return taken

@@ -24,9 +24,9 @@ def in_words(answers: Mapping[str, Sequence[Filled]], batches: Iterable[Batch]) 
             shared[(kind, *names)].append((one.answer, other.answer))
     if not shared:
         return ""
-    (kind, one_name, other_name), pairs = max(shared.items(), key=lambda item: len(item[1]))
+    (shared_kind, one_name, other_name), pairs = max(shared.items(), key=lambda item: len(item[1]))
     who = f"{one_name} and {other_name} answered the same {len(pairs)} rows"
-    if kind == "labels":
+    if shared_kind == "labels":
         same = sum(one == other for one, other in pairs)
         return f"{who} and agree on {same} (Cohen's kappa {kappa(pairs):.2f})"
     from tasks.evaluate import METRICS, Item

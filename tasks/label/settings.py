@@ -22,8 +22,9 @@ class Label(Section):
     KEY = "label"
     READ_BY = ("label", "watch")
 
-    folder: str = "data/labels"
-    """Folder of the answers that people gave, a file for each window of traffic."""
+    folder: str | None = None
+    """Folder of the answers that people gave, a file for each window of traffic; null: `labels`
+    beside `watch.traffic`."""
     strategy: Annotated[str, AfterValidator(_is_strategy)] = "combined"
     """How rows are chosen: `combined`, `random`, `novelty`, `uncertainty` or `diversity`."""
     random_share: Fraction = 0.2

@@ -34,4 +34,4 @@ def batch_of(key: str, settings: Settings, place: str) -> Batch:
 
 
 def _folder(settings: Settings) -> Path:
-    return settings.project.state_dir / "label" / settings.project.name
+    return settings.project.model_dir / "label"

@@ -83,9 +83,10 @@ def with_labels(window: Path, settings: Settings) -> Iterator[Record | BadLine]:
     Raises:
         BadInput: the window cannot be read.
     """
-    path = labels_path(window, settings)
+    remote = isinstance(window, records.RemotePath)
+    path = None if remote and not settings.label.folder else labels_path(window, settings)
     answers: dict[int, Record] = {}
-    if path.is_file():
+    if path is not None and path.is_file():
         for item in records.read(path, labelled=False):
             if isinstance(item, Record) and isinstance(item.meta.get("window_line"), int):
                 answers[item.meta["window_line"]] = item
@@ -106,7 +107,24 @@ def with_labels(window: Path, settings: Settings) -> Iterator[Record | BadLine]:
 
 def labels_path(window: Path, settings: Settings) -> Path:
     """Where the answers to a window's rows are kept."""
-    return Path(settings.label.folder) / f"{_stem(window)}.jsonl"
+    return labels_folder(settings) / f"{_stem(window)}.jsonl"
+
+
+def labels_folder(settings: Settings) -> Path:
+    """`label.folder`, or else the folder `labels` beside the traffic.
+
+    Raises:
+        BadInput: the traffic is elsewhere than on this machine, and no folder is named.
+    """
+    if settings.label.folder is not None:
+        return Path(settings.label.folder)
+    traffic = records.sources.locate(settings.watch.traffic)
+    if isinstance(traffic, records.RemotePath):
+        raise BadInput(
+            f"label.folder: null, and the traffic is at {traffic}: name a folder for the answers "
+            "that people give, such as data/labels"
+        )
+    return traffic.with_name("labels")
 
 
 def read_text(record: Record) -> str:

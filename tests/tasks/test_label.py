@@ -46,7 +46,7 @@ def made(make_settings: Make, write_lines: Callable[..., Path], tmp_path: Path) 
     return make_settings(
         curate={"inputs": [str(tmp_path / "train.jsonl")], "feedback": str(tmp_path / "feedback")},
         evaluate={"benchmarks": [str(tmp_path / "benchmarks")]},
-        label={"folder": str(tmp_path / "labels"), "choices": ["billing", "login", "parcel"]},
+        label={"choices": ["billing", "login", "parcel"]},
         watch={"traffic": str(tmp_path / "traffic")},
     )
 
@@ -141,7 +141,7 @@ def test_a_row_that_is_not_as_it_was_handed_out_is_refused_with_its_line(
     rows[1] |= change
     with pytest.raises(BadInput, match=message):
         take([write_lines("back.jsonl", *rows)], made)
-    assert not Path(made.label.folder).exists()
+    assert not (tmp_path / "labels").exists()
     repeated = [*handed_out(made, tmp_path), rows[2] | {"answer": "parcel"}]
     repeated[2]["answer"] = "login"
     with pytest.raises(BadInput, match=r"back.jsonl:61: .*in another way at .*back.jsonl:3"):
