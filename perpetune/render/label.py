@@ -21,8 +21,8 @@ def show_handed_out(found: "HandedOut") -> None:
         console.print(f"  {escape(name)}", soft_wrap=True)
     if found.suggestions:
         console.print(
-            f"{found.suggestions} rows have a suggested answer beside them, which is the model's and may be "
-            "wrong."
+            f"{found.suggestions} rows have a suggested answer beside them, which is a model's and "
+            "may be wrong."
         )
     console.print(
         f"Fill in `answer`, then: {program()} label --take {escape(found.file)}", soft_wrap=True
