@@ -28,8 +28,8 @@ def status(context: Context) -> Outcome:
 
     found = Registry(context.settings).status()
     platform = platform_state(context.settings)
-    others = tuple(name for name in models(Path(context.params)) if name != context.model)
-    return Outcome(ProjectStatus(**dict(found), platform=platform, models=others), show_status)
+    names = models(Path(context.params))
+    return Outcome(ProjectStatus(**dict(found), platform=platform, models=names), show_status)
 
 
 def _decide(context: Context, action: str, *arguments: Any, **options: Any) -> Outcome:

@@ -16,7 +16,7 @@ class PlatformState(Value):
 
 class ProjectStatus(Status):
     """What the registry says of a model, the platform's state (None before any `up`), and the
-    names of the project's other models, for `--model`."""
+    names that `--model` takes."""
 
     platform: PlatformState | None
     models: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ def show_status(status: ProjectStatus) -> None:
     if platform and platform.gone:
         console.print(f"platform: {', '.join(platform.gone)} no longer run: {program()} up")
     if status.models:
-        console.print(f"other models (--model NAME): {', '.join(status.models)}")
+        console.print(f"models of their own (--model NAME): {', '.join(status.models)}")
     for warning in status.warnings:
         console.print(f"[red]{escape(warning)}[/]")
 

@@ -51,8 +51,8 @@ def _merge(
             {"name": given} if chosen and isinstance(given, str) else given
             for given in (below.get(key), value)
         )
-        if free and old is None:
-            old = free_keys(model, key)
+        if old is None and isinstance(new, dict):
+            old = free_keys(model, key)  # nothing, where it is a section
         if not isinstance(new, dict) or not isinstance(old, dict):
             _forget(places, here)
             below[key] = new
