@@ -34,11 +34,19 @@ def approval_text(
         _approvals(version),
         title,
         _links(registry, version),
+        verdict_text(verdict),
+        _who(settings, version.number),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Gates, notes, the most important figures, and the diagnosis, in Markdown."""
+    parts = [
         _gates(verdict),
         "\n".join(f"- {escape(note)}" for note in verdict.notes),
         _figures(verdict),
         _diagnosis(verdict),
-        _who(settings, version.number),
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from prefect import task
-from prefect.artifacts import create_markdown_artifact
-
+from flows.artifacts import following, show_sweep, show_verdict
 from flows.evidence import evidence_files
 from flows.progress import trial_table
 from flows.ray import workers
 from flows.round import SECTIONS, RoundInputs
+from flows.steps import step
 from tasks.collect import newest_labelled
 from tasks.core.errors import BadInput
 from tasks.decisions import Version
@@ -27,13 +26,16 @@ def make_candidate(inputs: RoundInputs) -> Version:
         PerpetuneError: a step failed.
     """
     record_source(inputs.recipe, inputs.settings)
-    run_id = _open_run(inputs)
-    swept = sweep_step(inputs, run_id)
-    verdict = evaluate_step(inputs, swept)
+    longest = {"timeout_seconds": 3600 * inputs.settings.platform.step_timeout_hours}
+    run_id = open_step(inputs)
+    swept = sweep_step.with_options(**longest)(inputs, run_id)
+    verdict = evaluate_step.with_options(**longest)(inputs, swept)
     return register_step(inputs, run_id, swept, verdict)
 
 
-def _open_run(inputs: RoundInputs) -> str:
+@step(name="open round", task_run_name="open round", timeout_seconds=900)
+def open_step(inputs: RoundInputs) -> str:
+    """The round's run in MLflow, below which its trials hang: its id."""
     plain = inputs.settings.plain()
     return Registry(inputs.settings).tracking.open_round(
         inputs.key,
@@ -44,7 +46,7 @@ def _open_run(inputs: RoundInputs) -> str:
     )
 
 
-@task(name="sweep", task_run_name="sweep")
+@step(name="sweep", task_run_name="sweep", tags=["training"])
 def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
     """The search; each finished trial becomes a child run of the round."""
     # Or the round would fail after its longest step.
@@ -56,25 +58,29 @@ def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
     def log_trial(trial: Trial, folder: Path) -> None:
         registry.tracking.log_trial(run_id, trial, folder, inputs.datasets)
 
-    with trial_table() as show:
-        return sweep(
+    with trial_table() as show, following(inputs.settings) as follow:
+        swept = sweep(
             inputs.data.folder,
             inputs.folder / "sweep",
             inputs.settings,
             on_trial=log_trial,
-            on_progress=show,
+            on_progress=lambda trials: (show(trials), follow(trials))[0],
             workers=workers(inputs.settings),
         )
+    show_sweep(inputs.settings, swept, inputs.folder / "sweep")
+    return swept
 
 
-@task(name="evaluate", task_run_name="evaluate")
+@step(name="evaluate", task_run_name="evaluate", tags=["training"])
 def evaluate_step(inputs: RoundInputs, swept: SweepResult) -> Verdict:
     """The winner against the champion, or against the base where there is no champion yet."""
     systems, evidence = _systems(inputs, swept), _evidence(inputs, swept)
-    return compare(systems, evidence, inputs.folder / "evaluate", inputs.settings)
+    verdict = compare(systems, evidence, inputs.folder / "evaluate", inputs.settings)
+    show_verdict(inputs.settings, verdict, inputs.folder / "evaluate")
+    return verdict
 
 
-@task(name="register", task_run_name="register")
+@step(name="register", task_run_name="register", timeout_seconds=3600)
 def register_step(
     inputs: RoundInputs, run_id: str, swept: SweepResult, verdict: Verdict
 ) -> Version:
@@ -92,9 +98,7 @@ def register_step(
         tags=lineage,
         metrics={"validation_loss": swept.best.validation_loss} | verdict.candidate.figures(),
     )
-    version = registry.register(run_id, inputs.key, candidate)
-    create_markdown_artifact(card, key=f"candidate-{version.number}", description="Model card")
-    return version
+    return registry.register(run_id, inputs.key, candidate)
 
 
 def _systems(inputs: RoundInputs, swept: SweepResult) -> Systems:

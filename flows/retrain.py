@@ -15,24 +15,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
+from prefect import State, flow
+from prefect.states import Completed
 
+from flows.artifacts import show_links, show_story
 from flows.data import CuratedData, curated_data
 from flows.forms import Form, Request, tend_forms
-from flows.recovery import recover
+from flows.recovery import alive, recover, resume
 from flows.results import Links, Round, RoundData
 from flows.round import RoundInputs, code_state, only_round
+from flows.steps import step, tag_run, tries_at_first
 from tasks.core import files
 from tasks.decisions import AUTO_APPROVER, Version
 from tasks.evaluate import Verdict
 from tasks.registry import Registry
+from tasks.rendering.markdown import escape, one_line
 from tasks.settings import Settings, load_settings
 from tasks.tune.sweep import SweepResult
 
 log = logging.getLogger(__name__)
 
 
-@flow(name="retrain", flow_run_name="retrain: {reason}")
+@flow(
+    name="retrain",
+    flow_run_name="retrain: {reason}",
+    on_crashed=[resume],
+    # Its steps are tried again, each by itself; a flow that is run again would begin at the first.
+    retries=0,
+    persist_result=False,
+)
 def retrain(
     params: str = "params.yaml",
     overrides: list[str] | None = None,
@@ -55,29 +66,56 @@ def retrain(
     """
     started = time.monotonic()
     settings = load_settings(Path(params), overrides or [], model)
-    registry = Registry(settings)
-    with only_round(settings):
-        recover(model)
-        registry.reconcile()  # a log that does not hold is known before a day of training
+    request = Request(settings, params, overrides or [], model)
+    tag_run(f"model {settings.project.name}", f"reason {one_line(reason)[:60]}")
+    with alive(settings), only_round(settings):
+        prepare_step.with_options(retries=tries_at_first())(settings)
         code = code_state()  # before DVC writes its lock file
-        inputs = RoundInputs(settings, curate_step(settings), reason, code)
-        known = registry.versions.find(inputs.key)
+        data = curate_step(settings)
+        inputs = RoundInputs(settings, data, reason, code)
+        known = find_step(inputs)
         version = known or _make_candidate(inputs)
-        if known:
-            registry.complete(known)
-            log.info("nothing has changed since version %s: no new version", known.number)
-        if auto_approve and registry.status().challenger == version.number:
-            registry.approve(version.number, AUTO_APPROVER, "unattended demonstration")
-        forms = tend_forms(Request(settings, params, overrides or [], model))
-    return _result(inputs, version, new=known is None, forms=forms, started=started)
+        forms = ask_step(request, version, auto_approve)
+        result = _result(inputs, version, new=known is None, forms=forms, started=started)
+    show_links(settings, result.links)
+    said = sentence(result)
+    show_story(settings, reason, [escape(said)])
+    return Completed(message=said, data=result)
 
 
-@task(name="curate", task_run_name="curate")
+@step(name="prepare", task_run_name="prepare", timeout_seconds=900)
+def prepare_step(settings: Settings) -> None:
+    """See that what killed rounds left behind is put right, and that the decision log holds."""
+    recover(settings)
+    Registry(settings).reconcile()  # a log that does not hold is known before a day of training
+
+
+@step(name="curate", task_run_name="curate", timeout_seconds=24 * 3600)
 def curate_step(settings: Settings) -> CuratedData:
     """Versioned data, curated."""
     data = curated_data(settings)
     log.info("curated: %s kept, %s dropped", data.counts.kept, data.counts.dropped)
     return data
+
+
+@step(name="find", task_run_name="find", timeout_seconds=900)
+def find_step(inputs: RoundInputs) -> Version | None:
+    """The version that this round has brought already; None: there is something to do."""
+    registry = Registry(inputs.settings)
+    known = registry.versions.find(inputs.key)
+    if known:
+        registry.complete(known)
+        log.info("nothing has changed since version %s: no new version", known.number)
+    return known
+
+
+@step(name="ask", task_run_name="ask for a decision on version {version.number}")
+def ask_step(request: Request, version: Version, auto_approve: bool) -> tuple[Form, ...]:
+    """Approve the version if that was asked for; see that what waits has its form."""
+    registry = Registry(request.settings)
+    if auto_approve and registry.status().challenger == version.number:
+        registry.approve(version.number, AUTO_APPROVER, "unattended demonstration")
+    return tend_forms(request)
 
 
 def _make_candidate(inputs: RoundInputs) -> Version:
@@ -108,6 +146,17 @@ def _result(
         links=_links(registry, version, forms),
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+def sentence(found: Round) -> str:
+    """What came of a round, for people."""
+    if not found.new:
+        return f"Nothing has changed since version {found.version}."
+    if not found.passed:
+        return f"Version {found.version} did not pass its gates."
+    if found.status.champion == found.version:
+        return f"Version {found.version} is the champion now."
+    return f"Version {found.version} waits for a decision."
 
 
 def _links(registry: Registry, version: Version, forms: Sequence[Form]) -> Links:

@@ -146,14 +146,20 @@ def outcome_version(settings: Settings) -> str:
 
 
 def only_round(settings: Settings) -> AbstractContextManager[None]:
-    """One round of a model at a time works in a state folder.
+    """One round of a model at a time works in a state folder; another one waits for it.
 
     Raises:
-        PerpetuneError: another one does.
+        PerpetuneError: after `platform.round_wait_minutes` another one still does.
     """
     state = settings.project.model_dir
+    minutes = settings.platform.round_wait_minutes
     busy = f"another round is running in {state}: wait for it, or stop it, and run again"
-    return exclusive(state / "round.lock", PerpetuneError(busy))
+    return exclusive(
+        state / "round.lock",
+        PerpetuneError(busy),
+        seconds=60 * minutes,
+        waiting=f"another round is running in {state}: waiting up to {minutes:g} minutes for it",
+    )
 
 
 def _git(*arguments: str) -> str | None:

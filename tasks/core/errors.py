@@ -1,4 +1,4 @@
-"""The three ways in which work ends badly, and the exit code of each.
+"""The ways in which work ends badly, and the exit code of each.
 
 A message names the file, the line where there is one, and the remedy; it is what the user reads.
 """
@@ -8,6 +8,10 @@ class PerpetuneError(Exception):
     """The work itself failed (exit code 1)."""
 
     exit_code = 1
+
+
+class Unavailable(PerpetuneError):
+    """Something outside does not answer now (exit code 1); trying again later may help."""
 
 
 class BadInput(PerpetuneError):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tasks.core.errors import PerpetuneError, Refused
+from tasks.core.errors import PerpetuneError, Refused, Unavailable
 from tasks.core.locks import exclusive
 from tasks.core.secrets import redacted
 from tasks.registry.relocation import ARTIFACTS, Relocation, examine, located, rewrite
@@ -28,6 +29,15 @@ log = logging.getLogger(__name__)
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _DATABASE = "database"
 _LOCK_SECONDS = 60.0
+_PASSING_CODES = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")
+_PASSING_STATUSES = (408, 429)
+_PASSING_TEXT = re.compile(
+    r"Max retries exceeded|Connection (refused|reset|aborted)|RemoteDisconnected|timed out"
+    r"|error code (408|429|5\d\d)|could not connect|connection to server|server closed"
+    r"|terminating connection|the database system is|database is locked|too many clients",
+    re.IGNORECASE,
+)
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")
 
 
 class Connection:
@@ -169,7 +179,7 @@ class Connection:
         except requests.exceptions.SSLError:
             pass  # it answers; MLflow has settings of its own for certificates
         except (requests.ConnectionError, requests.Timeout) as error:
-            raise PerpetuneError(
+            raise Unavailable(
                 f"MLflow at {self.redacted_uri} does not answer; start it (`perpetune up` starts a "
                 "local one), or correct project.tracking_uri in params.yaml or MLFLOW_TRACKING_URI"
             ) from error
@@ -218,16 +228,61 @@ def _translate(client: "MlflowClient", artifacts: Path) -> None:
 
 @contextmanager
 def _clear(redacted_uri: str) -> Iterator[None]:
-    """Let what MLflow and its database raise come out as a `PerpetuneError`."""
+    """Let what MLflow, its database and its object store raise come out as a `PerpetuneError`.
+
+    It is `Unavailable` where trying again later may help.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except PerpetuneError:
+        raise
+    except Exception as error:
+        known = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+        if not isinstance(error, known) and not _of_object_store(error):
+            raise
         # The first line says what happened; the rest is SQL.
         what = str(error).partition("\n")[0]
-        raise PerpetuneError(f"MLflow at {redacted_uri}: {what}") from error
+        kind = Unavailable if _passes(error) else PerpetuneError
+        raise kind(f"MLflow at {redacted_uri}: {what}") from error
+
+
+def _of_object_store(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in ("botocore", "boto3", "s3transfer")
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether an error may be over soon: of the network, of a server or database that restarts."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+    if isinstance(error, MlflowException):
+        if error.error_code in _PASSING_CODES:
+            return True
+        if error.error_code != "INTERNAL_ERROR":
+            return False
+        # MLflow has one code for whatever went wrong; what did is the cause, or in the text.
+        cause = error.__cause__ or error.__context__
+        return bool(_PASSING_TEXT.search(str(error))) or (cause is not None and _passes(cause))
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    if isinstance(error, (OperationalError, InterfaceError, sqlite3.OperationalError)):
+        return bool(_PASSING_TEXT.search(str(error)))
+    if _of_object_store(error):
+        response = getattr(error, "response", None)
+        if response is None:  # no answer came, or none could be read
+            return type(error).__name__ not in _NO_CREDENTIALS
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or status in _PASSING_STATUSES
+    return isinstance(error, _network_errors())
+
+
+def _network_errors() -> tuple[type[BaseException], ...]:
+    import requests
+
+    return (ConnectionError, TimeoutError, requests.ConnectionError, requests.Timeout)
 
 
 @contextmanager

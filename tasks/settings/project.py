@@ -50,3 +50,7 @@ class Platform(Section):
     """A form that nobody answers in this time expires; the candidate stays and still waits."""
     reminder_hours: Annotated[float, Field(ge=0), Unit("hours")] = 24.0
     """Time between reminders of a candidate that waits (`notify.hooks`); 0: none."""
+    round_wait_minutes: Annotated[float, Field(ge=0), Unit("minutes")] = 120.0
+    """Longest wait of a round for another one, or a `dvc` command, that works here; 0: none."""
+    step_timeout_hours: Annotated[Positive, Unit("hours")] = 72.0
+    """Longest time that the search, or the evaluation, of a round may take before it is ended."""

@@ -256,8 +256,11 @@ def test_two_rounds_at_once_are_refused(new_project: Callable[[str], ProjectFold
     state = project.path / ".perpetune"
     state.mkdir(exist_ok=True)
     with FileLock(state / "round.lock"):
-        refused = project.perpetune("run", exit_code=1)
-    assert "another round is running" in refused["error"]
+        refused = project.perpetune("run", "--set", "platform.round_wait_minutes=0", exit_code=1)
+        assert "another round is running" in refused["error"]
+        waits = project.start("perpetune", "run", "--set", "platform.round_wait_minutes=0.02")
+        assert waits.wait(120) == 1
+    assert "waiting up to 0.02 minutes" in (project.path / "started.log").read_text()
 
 
 def test_a_candidate_that_fails_its_gates_is_not_offered(
