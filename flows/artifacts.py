@@ -23,6 +23,7 @@ from typing import Any, ParamSpec
 
 from flows.approval_text import verdict_text
 from flows.results import Links
+from flows.server import no_answer
 from tasks.core.errors import first_line
 from tasks.evaluate import Verdict
 from tasks.rendering.markdown import escape, one_line
@@ -49,7 +50,7 @@ def _spared(show: Callable[_P, None]) -> Callable[_P, None]:
     def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
             show(*args, **kwargs)
-        except Exception as error:  # of Prefect's client, its server, a picture that is gone
+        except (*no_answer(), OSError, ValueError) as error:
             log.info("not shown on the run's page: %s", first_line(error))
 
     return run
@@ -191,7 +192,8 @@ def show_story(settings: Settings, reason: str, lines: Sequence[str]) -> None:
 
     items = "\n".join(f"- {line}" for line in lines)
     create_markdown_artifact(
-        f"# Round of {escape(settings.project.name)}\n\nWhy: {escape(one_line(reason))}\n\n{items}\n",
+        f"# Round of {escape(settings.project.name)}\n\n"
+        f"Why: {escape(one_line(reason))}\n\n{items}\n",
         key=key("round", settings),
         description="Why this round ran, and what came of it",
     )

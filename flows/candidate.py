@@ -26,14 +26,14 @@ def make_candidate(inputs: RoundInputs) -> Version:
         PerpetuneError: a step failed.
     """
     record_source(inputs.recipe, inputs.settings)
-    longest = {"timeout_seconds": 3600 * inputs.settings.platform.step_timeout_hours}
+    longest = 3600 * inputs.settings.platform.step_timeout_hours
     run_id = open_step(inputs)
-    swept = sweep_step.with_options(**longest)(inputs, run_id)
-    verdict = evaluate_step.with_options(**longest)(inputs, swept)
+    swept = sweep_step.with_options(timeout_seconds=longest)(inputs, run_id)
+    verdict = evaluate_step.with_options(timeout_seconds=longest)(inputs, swept)
     return register_step(inputs, run_id, swept, verdict)
 
 
-@step(name="open round", task_run_name="open round", timeout_seconds=900)
+@step("open round", hours=0.25)
 def open_step(inputs: RoundInputs) -> str:
     """The round's run in MLflow, below which its trials hang: its id."""
     plain = inputs.settings.plain()
@@ -46,7 +46,7 @@ def open_step(inputs: RoundInputs) -> str:
     )
 
 
-@step(name="sweep", task_run_name="sweep", tags=["training"])
+@step("sweep", tags=["training"])
 def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
     """The search; each finished trial becomes a child run of the round."""
     # Or the round would fail after its longest step.
@@ -71,7 +71,7 @@ def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
     return swept
 
 
-@step(name="evaluate", task_run_name="evaluate", tags=["training"])
+@step("evaluate", tags=["training"])
 def evaluate_step(inputs: RoundInputs, swept: SweepResult) -> Verdict:
     """The winner against the champion, or against the base where there is no champion yet."""
     systems, evidence = _systems(inputs, swept), _evidence(inputs, swept)
@@ -80,7 +80,7 @@ def evaluate_step(inputs: RoundInputs, swept: SweepResult) -> Verdict:
     return verdict
 
 
-@step(name="register", task_run_name="register", timeout_seconds=3600)
+@step("register", hours=1)
 def register_step(
     inputs: RoundInputs, run_id: str, swept: SweepResult, verdict: Verdict
 ) -> Version:

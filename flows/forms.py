@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from flows.server import has_server
+from flows.server import has_server, no_answer
 from tasks.core import files
 from tasks.core.errors import PerpetuneError, first_line
 from tasks.core.locks import exclusive
@@ -84,7 +84,7 @@ def tend_forms(request: Request, *, reopen: bool = True) -> tuple[Form, ...]:
         try:
             with _client() as client:
                 return _Tending(client, registry, request).tend(reopen=reopen)
-        except _unavailable() as error:
+        except no_answer() as error:
             log.warning(
                 "Prefect does not answer (%s): decide at the command line, or open the form later "
                 "with `perpetune up`",
@@ -306,13 +306,6 @@ def _client() -> "Iterator[SyncPrefectClient]":
 
     with get_client(sync_client=True) as client:
         yield client
-
-
-def _unavailable() -> tuple[type[Exception], ...]:
-    import httpx
-    from prefect.exceptions import PrefectException, PrefectHTTPStatusError
-
-    return (httpx.HTTPError, PrefectHTTPStatusError, PrefectException, RuntimeError)
 
 
 def _tags(model: str, version: int | None) -> list[str]:

@@ -25,7 +25,7 @@ from tasks.core.values import Value
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
-    from prefect import Flow, State
+    from prefect import State
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
@@ -109,13 +109,13 @@ def recover(settings: Settings) -> tuple[str, ...]:
         return tuple(run.name for run in found if _end(client, run))
 
 
-def resume(flow: "Flow[..., Any]", run: "FlowRun", state: "State[Any]") -> None:
+def resume(flow: Any, flow_run: "FlowRun", state: "State[Any]") -> None:
     """Hook of a crashed round: the worker, or the dying process itself, starts it again."""
     del flow, state
     from prefect import get_client
 
     with get_client(sync_client=True) as client:
-        _start_again(client, client.read_flow_run(run.id))
+        _start_again(client, client.read_flow_run(flow_run.id))
 
 
 def _end(client: "SyncPrefectClient", run: "FlowRun") -> bool:
@@ -148,7 +148,7 @@ def _start_again(client: "SyncPrefectClient", run: "FlowRun") -> None:
     if run.run_count >= _STARTS:
         log.warning("the round %s crashed %d times: it does not start again", run.name, _STARTS)
         return
-    again = Scheduled(
+    again: State[Any] = Scheduled(
         name="Resuming",
         message=f"Crashed: start {run.run_count + 1} of {_STARTS} goes on where it was.",
         scheduled_time=datetime.now(UTC),

@@ -13,9 +13,9 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from prefect import State, flow
+from prefect import flow
 from prefect.states import Completed
 
 from flows.artifacts import show_links, show_story
@@ -80,17 +80,18 @@ def retrain(
     show_links(settings, result.links)
     said = sentence(result)
     show_story(settings, reason, [escape(said)])
-    return Completed(message=said, data=result)
+    # Prefect takes the message from the state, and gives the caller the data.
+    return cast(Round, Completed(message=said, data=result))
 
 
-@step(name="prepare", task_run_name="prepare", timeout_seconds=900)
+@step("prepare", hours=0.25)
 def prepare_step(settings: Settings) -> None:
     """See that what killed rounds left behind is put right, and that the decision log holds."""
     recover(settings)
     Registry(settings).reconcile()  # a log that does not hold is known before a day of training
 
 
-@step(name="curate", task_run_name="curate", timeout_seconds=24 * 3600)
+@step("curate", hours=24)
 def curate_step(settings: Settings) -> CuratedData:
     """Versioned data, curated."""
     data = curated_data(settings)
@@ -98,7 +99,7 @@ def curate_step(settings: Settings) -> CuratedData:
     return data
 
 
-@step(name="find", task_run_name="find", timeout_seconds=900)
+@step("find", hours=0.25)
 def find_step(inputs: RoundInputs) -> Version | None:
     """The version that this round has brought already; None: there is something to do."""
     registry = Registry(inputs.settings)
@@ -109,7 +110,7 @@ def find_step(inputs: RoundInputs) -> Version | None:
     return known
 
 
-@step(name="ask", task_run_name="ask for a decision on version {version.number}")
+@step("ask", shown="ask for a decision on version {version.number}")
 def ask_step(request: Request, version: Version, auto_approve: bool) -> tuple[Form, ...]:
     """Approve the version if that was asked for; see that what waits has its form."""
     registry = Registry(request.settings)
