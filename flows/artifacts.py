@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from flows.approval_text import verdict_text
-from flows.results import Links
+from flows.results import Housekept, Links
 from flows.server import no_answer
 from tasks.core.errors import first_line
 from tasks.evaluate import Verdict
@@ -50,10 +50,15 @@ def _spared(show: Callable[_P, None]) -> Callable[_P, None]:
     def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
             show(*args, **kwargs)
-        except (*no_answer(), OSError, ValueError) as error:
+        except _problems() as error:
             log.info("not shown on the run's page: %s", first_line(error))
 
     return run
+
+
+def _problems() -> tuple[type[Exception], ...]:
+    """What can happen on the way: in Prefect's client, its server, with a picture that is gone."""
+    return (*no_answer(), OSError, ValueError)
 
 
 @contextmanager
@@ -196,4 +201,19 @@ def show_story(settings: Settings, reason: str, lines: Sequence[str]) -> None:
         f"Why: {escape(one_line(reason))}\n\n{items}\n",
         key=key("round", settings),
         description="Why this round ran, and what came of it",
+    )
+
+
+@_spared
+def show_housekeeping(settings: Settings, result: Housekept) -> None:
+    """What the housekeeping did, part by part."""
+    from prefect.artifacts import create_table_artifact
+
+    create_table_artifact(
+        [
+            {"part": part.name, "done": "yes" if part.well else "failed", "what": escape(part.what)}
+            for part in result.done
+        ],
+        key=key("housekeeping", settings),
+        description="What was deleted, and what was saved",
     )

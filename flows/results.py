@@ -58,6 +58,25 @@ class Round(Value):
         return super().to_json() | {"verdict": self.verdict and self.verdict.to_json()}
 
 
+class Done(Value):
+    """One part of the housekeeping, and what came of it."""
+
+    name: str
+    well: bool
+    what: str
+
+
+class Housekept(Value):
+    """The parts of the weekly housekeeping, in their order."""
+
+    done: tuple[Done, ...]
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one line."""
+        return "; ".join(f"{part.name}: {part.what}" for part in self.done)
+
+
 class WindowCheck(DriftResult):
     """The drift check of one window, with the paths of the window and of its report."""
 

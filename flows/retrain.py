@@ -18,6 +18,7 @@ from typing import Any, cast
 from prefect import flow
 from prefect.states import Completed
 
+from flows.alarms import answer, answered, pending
 from flows.artifacts import show_links, show_story
 from flows.data import CuratedData, curated_data
 from flows.forms import Form, Request, tend_forms
@@ -50,7 +51,8 @@ def retrain(
     model: str | None = None,
     reason: str = "on demand",
     auto_approve: bool = False,
-) -> Round:
+    alarm: str | None = None,
+) -> Round | None:
     """Bring a candidate to the registry and ask for a decision on it.
 
     Args:
@@ -59,29 +61,57 @@ def retrain(
         model: of `models/MODEL.yaml`; None: the project's default model.
         reason: why this round runs; shown to the reviewer.
         auto_approve: approve a candidate that passed its gates, for unattended demonstrations.
+        alarm: of the watch, which this round answers; if it was answered before, the run ends.
+
+    Returns:
+        The round; None where the alarm was answered before.
 
     Raises:
         BadInput: the settings or the data cannot be used.
         PerpetuneError: another round runs here, or a step failed.
     """
     started = time.monotonic()
-    settings = load_settings(Path(params), overrides or [], model)
-    request = Request(settings, params, overrides or [], model)
+    settings = load_settings(Path(params), overrides or [], model or None)
+    request = Request(settings, params, overrides or [], model or None)
     tag_run(f"model {settings.project.name}", f"reason {one_line(reason)[:60]}")
-    with alive(settings), only_round(settings):
-        prepare_step.with_options(retries=tries_at_first())(settings)
-        code = code_state()  # before DVC writes its lock file
-        data = curate_step(settings)
-        inputs = RoundInputs(settings, data, reason, code)
-        known = find_step(inputs)
-        version = known or _make_candidate(inputs)
-        forms = ask_step(request, version, auto_approve)
-        result = _result(inputs, version, new=known is None, forms=forms, started=started)
+    with alive(settings):
+        # Asked before waiting for a round that runs, and again after it has ended.
+        if why := _answered(settings, alarm):
+            return _done(None, why)
+        with only_round(settings):
+            if why := _answered(settings, alarm):
+                return _done(None, why)
+            result = _round(request, reason, auto_approve, started)
     show_links(settings, result.links)
     said = sentence(result)
     show_story(settings, reason, [escape(said)])
+    return _done(result, said)
+
+
+def _round(request: Request, reason: str, auto_approve: bool, started: float) -> Round:
+    settings = request.settings
+    prepare_step.with_options(retries=tries_at_first())(settings)
+    code = code_state()  # before DVC writes its lock file
+    alarms = pending(settings)  # windows that drift after the data was read are no part of it
+    data = curate_step(settings)
+    inputs = RoundInputs(settings, data, reason, code)
+    known = find_step(inputs)
+    version = known or _make_candidate(inputs)
+    forms = ask_step(request, version, auto_approve)
+    result = _result(inputs, version, new=known is None, forms=forms, started=started)
+    answer(settings, alarms, version.number, sentence(result))
+    return result
+
+
+def _answered(settings: Settings, alarm: str | None) -> str:
+    """Why there is nothing to do about an alarm; nothing, if there is."""
+    known = answered(settings, alarm) if alarm else None
+    return f"The alarm {alarm} was answered before: {known.why}" if known else ""
+
+
+def _done(result: Round | None, message: str) -> Round | None:
     # Prefect takes the message from the state, and gives the caller the data.
-    return cast(Round, Completed(message=said, data=result))
+    return cast("Round | None", Completed(message=message, data=result))
 
 
 @step("prepare", hours=0.25)

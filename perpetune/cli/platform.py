@@ -16,10 +16,13 @@ def up(context: Context) -> Outcome:
     It consists of Prefect's and MLflow's servers, a worker and the deployments of prefect.yaml.
     """
     from perpetune.platform import environment
+    from perpetune.platform.deployments import deploy, derived
     from perpetune.platform.servers import up as run
 
+    derived(context.request)  # what is wrong with it is said before anything starts
     platform = run(context.settings)
     environment.prepare(context.settings)  # from here on as a client of what now runs
+    deploy(context.request)
 
     from perpetune.platform.waiting import with_links
 

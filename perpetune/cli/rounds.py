@@ -22,6 +22,7 @@ def run(context: Context, auto_approve: bool, reason: str) -> Outcome:
 
     with followed_by(live_trials):
         result = retrain(context.params, context.overrides, context.model, reason, auto_approve)
+    assert result is not None, "without an alarm there is a round"
     return Outcome(result, show_round, exit_code=0 if result.passed else 3)
 
 

@@ -1,6 +1,6 @@
 """The local platform: Prefect and MLflow servers and a worker, in the background, on loopback.
 
-    perpetune up       # starts what is not running, deploys prefect.yaml
+    perpetune up       # starts what is not running
     perpetune down     # stops it; the state folder stays
 
 Each process leads a process group of its own, so that `down` takes its children with it.
@@ -50,7 +50,7 @@ _PATIENCE = 180.0  # seconds; the first start migrates two databases
 
 
 def up(settings: Settings) -> RunningPlatform:
-    """Start the servers and the worker, deploy `prefect.yaml`, and record where they are.
+    """Start the servers and the worker, and record where they are.
 
     Only what does not run yet is started.
 
@@ -122,7 +122,6 @@ def _start_missing(settings: Settings, running: Platform | None) -> Platform:
         starter.wait("prefect", f"{prefect_url}/api/health")
         starter.wait("mlflow", f"{mlflow_url}/health")
         starter.run("prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite")
-        starter.run("prefect", "--no-prompt", "deploy", "--all")
         starter.start("worker", [_script("prefect"), "worker", "start", "--pool", POOL])
         return Platform(prefect_url, mlflow_url, starter.processes())
     except BaseException:
@@ -275,6 +274,10 @@ def _environment(prefect_url: str, mlflow_url: str, credential: str) -> dict[str
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_API_AUTH_STRING": credential,
         "PREFECT_API_AUTH_STRING": credential,
+        # Or a restart of the server would cost runs their places, and end them.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+            "prefect.server.concurrency.lease_storage.filesystem"
+        ),
         **protection(prefect_url, f"http://localhost:{_port(prefect_url)}"),
         "MLFLOW_TRACKING_URI": mlflow_url,
         # Its job workers idle at a tenth of a core each, and nothing here uses them.

@@ -54,3 +54,17 @@ class Platform(Section):
     """Longest wait of a round for another one, or a `dvc` command, that works here; 0: none."""
     step_timeout_hours: Annotated[Positive, Unit("hours")] = 72.0
     """Longest time that the search, or the evaluation, of a round may take before it is ended."""
+
+
+class Housekeeping(Section):
+    """What the weekly housekeeping of the platform deletes, and what it saves."""
+
+    KEY = "housekeeping"
+    READ_BY = ("up",)
+
+    keep_trials_days: Annotated[float, Field(ge=0), Unit("days")] = 30.0
+    """Weights of a round's trials go this long after its version was decided; figures stay."""
+    clean_cache: bool = True
+    """Remove from DVC's cache what no commit, no version and not the present data needs."""
+    keep_backups: Annotated[int, Field(ge=0)] = 4
+    """Newest backups of the databases that are kept; 0: none is made."""

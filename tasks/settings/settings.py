@@ -15,7 +15,7 @@ from tasks.label.settings import Label
 from tasks.model.settings import Base
 from tasks.notify.settings import Notify
 from tasks.settings import messages
-from tasks.settings.project import Platform, Project
+from tasks.settings.project import Housekeeping, Platform, Project
 from tasks.settings.section import PLUGINS_LOADED, Section
 from tasks.tune.settings import METHOD, BadAxis, Plan, Sweep, Tune, check_space, configured
 
@@ -37,6 +37,7 @@ class Settings(Section):
     label: Label = Field(default_factory=Label)
     notify: Notify = Field(default_factory=Notify)
     platform: Platform = Field(default_factory=Platform)
+    housekeeping: Housekeeping = Field(default_factory=Housekeeping)
 
     @model_validator(mode="before")
     @classmethod
