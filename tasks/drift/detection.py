@@ -1,35 +1,24 @@
 """The drift check: two files of records in, a result with its evidence out."""
 
 import logging
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tasks import records
 from tasks.core.errors import BadInput
+from tasks.drift.comparison import Comparison, compare, pool
 from tasks.drift.explanation import compare_descriptors, most_shifted_examples, shifted_terms
-from tasks.drift.features import semantic_features, shape_features
-from tasks.drift.permutation import Outcome, gaussian_kernel, permutation_test
+from tasks.drift.features import FEATURES
+from tasks.drift.groups import at_most
+from tasks.drift.permutation import least_p_value
 from tasks.drift.reference import split_regimes
-from tasks.drift.results import DriftResult, Effective, Regime, RowCounts, Sample, ShiftedExample
-from tasks.drift.sample import compared_text, draw, text_hash
-from tasks.records import Record
+from tasks.drift.results import DriftResult, Regime, RowCounts
+from tasks.drift.rows import Row, rows_of
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    """The current rows against one regime of the reference."""
-
-    regime: str
-    reference: list[Record]
-    outcome: Outcome
-    examples: tuple[ShiftedExample, ...]
 
 
 def detect(
@@ -40,13 +29,13 @@ def detect(
     alpha: float | None = None,
     report: Path | None = None,
 ) -> DriftResult:
-    """Decide whether the prompts in `current` come from another distribution than the reference's.
+    """Decide whether the traffic in `current` comes from another distribution than the reference.
 
-    The distinct prompts of both sides (`tasks.drift.sample.draw`; of a chat, the last turn of the
-    user) are compared by their semantic and shape features in one permutation test
-    (`tasks.drift.permutation.permutation_test`): it raises a false alarm with a probability of at
-    most `drift.alpha`, whatever the size of the window. Rows count as independent: give one row
-    for each conversation.
+    Every feature group (`tasks.drift.features`) has a test: what is asked and how, system prompt,
+    conversation, language, frequency, answers, labels, measurements. All of them are one decision,
+    in which whole groups of rows are permuted (`tasks.drift.permutation.permutation_test`): it
+    raises a false alarm with a probability of at most `alpha`, whatever the size of the window and
+    however the rows of a group (`tasks.drift.groups`) depend on each other.
 
     A reference from `write_reference` may hold several regimes, kinds of traffic that the champion
     was trained on. Traffic that resembles any one of them is no drift: the p-value is the largest
@@ -64,113 +53,98 @@ def detect(
         report: where to write an HTML page with the result and Evidently's descriptor report.
 
     Raises:
-        BadInput: a file cannot be read, or a side has fewer than `drift.min_rows` distinct prompts.
+        BadInput: a file cannot be read, a side has fewer than `drift.min_rows` rows, or so few
+            groups that no labelling of them could raise an alarm.
     """
     if alpha is not None:
         settings = settings.replace(drift=settings.drift.replace(alpha=alpha))
-    options, seed = settings.drift, settings.project.seed
     windows = [current] if isinstance(current, Path) else [*current]
     name = ", ".join(map(str, windows))
     expected = records.load([reference], labelled=False)
     found = records.load(windows, labelled=False)
-    now = draw(found, options.max_rows, seed)
-    _require_rows(now, found, name, options.min_rows)
+    most, seed = settings.drift.max_rows, settings.project.seed
     regimes = {
-        name: draw(rows, options.max_rows, seed) for name, rows in split_regimes(expected).items()
+        regime: at_most(rows_of(rows), most, seed)
+        for regime, rows in split_regimes(expected).items()
     }
-    _require_rows(max(regimes.values(), key=len), expected, str(reference), options.min_rows)
-    compared = [
-        _compare(name, rows, now, settings)
-        for name, rows in regimes.items()
-        if len(rows) >= options.min_rows
-    ]
+    now = at_most(rows_of(found), most, seed)
+    _require_rows(now, len(found), name, settings)
+    _require_rows(max(regimes.values(), key=len), len(expected), str(reference), settings)
+    compared = _compare(regimes, now, settings, name)
     nearest = max(
-        compared, key=lambda found: (found.outcome.p_value, -sum(found.outcome.statistics.values()))
+        compared,
+        key=lambda regime: (regime.outcome.p_value, -max(regime.outcome.statistics.values())),
     )
-    before_texts = [compared_text(record) for record in nearest.reference]
-    now_texts = [compared_text(record) for record in now]
     read = RowCounts(reference=len(expected), current=len(found))
-    result = _result(nearest, compared, before_texts, now_texts, read, settings)
+    result = _result(nearest, compared, read, settings)
     log.info("%s: drift %s, p = %.4g", name, result.drift, result.p_value)
     if report is not None:
         from tasks.drift.report import write_report
 
+        before_texts, now_texts = ([row.words for row in side] for side in _sides(nearest))
         write_report(report, result, before_texts, now_texts, str(reference), name)
     return result
 
 
 def _compare(
-    regime: str, reference: list[Record], current: list[Record], settings: Settings
-) -> _Comparison:
-    options, seed = settings.drift, settings.project.seed
-    # An order of the pooled rows that does not depend on their side: see `semantic_features`.
-    pooled = [(compared_text(record), record, False) for record in reference]
-    pooled += [(compared_text(record), record, True) for record in current]
-    pooled.sort(key=lambda row: text_hash(row[0], seed))
-    texts = [text for text, _, _ in pooled]
-    is_current = np.array([side for _, _, side in pooled])
-    kernels = {
-        "mmd_wording": gaussian_kernel(semantic_features(texts, options.max_characters, seed)),
-        "mmd_form": gaussian_kernel(shape_features(texts)),
-    }
-    window = [(text, record) for text, record, side in pooled if side]
-    return _Comparison(
-        regime=regime,
-        reference=reference,
-        outcome=permutation_test(kernels, is_current, _permutations(settings), seed),
-        examples=most_shifted_examples(
-            [record for _, record in window],
-            [text for text, _ in window],
-            kernels["mmd_wording"],
-            is_current,
-        ),
-    )
+    regimes: dict[str, list[Row]], now: list[Row], settings: Settings, name: str
+) -> list[Comparison]:
+    of_regime = {id(row): regime for regime, rows in regimes.items() for row in rows}
+    pooled = pool([row for rows in regimes.values() for row in rows], now, settings)
+    belongs = np.array([of_regime.get(id(row), "") for row in pooled.rows])
+    compared = []
+    for regime, rows in regimes.items():
+        if len(rows) < settings.drift.min_rows:
+            continue
+        chosen = (belongs == regime) & ~pooled.is_current
+        both = chosen | pooled.is_current
+        if least_p_value(pooled.units[both], pooled.is_current[both]) <= settings.drift.alpha:
+            compared.append(compare(regime, chosen, pooled, settings))
+    if not compared:
+        raise BadInput(
+            f"{name}: its {len(now)} rows are {len(np.unique(pooled.units[pooled.is_current]))} "
+            f"groups, too few to compare at alpha = {settings.drift.alpha:g}; rows of one `group` "
+            "(or one user, session, conversation) count as one: collect more groups"
+        )
+    return compared
 
 
 def _result(
-    nearest: _Comparison,
-    compared: Sequence[_Comparison],
-    before: Sequence[str],
-    now: Sequence[str],
-    read: RowCounts,
-    settings: Settings,
+    nearest: Comparison, compared: Sequence[Comparison], read: RowCounts, settings: Settings
 ) -> DriftResult:
-    options = settings.drift
+    alpha = settings.drift.alpha
+    before, now = _sides(nearest)
+    deciding = FEATURES.get(nearest.deciding)
+    shown = [deciding.text(row) or "" for row in now]
+    outcome = nearest.outcome
     return DriftResult(
-        drift=nearest.outcome.p_value <= options.alpha,
-        p_value=nearest.outcome.p_value,
-        alpha=options.alpha,
-        tests=nearest.outcome.tests(options.alpha),
+        drift=outcome.p_value <= alpha,
+        p_value=outcome.p_value,
+        alpha=alpha,
+        tests=outcome.tests(alpha),
         rows=RowCounts(reference=len(before), current=len(now)),
         read=read,
-        effective=Effective(
-            reference=Sample(groups=len(before), rows=len(before)),
-            current=Sample(groups=len(now), rows=len(now)),
-        ),
-        not_compared=(),
-        permutations=_permutations(settings),
+        effective=nearest.effective,
+        not_compared=nearest.pooled.not_compared,
+        permutations=outcome.permutations,
         regime=nearest.regime,
         regimes=tuple(
             Regime(name=found.regime, p_value=found.outcome.p_value, rows=len(found.reference))
             for found in compared
         ),
-        descriptors=compare_descriptors(before, now),
-        shifted_terms=shifted_terms(before, now),
-        examples=nearest.examples,
+        descriptors=compare_descriptors([row.words for row in before], [row.words for row in now]),
+        shifted_terms=shifted_terms([deciding.text(row) or "" for row in before], shown),
+        examples=most_shifted_examples(now, shown, nearest.witness(deciding.name)),
     )
 
 
-def _permutations(settings: Settings) -> int:
-    """As many as alpha needs."""
-    options = settings.drift
-    return max(options.permutations, min(math.ceil(1 / options.alpha), 10_000))
+def _sides(nearest: Comparison) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    return nearest.reference, nearest.current
 
 
-def _require_rows(
-    drawn: Sequence[Record], read: Sequence[Record], name: str, min_rows: int
-) -> None:
-    if len(drawn) < min_rows:
+def _require_rows(rows: Sequence[Row], read: int, name: str, settings: Settings) -> None:
+    if len(rows) < settings.drift.min_rows:
         raise BadInput(
-            f"{name}: holds {len(drawn)} distinct prompts ({len(read)} records read), too few to "
-            f"compare; collect at least {min_rows}, or lower drift.min_rows in params.yaml"
+            f"{name}: holds {len(rows)} rows to compare ({read} records read), too few; collect at "
+            f"least {settings.drift.min_rows}, or lower drift.min_rows in params.yaml"
         )

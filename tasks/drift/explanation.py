@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.drift.features import DESCRIPTORS, descriptors
+from tasks.drift.descriptors import DESCRIPTORS, descriptors
 from tasks.drift.results import DescriptorShift, ShiftedExample, ShiftedTerm
-from tasks.records import Record
+from tasks.drift.rows import Row
 
 _WORD = re.compile(r"\w+")
 _LONGEST_TERM = 60
@@ -52,36 +52,29 @@ def shifted_terms(
 
 
 def most_shifted_examples(
-    current: Sequence[Record],
-    texts: Sequence[str],
-    kernel: NDArray[np.float64],
-    is_current: NDArray[np.bool_],
-    count: int = 5,
+    rows: Sequence[Row], texts: Sequence[str], witness: NDArray[np.float64], count: int = 5
 ) -> tuple[ShiftedExample, ...]:
-    """The current rows that show the difference of the samples best, by the witness function.
-
-    The witness (Gretton et al. 2012, section 2.3) of a row is its mean similarity to the current
-    rows less that to the reference rows.
+    """The rows of the window that show the difference best; of equal texts the first alone.
 
     Args:
-        current: the current records, in the order of their rows in the kernel matrix.
-        texts: their compared texts.
-        kernel: kernel matrix over the pooled rows.
-        is_current: the side of every row of the matrix.
+        rows: of the window.
+        texts: what of each is shown.
+        witness: how typical each is of what changed (`tasks.drift.comparison.Comparison.witness`).
         count: number of rows to return.
     """
-    similarity = kernel[is_current]
-    witness = similarity[:, is_current].mean(axis=1) - similarity[:, ~is_current].mean(axis=1)
-    order = np.lexsort((np.arange(len(current)), -np.round(witness, 9)))[:count]
+    order = np.lexsort(([row.record.id for row in rows], -np.round(witness, 6)))
+    places: dict[str, int] = {}
+    for place in order:
+        places.setdefault(texts[place], int(place))
     return tuple(
         ShiftedExample(
-            id=current[row].id,
-            source=current[row].source,
-            line=current[row].line,
-            text=texts[row][:_EXCERPT],
-            witness=round(float(witness[row]), 6),
+            id=rows[place].record.id,
+            source=rows[place].record.source,
+            line=rows[place].record.line,
+            text=texts[place][:_EXCERPT],
+            witness=round(float(witness[place]), 6),
         )
-        for row in order
+        for place in list(places.values())[:count]
     )
 
 

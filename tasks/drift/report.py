@@ -18,7 +18,7 @@ from evidently.legacy.model.widget import BaseWidgetInfo
 from evidently.presets import DataDriftPreset
 
 from tasks.core import files
-from tasks.drift.features import DESCRIPTORS, descriptors
+from tasks.drift.descriptors import DESCRIPTORS, descriptors
 from tasks.drift.results import DriftResult
 from tasks.rendering.templates import render
 

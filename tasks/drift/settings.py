@@ -17,10 +17,10 @@ class Drift(Section):
     """Probability of a false alarm that is accepted for one window."""
     permutations: Annotated[int, Field(ge=100, le=10_000)] = 1000
     """Permutations behind the p-value; more are drawn where alpha asks for a smaller one."""
-    max_rows: Annotated[int, Field(ge=50, le=5000)] = 500
-    """Distinct prompts of each side that are compared at most (drawn by a seeded hash)."""
+    max_rows: Annotated[int, Field(ge=50, le=200_000)] = 20_000
+    """Rows of each side that are compared at most (whole groups, drawn by a seeded hash)."""
     min_rows: Annotated[int, Field(ge=5)] = 20
-    """Distinct prompts that a window needs: with fewer, it is refused."""
+    """Rows that a window needs: with fewer, it is refused."""
     max_characters: Annotated[int, Field(ge=100), Unit("characters")] = 2000
     """Of the text of a longer prompt, only its beginning and its end are compared."""
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from tasks.core.errors import BadInput
 from tasks.drift import DriftResult, detect
+from tasks.drift.descriptors import descriptors
 from tasks.drift.explanation import shifted_terms
-from tasks.drift.features import descriptors, semantic_features, shape_features
-from tasks.drift.permutation import gaussian_kernel, permutation_test
+from tasks.drift.features import Features, mean_difference
+from tasks.drift.permutation import Outcome, permutation_test
 from tasks.drift.results import RowCounts
-from tasks.drift.sample import draw
-from tasks.records import parse
+from tasks.drift.vectors import form, wording
 from tasks.settings import Settings
 
 SETTINGS = Settings.model_validate({"drift": {"permutations": 200}})
@@ -51,7 +51,7 @@ def test_a_new_kind_of_prompt_is_drift_with_the_smallest_p_value(write: Callable
     current = write("current.jsonl", sentences(60, 2, "sonnets", "old ballads", "rhymes"))
     result = detect(reference, current, SETTINGS)
     assert result.drift is True
-    assert result.p_value == 1 / 201
+    assert result.p_value == 1 / (result.permutations + 1)
     assert result.rows == RowCounts(reference=120, current=60)
     terms = {row.term: row for row in result.shifted_terms}
     assert terms["sonnets"].reference_share == 0
@@ -59,12 +59,12 @@ def test_a_new_kind_of_prompt_is_drift_with_the_smallest_p_value(write: Callable
     assert terms["sonnets"].z > 0
 
 
-def test_longer_prompts_of_the_same_words_are_drift_of_shape(write: Callable[..., Path]):
+def test_longer_prompts_of_the_same_words_are_drift_of_form(write: Callable[..., Path]):
     reference = write("reference.jsonl", sentences(120, 1))
     pairs = sentences(120, 2)
     longer = [f"{one} {two}" for one, two in zip(pairs[::2], pairs[1::2], strict=True)]
     tests = detect(reference, write("current.jsonl", longer), SETTINGS).tests
-    assert {test.name: test.p_value for test in tests}["mmd_form"] == 1 / 201
+    assert {test.name: test.p_value for test in tests}["form"] < 0.01
 
 
 def test_a_partial_shift_is_found_and_its_rows_are_shown(write: Callable[..., Path]):
@@ -111,19 +111,35 @@ def test_the_contract_and_that_a_test_at_its_threshold_decides(write: Callable[.
         assert DriftResult.from_json(json.loads(json.dumps(plain, allow_nan=False))) == result
 
 
-def test_false_alarms_come_as_often_as_alpha_allows():
-    # 300 windows without drift, small features so that it is quick: p-values are uniform.
+def outcome(
+    features: dict[str, np.ndarray],
+    is_current: np.ndarray,
+    seed: int = 0,
+    units: np.ndarray | None = None,
+    **options: float,
+) -> Outcome:
+    found = {
+        name: Features(matrix.astype(np.float32), np.ones(len(matrix), bool), mean_difference)
+        for name, matrix in features.items()
+    }
+    units = np.arange(len(is_current)) if units is None else units
+    options = {"alpha": 0.05, "permutations": 199} | options
+    return permutation_test(found, units, is_current, seed=seed, **options)
+
+
+@pytest.mark.parametrize("in_a_unit", [1, 3])
+def test_false_alarms_come_as_often_as_alpha_allows(in_a_unit: int):
+    # 300 windows without drift, p-values are uniform; rows of a unit are copies of each other.
     texts = sentences(600, 5)
-    semantic, shape = semantic_features(texts, 2000, 0), shape_features(texts)
+    features = {"wording": wording(texts, 2000, 0), "form": form(texts)}
     p_values = []
     for number in range(300):
-        rows = np.random.default_rng(number).permutation(600)[:90]
-        is_current = np.arange(90) < 30
-        kernels = {
-            "semantic": gaussian_kernel(semantic[rows]),
-            "shape": gaussian_kernel(shape[rows]),
-        }
-        p_values.append(permutation_test(kernels, is_current, 199, number).p_value)
+        chosen = np.random.default_rng(number).permutation(600)[:90]
+        rows = np.repeat(chosen, in_a_unit)
+        is_current = np.repeat(np.arange(90) < 30, in_a_unit)
+        units = np.repeat(np.arange(90), in_a_unit)
+        drawn = {name: matrix[rows] for name, matrix in features.items()}
+        p_values.append(outcome(drawn, is_current, number, units).p_value)
     # Four standard errors of a binomial share around the nominal level.
     for level in (0.05, 0.1, 0.25, 0.5, 0.75):
         spread = 4 * (level * (1 - level) / 300) ** 0.5
@@ -137,46 +153,67 @@ def test_false_alarms_come_as_often_as_alpha_allows():
     seed=st.integers(0, 2**16),
     shift=st.sampled_from([0.0, 0.5, 5.0]),
 )
-def test_permutation_p_values_are_shares_of_labellings_and_symmetric(
+def test_p_values_are_shares_of_labellings_and_symmetric(
     rows: int, share: float, seed: int, shift: float
 ):
     features = np.random.default_rng(seed).normal(size=(rows, 3))
     is_current = np.zeros(rows, dtype=bool)
     is_current[: min(max(round(share * rows), 1), rows - 1)] = True
     features[is_current] += shift
-    kernels = {"near": gaussian_kernel(features), "first": gaussian_kernel(features[:, :1])}
-    outcome = permutation_test(kernels, is_current, 99, seed)
-    for p_value in outcome.p_values.values():
-        assert 1 / 100 <= p_value <= 1
-        assert p_value * 100 == pytest.approx(round(p_value * 100))
-    swapped = permutation_test(kernels, ~is_current, 99, seed)
-    assert swapped.p_values == outcome.p_values
-    assert swapped.statistics == pytest.approx(outcome.statistics)
+    both = {"all": features, "first": features[:, :1]}
+    found = outcome(both, is_current, seed)
+    for p_value in found.p_values.values():
+        assert 1 / (found.permutations + 1) <= p_value <= 1
+        shares = p_value * (found.permutations + 1)
+        assert shares == pytest.approx(round(shares))
+    swapped = outcome(both, ~is_current, seed)
+    if 2 * is_current.sum() != rows:  # the same side is drawn
+        assert swapped.p_values == found.p_values
+    assert swapped.statistics == pytest.approx(found.statistics, rel=1e-4)
 
 
-def test_the_statistic_is_the_squared_discrepancy_and_its_p_value_the_exact_share():
+def test_the_p_value_is_the_exact_share_of_labellings():
     features = np.array([[0.0], [0.4], [1.0], [3.0], [3.5]])
     is_current = np.array([False, False, False, True, True])
-    kernel = gaussian_kernel(features)
-    within = kernel[:3, :3].mean() + kernel[3:, 3:].mean() - 2 * kernel[:3, 3:].mean()
-    outcome = permutation_test({"one": kernel}, is_current, 5000, 0)
-    assert outcome.statistics["one"] == pytest.approx(within)
+    found = outcome({"one": features}, is_current, permutations=5000)
+    # Squared difference of the means, in units of 1/2 + 1/3.
+    assert found.statistics["one"] == pytest.approx((3.25 - 1.4 / 3) ** 2 / (5 / 6), rel=1e-5)
     # Of the ten ways to choose two of five rows this is the most extreme one.
-    assert outcome.p_value == pytest.approx(0.1, abs=0.02)
+    assert found.p_value == pytest.approx(0.1, abs=0.02)
 
 
-def test_two_kernels_are_corrected_for_and_a_copy_costs_nothing():
+def test_a_second_test_is_corrected_for_and_a_copy_costs_nothing():
     draws = np.random.default_rng(3)
     features = draws.normal(size=(60, 2))
     is_current = np.arange(60) < 20
     features[is_current, 0] += 0.8
-    first, noise = gaussian_kernel(features[:, :1]), gaussian_kernel(features[:, 1:])
-    alone = permutation_test({"first": first}, is_current, 999, 0).p_value
-    copied = permutation_test({"first": first, "copy": first}, is_current, 999, 0).p_value
-    both = permutation_test({"first": first, "noise": noise}, is_current, 999, 0)
+    first, noise = features[:, :1], features[:, 1:]
+    alone = outcome({"first": first}, is_current, permutations=5000).p_value
+    copied = outcome({"first": first, "copy": first}, is_current, permutations=5000).p_value
+    both = outcome({"first": first, "noise": noise}, is_current, permutations=5000)
     assert copied == alone
-    assert alone <= both.p_values["first"] <= 2 * alone + 0.01
-    assert both.p_values["first"] > alone
+    assert alone < both.p_values["first"] <= 2 * alone + 0.015
+
+
+def test_labellings_are_drawn_until_alpha_is_resolved_and_no_longer():
+    features = np.random.default_rng(1).normal(size=(80, 2))
+    is_current = np.arange(80) < 30
+    quiet = outcome({"all": features}, is_current, alpha=1e-5)
+    assert quiet.p_value > 0.01 and quiet.permutations < 10_000
+    features[is_current] += 3
+    found = outcome({"all": features}, is_current, alpha=1e-5)
+    assert found.p_value <= 1e-5
+
+
+def test_many_units_are_permuted_in_bundles_at_the_same_level():
+    p_values = []
+    for number in range(100):
+        features = np.random.default_rng(number).normal(size=(2500, 1))
+        found = outcome({"all": features}, np.arange(2500) < 1100, number, permutations=99)
+        p_values.append(found.p_value)
+    assert 0.01 < np.mean(np.array(p_values) <= 0.1) < 0.23
+    features[:1100] += 0.2
+    assert outcome({"all": features}, np.arange(2500) < 1100).p_value < 0.01
 
 
 def test_order_of_rows_and_files_and_swapped_sides_change_nothing(
@@ -196,44 +233,25 @@ def test_order_of_rows_and_files_and_swapped_sides_change_nothing(
     assert swapped.p_value == first.p_value
 
 
-def test_repeated_prompts_count_once(write: Callable[..., Path]):
-    texts = sentences(140, 1)
-    flood = texts[90:] + [f"  {texts[90]}\n"] * 200
-    reference = write("a.jsonl", texts[:90])
-    result = detect(reference, write("b.jsonl", flood), SETTINGS)
-    assert result.rows.current == 50
-    assert result.read.current == 250
-    assert not result.drift
-
-
-def test_of_two_copies_the_smaller_id_stays_in_any_order():
-    rows = [parse({"id": name, "prompt": "the same"}, "f", 1, labelled=False) for name in "cab"]
-    assert [record.id for record in draw(rows, 9, seed=0)] == ["a"]
-    assert [record.id for record in draw(rows[::-1], 9, seed=0)] == ["a"]
-
-
-def test_draws_down_by_hash_so_that_a_smaller_draw_is_part_of_a_larger():
-    rows = [
-        parse({"id": n, "prompt": text}, "f", n, labelled=False)
-        for n, text in enumerate(sentences(100, 1))
-    ]
-    small, large = draw(rows, 20, seed=0), draw(rows[::-1], 60, seed=0)
-    assert small == large[:20]
-    assert draw(rows, 20, seed=1) != small
-    assert small != rows[:20]
-
-
-def test_more_rows_than_max_rows_are_drawn_down(write: Callable[..., Path]):
-    few = Settings.model_validate({"drift": {"permutations": 100, "max_rows": 50}})
-    result = detect(write("a.jsonl", sentences(90, 1)), write("b.jsonl", sentences(70, 2)), few)
-    assert result.rows == RowCounts(reference=50, current=50)
+def test_of_more_rows_than_max_rows_whole_groups_are_compared(write_lines: Callable[..., Path]):
+    few = Settings.model_validate({"drift": {"permutations": 100, "max_rows": 60}})
+    sides = []
+    for number, count in enumerate((200, 90)):
+        rows = [
+            {"prompt": text, "group": f"{place // 5}"}
+            for place, text in enumerate(sentences(count, number))
+        ]
+        sides.append(write_lines(f"{number}.jsonl", *rows))
+    result = detect(*sides, few)
+    assert result.rows == RowCounts(reference=60, current=60)
+    assert result.effective.current.groups == result.effective.reference.groups == 12
 
 
 def test_a_window_too_small_is_refused_with_the_remedy(write: Callable[..., Path]):
     enough = write("a.jsonl", sentences(40, 1))
-    small = write("b.jsonl", sentences(19, 2) * 3)
+    small = write("b.jsonl", sentences(19, 2))
     for reference, current in ((enough, small), (small, enough)):
-        with pytest.raises(BadInput, match=r"b\.jsonl: holds 19 distinct prompts \(57 .*min_rows"):
+        with pytest.raises(BadInput, match=r"b\.jsonl: holds 19 rows to compare \(19 .*min_rows"):
             detect(reference, current, SETTINGS)
 
 
@@ -271,24 +289,23 @@ def test_every_format_of_traffic_is_compared_by_its_prompt(
     ]
     for shape in shapes:
         current = write_lines("b.jsonl", *(shape(text) for text in texts))
-        assert detect(reference, current, SETTINGS).p_value == 1
+        result = detect(reference, current, SETTINGS)
+        differs = {test.name for test in result.tests if test.p_value < 1}
+        assert differs == ({"system"} if "Be brief." in current.read_text() else set())
 
 
 @hypothesis_settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(min_size=1).filter(str.strip), min_size=4, max_size=12, unique=True))
 def test_any_text_has_finite_measures(texts: list[str]):
-    for values in (semantic_features(texts, 100, 0), shape_features(texts), descriptors(texts)):
+    for values in (wording(texts, 100, 0), form(texts), descriptors(texts)):
         assert values.shape[0] == len(texts)
         assert np.isfinite(values).all()
-    kernel = gaussian_kernel(semantic_features(texts, 100, 0))
-    assert np.isfinite(kernel).all()
-    assert np.allclose(np.diag(kernel), 1)
 
 
-def test_semantic_features_see_the_end_of_a_long_prompt():
+def test_wording_sees_the_end_of_a_long_prompt():
     endings = ["sort the rows", "sort the rows", "open a socket", "open a socket"]
     texts = ["You are a helpful agent. " * 200 + ending for ending in endings]
-    near = semantic_features(texts, 200, 0)
+    near = wording(texts, 200, 0)
     assert np.allclose(near[0], near[1])
     assert not np.allclose(near[0], near[2])
 

@@ -223,7 +223,7 @@ def test_a_small_training_source_is_written_and_refused_only_when_it_is_compared
     folder = curated(chats("data", 10, 1, "a"), [])
     out = write_reference(folder, tmp_path / "reference.jsonl", SETTINGS)
     assert len(out.read_text().splitlines()) == 10
-    with pytest.raises(BadInput, match=r"reference\.jsonl: holds 10 distinct prompts"):
+    with pytest.raises(BadInput, match=r"reference\.jsonl: holds 10 rows to compare"):
         detect(out, write_lines("window.jsonl", *chats("data", 40, 2, "b")), SETTINGS)
 
 
