@@ -7,6 +7,7 @@ process that works on it (`alive`), and later ones look whether it still runs (`
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 FLOWS = ("retrain", "watch", "forms", "housekeeping")
 """Those of which a run that lost its process is ended here; forms see to `promote` themselves."""
+_START = re.compile(r"start \d{1,3}")
 _STARTS = 3
 """How often a round starts at most; each start goes on where the one before ended."""
 _SERVER = "prefect.server.api.server:create_app"
@@ -140,21 +142,26 @@ def _end(client: "SyncPrefectClient", run: "FlowRun") -> bool:
 
 
 def _start_again(client: "SyncPrefectClient", run: "FlowRun") -> None:
-    """Let a crashed round of a deployment run again, unless it has crashed too often."""
-    from prefect.states import Scheduled
+    """Let a crashed round of a deployment go on as another run, unless it crashed too often.
 
+    Another run, not the same one again: the worker reports the death of the process some time
+    later, and would end it anew.
+    """
     if run.deployment_id is None or client.read_flow(run.flow_id).name != "retrain":
         return
-    if run.run_count >= _STARTS:
+    start = max((int(tag.split()[-1]) for tag in run.tags if _START.fullmatch(tag)), default=1)
+    if start >= _STARTS:
         log.warning("the round %s crashed %d times: it does not start again", run.name, _STARTS)
         return
-    again: State[Any] = Scheduled(
-        name="Resuming",
-        message=f"Crashed: start {run.run_count + 1} of {_STARTS} goes on where it was.",
-        scheduled_time=datetime.now(UTC),
+    kept = [tag for tag in run.tags if not tag.startswith(("start ", "goes on from "))]
+    again = client.create_flow_run_from_deployment(
+        run.deployment_id,
+        parameters=run.parameters,
+        tags=[*kept, f"start {start + 1}", f"goes on from {run.name}"],
+        # The server makes one run of a key, however many notice the crash.
+        idempotency_key=f"goes-on-from-{run.id}",
     )
-    client.set_flow_run_state(run.id, again, force=True)
-    log.info("the round %s starts again, and goes on where it was", run.name)
+    log.info("the round %s goes on as the run %s", run.name, again.id)
 
 
 def _lost(client: "SyncPrefectClient") -> "list[FlowRun]":
