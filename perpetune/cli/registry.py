@@ -7,8 +7,8 @@ import click
 
 from perpetune.cli.endings import Outcome
 from perpetune.cli.shared import Context, command
-from perpetune.platform.processes import platform_state
 from perpetune.platform.results import ProjectStatus
+from perpetune.platform.state import in_words, platform_state
 from perpetune.render.registry import (
     show_audit,
     show_decision,
@@ -28,8 +28,10 @@ def status(context: Context) -> Outcome:
 
     found = Registry(context.settings).status()
     platform = platform_state(context.settings)
+    said = in_words(platform) if platform else ()
+    fields = dict(found) | {"platform": platform, "warnings": (*found.warnings, *said)}
     names = models(Path(context.params))
-    return Outcome(ProjectStatus(**dict(found), platform=platform, models=names), show_status)
+    return Outcome(ProjectStatus(**fields, models=names), show_status)
 
 
 def _decide(context: Context, action: str, *arguments: Any, **options: Any) -> Outcome:

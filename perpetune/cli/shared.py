@@ -23,6 +23,10 @@ PATH = click.Path(path_type=Path)
 """The type of an argument that is a path."""
 
 
+_OF_THE_PLATFORM = ("up", "down", "doctor", "backup", "status")
+"""Commands that say themselves what of the platform is gone."""
+
+
 @dataclass(frozen=True)
 class Context:
     """The options that every command shares."""
@@ -101,6 +105,8 @@ def command(name: str) -> Callable[[Callable[..., Outcome]], click.Command]:
             settings = load_settings(Path(params), overrides, of_project)
             environment.log_to_stderr()
             environment.prepare(settings)
+            if name not in _OF_THE_PLATFORM:
+                environment.warn_of_what_is_gone(settings)
             MODEL.set(of_project)
             context = Context(settings, params, list(overrides), of_project)
             try:

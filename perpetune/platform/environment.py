@@ -9,7 +9,8 @@ from typing import TextIO
 
 from flows.server import has_server
 from perpetune.platform.credential import new_credential, read_credential
-from perpetune.platform.processes import running_platform
+from perpetune.platform.processes import recorded_platform
+from perpetune.platform.state import in_words, platform_state
 from tasks.core.errors import PerpetuneError
 from tasks.rendering.log_records import show_control_characters
 from tasks.settings import Settings
@@ -48,9 +49,11 @@ def prepare(settings: Settings) -> None:
     # Prefect creates its home, but not the folders around it.
     with contextlib.suppress(OSError):
         (state / "prefect").mkdir(parents=True, exist_ok=True)
-    platform = running_platform(settings)
-    if platform:
+    platform = recorded_platform(settings)
+    serving = platform.serving() if platform else frozenset()
+    if platform and "prefect" in serving:
         values["PREFECT_API_URL"] = platform.prefect_api_url
+    if platform and "mlflow" in serving:
         values["MLFLOW_TRACKING_URI"] = platform.mlflow_url
     for name, value in values.items():
         os.environ.setdefault(name, value)
@@ -69,6 +72,13 @@ def prepare(settings: Settings) -> None:
                 "the platform's credential is gone or not yours to read: "
                 "`perpetune down` and `perpetune up` make a new one"
             )
+
+
+def warn_of_what_is_gone(settings: Settings) -> None:
+    """Say what of a platform that runs in part is gone."""
+    state = platform_state(settings, ask=False)
+    for sentence in in_words(state) if state else ():
+        log.warning("%s", sentence)
 
 
 def protection(*origins: str) -> dict[str, str]:

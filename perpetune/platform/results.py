@@ -12,6 +12,12 @@ class PlatformState(Value):
     mlflow_url: str
     running: tuple[str, ...]
     gone: tuple[str, ...]
+    silent: tuple[str, ...] = ()
+    """Servers that run and do not answer."""
+    supervised: bool = False
+    """Whether what has ended is started again."""
+    restarts: tuple[tuple[str, int], ...] = ()
+    """How often each was started again since `perpetune up`."""
 
 
 class ProjectStatus(Status):
@@ -61,6 +67,8 @@ class StoppedPlatform(Value):
 
     stopped: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    others: int = 0
+    """Further processes that the platform had started and that had outlived it."""
 
 
 class CheckResult(Value):

@@ -3,23 +3,23 @@
     perpetune up       # starts what is not running
     perpetune down     # stops it; the state folder stays
 
-Each process leads a process group of its own, so that `down` takes its children with it.
+Each process leads a process group of its own. A supervisor starts again what ends. One `up` or
+`down` at a time works on a state folder.
 """
 
 import contextlib
 import logging
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
+from perpetune.platform import ports, supervisor
 from perpetune.platform.credential import (
     credential_file,
     new_credential,
@@ -28,18 +28,23 @@ from perpetune.platform.credential import (
     write_credential,
 )
 from perpetune.platform.environment import protection
+from perpetune.platform.launching import Launch, answers, stop
+from perpetune.platform.mlflow_place import MLflowPlace, mlflow_place
 from perpetune.platform.processes import (
+    MARKER,
     NAMES,
     Platform,
     Process,
     describe,
+    marked,
     platform_file,
     recorded_platform,
     write_platform,
 )
 from perpetune.platform.results import RunningPlatform, RunningProcess, StoppedPlatform
-from tasks.core.errors import BadInput, PerpetuneError
-from tasks.registry import Registry, database_uri
+from tasks.core.errors import BadInput, PerpetuneError, Refused
+from tasks.core.locks import exclusive
+from tasks.registry import Registry
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -55,44 +60,76 @@ def up(settings: Settings) -> RunningPlatform:
     Only what does not run yet is started.
 
     Raises:
-        BadInput: a port is taken.
+        BadInput: a port is taken, or `project.tracking_uri` is nothing that a server can serve.
         PerpetuneError: a server does not answer; its log is named.
     """
-    recorded = recorded_platform(settings)
-    alive = recorded.alive() if recorded else {}
-    if recorded and set(alive) == set(recorded.processes):
-        return _described(settings, recorded)
-    if alive:
-        log.info("of this platform only %s still runs: starting the rest", ", ".join(alive))
-    elif platform_file(settings).exists():
-        log.info("the platform in %s runs no longer: starting anew", platform_file(settings))
-    platform = _start_missing(settings, recorded if alive else None)
-    write_platform(settings, platform)
-    return _described(settings, platform)
+    with _alone(settings):
+        recorded = recorded_platform(settings)
+        alive = recorded.alive() if recorded else {}
+        if recorded and set(alive) == set(recorded.processes) and recorded.supervised():
+            return _described(settings, recorded)
+        if recorded and alive:
+            missing = [name for name in recorded.processes if name not in alive]
+            log.info("starting what has ended: %s", ", ".join(missing) or "the supervisor")
+            _end_supervisor(recorded)
+            recorded = recorded_platform(settings)  # it may have started something meanwhile
+        elif platform_file(settings).exists():
+            log.info("the platform in %s runs no longer: starting anew", platform_file(settings))
+        platform = _start_missing(settings, recorded if alive else None)
+        return _described(settings, platform)
 
 
 def down(settings: Settings) -> StoppedPlatform:
     """Stop what `up` started; processes that are gone already are no error.
 
     A process that has taken over a recorded id, after a restart of the machine say, is left alone.
+    Whatever else the platform has started ends as well: a round whose worker was killed, servers
+    whose record is lost.
     """
+    with _alone(settings):
+        return _down(settings)
+
+
+def _down(settings: Settings) -> StoppedPlatform:
     path = platform_file(settings)
     platform = recorded_platform(settings)
-    if platform is None:
-        if path.exists():
-            log.info("%s names no process that can be identified: none was ended", path)
-            path.unlink()
-        return StoppedPlatform()
-    alive = platform.alive()
+    if platform:
+        _end_supervisor(platform)
+        platform = recorded_platform(settings)
+    elif path.exists():
+        log.info("%s names no process that can be identified", path)
+    alive = platform.alive() if platform else {}
+    processes = platform.processes if platform else {}
     # The worker first, while its server still runs.
-    stopped = [name for name in reversed(list(platform.processes)) if name in alive]
+    stopped = [name for name in reversed(list(processes)) if name in alive]
     for name in stopped:
-        _stop(alive[name])
-    gone = [name for name in platform.processes if name not in alive]
+        stop([alive[name]])
+    left = list(marked(settings.project.state_dir))
+    stop(left)
+    gone = [name for name in processes if name not in alive]
     if gone:
         log.info("no longer running: %s; nothing was done to their process ids", ", ".join(gone))
-    path.unlink()
-    return StoppedPlatform(stopped=tuple(stopped), gone=tuple(gone))
+    if left:
+        log.info("ended %d more processes that the platform had started", len(left))
+    path.unlink(missing_ok=True)
+    return StoppedPlatform(stopped=tuple(stopped), gone=tuple(gone), others=len(left))
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    path = settings.project.state_dir / "locks" / "platform.lock"
+    busy = Refused(
+        f"another `perpetune up` or `down` has been working here for {_PATIENCE:g} s "
+        f"(it holds {path}): wait for it, or end it"
+    )
+    with exclusive(path, busy, seconds=_PATIENCE):
+        yield
+
+
+def _end_supervisor(platform: Platform) -> None:
+    process = platform.supervised()
+    if process:
+        stop([process], descendants=False)  # what it has started goes on
 
 
 def _start_missing(settings: Settings, running: Platform | None) -> Platform:
@@ -100,79 +137,77 @@ def _start_missing(settings: Settings, running: Platform | None) -> Platform:
 
     If it fails, everything that it has started ends again.
     """
+    place = mlflow_place(settings, running)
     prefect_url = running.prefect_url if running else _url(settings.platform.prefect_port)
-    mlflow_url = running.mlflow_url if running else _url(settings.platform.mlflow_port)
+    mlflow_url = place.url
     alive = running.alive() if running else {}
     for name, url in (("prefect", prefect_url), ("mlflow", mlflow_url)):
-        if name not in alive:
-            _require_free(name, _port(url))
+        if name not in alive and (name == "prefect" or place.local):
+            _require_free(settings, name, _port(url))
     credential = _credential(settings, fresh=not alive)
     # MLflow's database is made here, whole, not by a server that may be killed meanwhile.
-    Registry(settings).reconcile()
-    kept = {name: running.processes[name] for name in alive} if running else {}
-    environment = _environment(prefect_url, mlflow_url, credential)
+    with place.reached_directly():
+        Registry(place.settings).reconcile()
+    environment = _environment(settings, prefect_url, mlflow_url, credential)
+    environment |= place.variables
     # A key of the user's goes before ours.
     environment.setdefault("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", webhook_key(settings))
-    starter = _Starter(settings, environment, kept)
+    launches = _launches(settings, prefect_url, mlflow_url, place)
+    kept = {name: running.processes[name] for name in alive} if running else {}
+    starter = _Starter(
+        Platform(prefect_url, mlflow_url, kept), platform_file(settings), environment
+    )
     try:
-        # -P: folders `flows` and `tasks` in the current folder are not ours.
-        module = [sys.executable, "-P", "-m", "flows.prefect_server"]
-        starter.start("prefect", [*module, str(_port(prefect_url))])
-        starter.start("mlflow", _mlflow_command(settings, mlflow_url))
-        starter.wait("prefect", f"{prefect_url}/api/health")
-        starter.wait("mlflow", f"{mlflow_url}/health")
+        for name in (name for name in NAMES if name != "worker" and name in launches):
+            starter.start(launches[name])
+        for launch in launches.values():
+            starter.wait(launch)
         starter.run("prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite")
-        starter.start("worker", [_script("prefect"), "worker", "start", "--pool", POOL])
-        return Platform(prefect_url, mlflow_url, starter.processes())
+        starter.start(launches["worker"])
+        return starter.supervise(list(launches.values()), _log_file(settings, "supervisor"))
     except BaseException:
         starter.stop()
         raise
 
 
 class _Starter:
-    """Starts processes with one environment, and remembers which it has started."""
+    """Starts processes with one environment, and records each as soon as it runs."""
 
-    def __init__(
-        self, settings: Settings, environment: Mapping[str, str], kept: Mapping[str, Process]
-    ) -> None:
-        self._settings = settings
+    def __init__(self, platform: Platform, path: Path, environment: Mapping[str, str]) -> None:
+        self._platform = platform
+        self._path = path
         self._environment = environment
-        self._kept = kept
         self._started: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, command: list[str]) -> None:
-        """Start `command` in the background with a log of its own, unless `name` runs already."""
-        if name in self._kept:
-            return
-        log.info("starting %s", name)
-        path = _log_file(self._settings, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file, _interruptible():
-            self._started[name] = subprocess.Popen(
-                command,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+    def start(self, launch: Launch) -> None:
+        """Start a process, unless it runs already.
 
-    def wait(self, name: str, url: str) -> None:
-        """Wait until `url` answers.
+        Raises:
+            PerpetuneError: it has ended at once.
+        """
+        if launch.name in self._platform.processes:
+            return
+        log.info("starting %s", launch.name)
+        self._started[launch.name] = child = launch.start(self._environment)
+        known = {**self._platform.processes, launch.name: _described_process(launch, child.pid)}
+        ordered = {name: known[name] for name in NAMES if name in known}
+        self._record(replace(self._platform, processes=ordered))
+
+    def wait(self, launch: Launch) -> None:
+        """Wait until a server answers.
 
         Raises:
             PerpetuneError: it does not, or the process has ended.
         """
-        process = self._started.get(name)
+        if launch.health is None:
+            return
+        child = self._started.get(launch.name)
         end = time.monotonic() + _PATIENCE
-        while time.monotonic() < end and (process is None or process.poll() is None):
-            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
-                if answer.status == 200:
-                    return
+        while time.monotonic() < end and (child is None or child.poll() is None):
+            if answers(launch.health):
+                return
             time.sleep(0.3)
-        raise PerpetuneError(
-            f"{name} does not answer at {url}; see {_log_file(self._settings, name)}"
-        )
+        raise PerpetuneError(f"{launch.name} does not answer at {launch.health}; see {launch.log}")
 
     def run(self, *command: str) -> None:
         """Run a command to its end.
@@ -193,36 +228,51 @@ class _Starter:
             said = (done.stdout + done.stderr).strip()
             raise PerpetuneError(f"{' '.join(command)} failed:\n{said[-2000:]}")
 
-    def processes(self) -> dict[str, Process]:
-        """What identifies every process, old and new.
+    def supervise(self, launches: Sequence[Launch], path: Path) -> Platform:
+        """Hand the processes over to a supervisor.
 
         Raises:
-            PerpetuneError: one has ended.
+            PerpetuneError: one has ended meanwhile, the supervisor included.
         """
-        found = dict(self._kept)
-        for name, process in self._started.items():
-            path = _log_file(self._settings, name)
-            try:
-                found[name] = describe(process.pid, path)
-            except psutil.Error:
-                raise PerpetuneError(f"{name} has ended; see {path}") from None
-        return {name: found[name] for name in NAMES}
+        for name, child in self._started.items():
+            if child.poll() is not None:
+                found = next(launch for launch in launches if launch.name == name)
+                raise PerpetuneError(f"{name} has ended; see {found.log}")
+        module = (sys.executable, "-P", "-m", "perpetune.platform.supervisor")
+        launch = Launch("supervisor", (*module, str(self._path.absolute())), path)
+        self._started["supervisor"] = child = launch.start(self._environment, stdin=subprocess.PIPE)
+        # It reads its work after it has been recorded, or it would see that it is not wanted.
+        process = _described_process(launch, child.pid)
+        self._record(replace(self._platform, supervisor=process))
+        assert child.stdin is not None
+        with child.stdin:
+            child.stdin.write(supervisor.to_lines(launches))
+        return self._platform
 
     def stop(self) -> None:
         """End what was started here."""
-        for process in reversed(self._started.values()):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                _stop(psutil.Process(process.pid))
+        started = [child for child in reversed(self._started.values()) if child.poll() is None]
+        stop([psutil.Process(child.pid) for child in started])
+        kept = {
+            name: process
+            for name, process in self._platform.processes.items()
+            if name not in self._started
+        }
+        if kept:
+            self._record(replace(self._platform, processes=kept, supervisor=None))
+        else:
+            self._path.unlink(missing_ok=True)
+
+    def _record(self, platform: Platform) -> None:
+        self._platform = platform
+        write_platform(self._path, platform)
 
 
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    # These processes outlive this command, which may have blocked Ctrl-C for its children.
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+def _described_process(launch: Launch, pid: int) -> Process:
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return describe(pid, launch.log)
+    except psutil.Error:
+        raise PerpetuneError(f"{launch.name} has ended; see {launch.log}") from None
 
 
 def _credential(settings: Settings, fresh: bool) -> str:
@@ -262,10 +312,13 @@ def _port(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
-def _environment(prefect_url: str, mlflow_url: str, credential: str) -> dict[str, str]:
+def _environment(
+    settings: Settings, prefect_url: str, mlflow_url: str, credential: str
+) -> dict[str, str]:
     # On top of what `perpetune.platform.environment.prepare` has set: Prefect's home, no telemetry.
     scripts = Path(sys.executable).parent
     return os.environ | {
+        MARKER: str(settings.project.state_dir.absolute()),
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
         "PREFECT_API_URL": f"{prefect_url}/api",
         # Without it the UI of a server on another port than 4200 still calls port 4200.
@@ -285,15 +338,26 @@ def _environment(prefect_url: str, mlflow_url: str, credential: str) -> dict[str
     }
 
 
-def _mlflow_command(settings: Settings, url: str) -> list[str]:
-    state = settings.project.state_dir.resolve()
-    # -P: a folder `tasks` in the current folder is not ours.
-    module = [sys.executable, "-P", "-m", "tasks.registry.server"]
-    return [*module, str(_port(url)), _mlflow_store(state), str(state / "mlartifacts")]
-
-
-def _mlflow_store(state: Path) -> str:
-    return database_uri(state / "mlflow.db")
+def _launches(
+    settings: Settings, prefect_url: str, mlflow_url: str, place: MLflowPlace
+) -> dict[str, Launch]:
+    """How each process is started, by name, in the order of their start."""
+    # -P: folders `flows` and `tasks` in the current folder are not ours.
+    python = (sys.executable, "-P", "-m")
+    artifacts = str(settings.project.state_dir.resolve() / "mlartifacts")
+    commands = {
+        "prefect": (*python, "flows.prefect_server", str(_port(prefect_url))),
+        "mlflow": (*python, "tasks.registry.server", str(_port(mlflow_url)), artifacts)
+        if place.local
+        else (),
+        "worker": (_script("prefect"), "worker", "start", "--pool", POOL),
+    }
+    health = {"prefect": f"{prefect_url}/api/health", "mlflow": f"{mlflow_url}/health"}
+    return {
+        name: Launch(name, command, _log_file(settings, name), health.get(name))
+        for name, command in commands.items()
+        if command
+    }
 
 
 def _log_file(settings: Settings, name: str) -> Path:
@@ -304,28 +368,14 @@ def _script(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def _require_free(name: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise BadInput(
-                f"platform.{name}_port: {port} is taken by another program; "
-                f"choose another with --set platform.{name}_port=PORT"
-            ) from None
-
-
-def _stop(leader: psutil.Process) -> None:
-    """End a process that `up` started, its group and its descendants."""
-    try:
-        members = [leader, *leader.children(recursive=True)]
-    except psutil.NoSuchProcess:
+def _require_free(settings: Settings, name: str, port: int) -> None:
+    if ports.is_free(HOST, port):
         return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(leader.pid, signal.SIGTERM)
-    _, alive = psutil.wait_procs(members, timeout=20)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=5)
+    who, ours = ports.who_has(port, settings.project.state_dir)
+    free = ports.next_free(HOST, port) or "PORT"
+    remedy = (
+        "`perpetune down` ends it"
+        if ours
+        else f"choose another with --set platform.{name}_port={free}"
+    )
+    raise BadInput(f"platform.{name}_port: {port} is taken by {who}; {remedy}")

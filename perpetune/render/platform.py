@@ -25,7 +25,9 @@ def show_stopped(platform: StoppedPlatform) -> None:
         console.print(f"stopped: {', '.join(platform.stopped)}")
     if platform.gone:
         console.print(f"were not running any more: {', '.join(platform.gone)}")
-    if not platform.stopped and not platform.gone:
+    if platform.others:
+        console.print(f"ended as well: {platform.others} processes that the platform had started")
+    if not platform.stopped and not platform.gone and not platform.others:
         console.print("no platform was running")
 
 

@@ -20,8 +20,8 @@ def show_status(status: ProjectStatus) -> None:
     platform = status.platform
     if platform and platform.running:
         console.print(f"platform: {', '.join(platform.running)} at {platform.prefect_url}")
-    if platform and platform.gone:
-        console.print(f"platform: {', '.join(platform.gone)} no longer run: {program()} up")
+    elif platform:
+        console.print(f"platform: it does not run any more: {program()} up")
     if status.models:
         console.print(f"models of their own (--model NAME): {', '.join(status.models)}")
     for warning in status.warnings:

@@ -20,7 +20,7 @@ decided). Nothing here imports torch.
     registry       the whole, and the only one that moves aliases
 """
 
-from tasks.registry.connection import database_uri
+from tasks.registry.connection import DATABASE_VARIABLE, database_uri
 from tasks.registry.mlflow_values import DatasetRef
 from tasks.registry.references import resolve_model
 from tasks.registry.registry import Registry
@@ -29,6 +29,7 @@ from tasks.registry.sbom import write_sbom
 from tasks.registry.webhooks import register_webhook
 
 __all__ = [
+    "DATABASE_VARIABLE",
     "Audit",
     "Candidate",
     "DatasetRef",

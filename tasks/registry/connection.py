@@ -26,6 +26,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 log = logging.getLogger(__name__)
 
+DATABASE_VARIABLE = "PERPETUNE_MLFLOW_DATABASE"
+"""Environment variable with the database that a local server of MLflow serves."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _DATABASE = "database"
 _LOCK_SECONDS = 60.0

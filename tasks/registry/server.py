@@ -1,6 +1,8 @@
 """MLflow's server for this machine, with pages that open where a model's evidence is.
 
-    python -P -m tasks.registry.server PORT DATABASE_URI ARTIFACT_FOLDER
+    PERPETUNE_MLFLOW_DATABASE=URI python -P -m tasks.registry.server PORT ARTIFACT_FOLDER
+
+The database's address may hold a password, which other users could read on a command line.
 
 MLflow's own protection refuses what pages of the internet send, but takes changes from a page of
 any port of this machine (`mlflow.server.security_utils.is_localhost_origin`), whatever
@@ -13,6 +15,7 @@ import sys
 from pathlib import Path
 
 from tasks.core.own_pages import FirstScript, OwnPagesOnly
+from tasks.registry.connection import DATABASE_VARIABLE
 
 HOST = "127.0.0.1"
 # MLflow's pages keep these in the browser; a choice that somebody has made there stays.
@@ -42,7 +45,8 @@ _POLICY = (
 
 def main() -> None:
     """Serve until a signal comes, as `mlflow server` would."""
-    port, database, folder = sys.argv[1:]
+    port, folder = sys.argv[1:]
+    database = os.environ[DATABASE_VARIABLE]
     artifacts = Path(folder).absolute().as_uri()  # whatever signs the path has
     # MLflow's modules look for both when they are imported.
     import uvicorn

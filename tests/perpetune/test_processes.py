@@ -20,8 +20,8 @@ from perpetune.platform.credential import (
 from perpetune.platform.processes import (
     Platform,
     describe,
+    platform_file,
     recorded_platform,
-    running_platform,
     write_platform,
 )
 from tasks.core.own_pages import OwnPagesOnly
@@ -90,7 +90,6 @@ def test_a_damaged_record_is_no_platform(settings: Settings, content: str) -> No
     path.parent.mkdir(parents=True)
     path.write_text(content)
     assert recorded_platform(settings) is None
-    assert running_platform(settings) is None
 
 
 def test_a_platform_runs_as_long_as_both_servers_do(
@@ -101,15 +100,16 @@ def test_a_platform_runs_as_long_as_both_servers_do(
     worker = describe(child.pid, tmp_path / "y.log")
     processes = {"prefect": process, "mlflow": process, "worker": worker}
     platform = Platform("http://127.0.0.1:4200", "http://127.0.0.1:5000", processes)
-    write_platform(settings, platform)
-    assert running_platform(settings) == platform
+    write_platform(platform_file(settings), platform)
+    assert recorded_platform(settings) == platform
+    assert platform.serving() == {"prefect", "mlflow"}
     child.kill()
     child.wait()
-    assert running_platform(settings) == platform
+    assert platform.serving() == {"prefect", "mlflow"}
     assert list(platform.alive()) == ["prefect", "mlflow"]
     stranger.kill()
     stranger.wait()
-    assert running_platform(settings) is None
+    assert platform.serving() == set()
 
 
 def test_the_credential_is_new_each_time_and_readable_by_its_owner_only(

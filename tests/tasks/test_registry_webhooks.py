@@ -21,7 +21,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.core.errors import BadInput, PerpetuneError
-from tasks.registry import register_webhook
+from tasks.registry import DATABASE_VARIABLE, register_webhook
 from tasks.settings import Settings
 
 
@@ -39,9 +39,10 @@ def server(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    places = [f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")]
+    environment[DATABASE_VARIABLE] = f"sqlite:///{folder / 'mlflow.db'}"
+    command.append(str(folder / "artifacts"))
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, *places], env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):
