@@ -221,7 +221,7 @@ def test_the_credential_is_for_this_user_and_appears_nowhere_else(
     for process in psutil.process_iter(["cmdline"]):
         assert secret not in " ".join(process.info["cmdline"] or [])
     files = [file for file in project.path.rglob("*") if file.is_file() and file != path]
-    assert len([file for file in files if file.suffix == ".log"]) == 3
+    assert len([file for file in files if file.suffix == ".log"]) == 4
     assert [str(file) for file in files if secret.encode() in file.read_bytes()] == []
 
 
@@ -241,15 +241,21 @@ def test_drift_starts_a_round_by_its_event(up: tuple[ProjectFolder, dict[str, An
     assert [item["version"] for item in project.perpetune("status")["pending"]] == [2]
 
 
-def test_up_starts_what_is_missing_and_keeps_the_rest(
+def test_what_ends_is_started_again_and_up_keeps_the_rest(
     up: tuple[ProjectFolder, dict[str, Any]],
 ) -> None:
     project, platform = up
-    os.kill(platform["processes"]["worker"]["pid"], 9)
-    state = project.perpetune("status")["platform"]
-    assert (state["running"], state["gone"]) == (["prefect", "mlflow"], ["worker"])
-    again = project.perpetune("up")
-    for name in ("prefect", "mlflow"):
-        assert again["processes"][name] == platform["processes"][name]
-    assert again["processes"]["worker"]["pid"] != platform["processes"]["worker"]["pid"]
-    platform["processes"] = again["processes"]
+    before = {name: process["pid"] for name, process in platform["processes"].items()}
+    os.kill(before["worker"], 9)
+
+    def back() -> bool:
+        state = project.perpetune("status")["platform"]
+        return not state["gone"] and dict(state["restarts"]).get("worker") == 1
+
+    wait_for(back, seconds=120)
+    again = {name: item["pid"] for name, item in project.perpetune("up")["processes"].items()}
+    assert again["worker"] != before["worker"]
+    assert {name: again[name] for name in ("prefect", "mlflow")} == {
+        name: before[name] for name in ("prefect", "mlflow")
+    }
+    platform["processes"]["worker"]["pid"] = again["worker"]
