@@ -75,10 +75,9 @@ class Postgres:
         self._run("initdb", "-D", str(self._data), f"--pwfile={secret}", *options)
         self.start()
 
-    def url(self, database: str, scheme: str = "postgresql", *, password: bool = True) -> str:
-        """The address of a database."""
-        secret = ":p%254%2F%3A%40ss" if password else ""
-        return f"{scheme}://perpetune{secret}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str, scheme: str = "postgresql") -> str:
+        """The address of a database, without the password, which PGPASSWORD holds."""
+        return f"{scheme}://perpetune@127.0.0.1:{self.port}/{database}"
 
     @property
     def environment(self) -> dict[str, str]:

@@ -71,12 +71,13 @@ class Stack:
             request = urllib.request.Request(f"{self.store_url}/{bucket}", method="PUT")
             urllib.request.urlopen(request, timeout=20).close()
         accounts = self._folder / "basic_auth.ini"
-        database = self.database.url("mlflow_auth").replace("%", "%%")
+        database = self.database.url("mlflow_auth")
         accounts.write_text(
             "[mlflow]\ndefault_permission = READ\n"
             f"database_uri = {database}\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
             "grant_default_workspace_access = false\n"
+            "auth_cache_ttl_seconds = 60\n"
         )
         environment = STORE | {
             "MLFLOW_AUTH_CONFIG_PATH": str(accounts),
@@ -85,10 +86,11 @@ class Stack:
             "MLFLOW_FLASK_SERVER_SECRET_KEY": "a-static-key",
             "MLFLOW_S3_ENDPOINT_URL": self.store_url,
             "MLFLOW_BACKEND_STORE_URI": self.database.url("mlflow"),
+            "PGPASSWORD": self.database.password,
             "MLFLOW_ARTIFACTS_DESTINATION": "s3://mlflow/artifacts",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
-        server = [f"{SCRIPTS}/mlflow", "server", "--app-name", "basic-auth", "--workers", "2"]
+        server = [f"{SCRIPTS}/mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
         return self._serve(
             "mlflow",
             lambda port: [*server, "--host", "127.0.0.1", "--port", str(port)],
@@ -102,6 +104,7 @@ class Stack:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database.url(
                 "prefect", "postgresql+asyncpg"
             ),
+            "PGPASSWORD": self.database.password,
             "PREFECT_SERVER_API_AUTH_STRING": "perpetune:prefect-password",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         }
@@ -135,7 +138,7 @@ def project(
     made.environment |= stack.environment
     yaml = YAML()
     settings = yaml.load(made.path / "params.yaml")
-    settings["decisions"]["log"] = stack.database.url("decisions", password=False)
+    settings["decisions"]["log"] = stack.database.url("decisions")
     settings["decisions"]["authentication"] = "required"
     yaml.dump(settings, made.path / "params.yaml")
     made.run("dvc", "remote", "add", "-d", "store", "s3://dvc/cache")
