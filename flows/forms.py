@@ -86,9 +86,8 @@ def tend_forms(request: Request, *, reopen: bool = True) -> tuple[Form, ...]:
                 return _Tending(client, registry, request).tend(reopen=reopen)
         except no_answer() as error:
             log.warning(
-                "Prefect does not answer (%s): decide at the command line, or open the form later "
-                "with `perpetune up`",
-                first_line(error),
+                "%s: decide at the command line, or open the form later with `perpetune up`",
+                _why_none(error),
             )
     return ()
 
@@ -306,6 +305,16 @@ def _client() -> "Iterator[SyncPrefectClient]":
 
     with get_client(sync_client=True) as client:
         yield client
+
+
+def _why_none(error: BaseException) -> str:
+    from prefect.exceptions import ObjectNotFound
+
+    if isinstance(error, ObjectNotFound):
+        return (
+            f"Prefect's server has no deployment {DEPLOYMENT} (`prefect deploy --all` makes it)"
+        )
+    return f"Prefect does not answer ({first_line(error)})"
 
 
 def _tags(model: str, version: int | None) -> list[str]:

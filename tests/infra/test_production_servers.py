@@ -33,7 +33,7 @@ class Stack:
         if importlib.util.find_spec("boto3") is None:
             pytest.skip("boto3 is not installed: MLflow's server keeps artifacts in S3 through it")
         self.database: Postgres = exits.enter_context(postgres())
-        self.database.create("prefect", "mlflow", "mlflow_auth", "decisions")
+        self.database.create("prefect", "mlflow", "mlflow_accounts", "decisions")
         folder.mkdir()
         self._folder, self._exits = folder, exits
         self.store_url = self._serve(
@@ -71,7 +71,7 @@ class Stack:
             request = urllib.request.Request(f"{self.store_url}/{bucket}", method="PUT")
             urllib.request.urlopen(request, timeout=20).close()
         accounts = self._folder / "basic_auth.ini"
-        database = self.database.url("mlflow_auth")
+        database = self.database.url("mlflow_accounts")
         accounts.write_text(
             "[mlflow]\ndefault_permission = READ\n"
             f"database_uri = {database}\n"
