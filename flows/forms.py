@@ -311,9 +311,7 @@ def _why_none(error: BaseException) -> str:
     from prefect.exceptions import ObjectNotFound
 
     if isinstance(error, ObjectNotFound):
-        return (
-            f"Prefect's server has no deployment {DEPLOYMENT} (`prefect deploy --all` makes it)"
-        )
+        return f"Prefect's server has no deployment {DEPLOYMENT} (`prefect deploy --all` makes it)"
     return f"Prefect does not answer ({first_line(error)})"
 
 

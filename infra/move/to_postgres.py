@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Moves MLflow's data from a project's SQLite file to PostgreSQL, and artifacts to a server's place.
+"""Moves MLflow's data from a project's SQLite file to PostgreSQL, for a server's artifacts.
 
     python infra/move/to_postgres.py .perpetune/mlflow.db postgresql://mlflow@HOST/mlflow
 

@@ -1,10 +1,15 @@
-"""The main job on PostgreSQL and S3, by settings and environment alone, with accounts in MLflow."""
+"""The main job on PostgreSQL and S3, by settings and environment alone, with accounts in MLflow.
+
+The tests of this file follow one another. They need an object store; see `tests.infra.servers`.
+"""
 
 import importlib.util
 import json
 import os
+import shutil
+import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,12 +22,16 @@ from tests.project import ProjectFolder, make_project
 
 pytestmark = pytest.mark.slow
 
+BACKUP = Path(__file__).parents[2] / "infra/backup"
 ADMIN = {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "a-long-password"}
 STORE = {
     "AWS_ACCESS_KEY_ID": "perpetune",
     "AWS_SECRET_ACCESS_KEY": "secret-of-the-object-store",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
+PREFECT_AUTH = "perpetune:prefect-password"
+DATABASES = ("decisions", "mlflow", "mlflow_accounts", "prefect")
+BUCKETS = ("mlflow", "dvc")
 
 
 class Stack:
@@ -33,24 +42,30 @@ class Stack:
         if importlib.util.find_spec("boto3") is None:
             pytest.skip("boto3 is not installed: MLflow's server keeps artifacts in S3 through it")
         self.database: Postgres = exits.enter_context(postgres())
-        self.database.create("prefect", "mlflow", "mlflow_accounts", "decisions")
+        self.database.create(*DATABASES)
         folder.mkdir()
         self._folder, self._exits = folder, exits
-        self.store_url = self._serve(
-            "s3", lambda port: [program, "-p", str(port)], {}, "/moto-api/"
-        )
+        store = [program, "-p"]
+        self.store_url = self._serve("s3", lambda port: [*store, str(port)], {}, "/moto-api/")
+        for bucket in BUCKETS:
+            request = urllib.request.Request(f"{self.store_url}/{bucket}", method="PUT")
+            urllib.request.urlopen(request, timeout=20).close()
         self.mlflow_url = self._mlflow()
         self.prefect_url = self._prefect()
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of a command and of a worker: no address of a database, no credential of the store."""
-        return ADMIN | {
-            "MLFLOW_TRACKING_URI": self.mlflow_url,
-            "PREFECT_API_URL": f"{self.prefect_url}/api",
-            "PREFECT_API_AUTH_STRING": "perpetune:prefect-password",
-            "PGPASSWORD": self.database.password,
-        }
+        """Of a command and of a worker."""
+        return (
+            ADMIN
+            | STORE
+            | {
+                "MLFLOW_TRACKING_URI": self.mlflow_url,
+                "PREFECT_API_URL": f"{self.prefect_url}/api",
+                "PREFECT_API_AUTH_STRING": PREFECT_AUTH,
+                "PGPASSWORD": self.database.password,
+            }
+        )
 
     def objects(self, bucket: str) -> list[str]:
         """Keys in a bucket."""
@@ -67,14 +82,10 @@ class Stack:
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def _mlflow(self) -> str:
-        for bucket in ("mlflow", "dvc"):
-            request = urllib.request.Request(f"{self.store_url}/{bucket}", method="PUT")
-            urllib.request.urlopen(request, timeout=20).close()
-        accounts = self._folder / "basic_auth.ini"
-        database = self.database.url("mlflow_accounts")
+        accounts = self._folder / "accounts.ini"
         accounts.write_text(
             "[mlflow]\ndefault_permission = READ\n"
-            f"database_uri = {database}\n"
+            f"database_uri = {self.database.url('mlflow_accounts')}\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
             "grant_default_workspace_access = false\n"
             "auth_cache_ttl_seconds = 60\n"
@@ -92,10 +103,7 @@ class Stack:
         }
         server = [f"{SCRIPTS}/mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
         return self._serve(
-            "mlflow",
-            lambda port: [*server, "--host", "127.0.0.1", "--port", str(port)],
-            environment,
-            "/health",
+            "mlflow", lambda port: [*server, "--port", str(port)], environment, "/health"
         )
 
     def _prefect(self) -> str:
@@ -105,20 +113,23 @@ class Stack:
                 "prefect", "postgresql+asyncpg"
             ),
             "PGPASSWORD": self.database.password,
-            "PREFECT_SERVER_API_AUTH_STRING": "perpetune:prefect-password",
+            "PREFECT_SERVER_API_AUTH_STRING": PREFECT_AUTH,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         }
-        server = [f"{SCRIPTS}/prefect", "server", "start", "--host", "127.0.0.1"]
-        return self._serve(
-            "prefect", lambda port: [*server, "--port", str(port)], environment, "/api/health"
-        )
+        server = [f"{SCRIPTS}/prefect", "server", "start", "--port"]
+        return self._serve("prefect", lambda port: [*server, str(port)], environment, "/api/health")
 
-    def _serve(self, name, command, environment, ready) -> str:
+    def _serve(
+        self,
+        name: str,
+        command: Callable[[int], list[str]],
+        environment: Mapping[str, str],
+        ready: str,
+    ) -> str:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        self._exits.enter_context(
-            running(name, command(port), os.environ | environment, self._folder, url + ready)
-        )
+        whole = {**os.environ, **environment}
+        self._exits.enter_context(running(name, command(port), whole, self._folder, url + ready))
         return url
 
 
@@ -140,6 +151,7 @@ def project(
     settings = yaml.load(made.path / "params.yaml")
     settings["decisions"]["log"] = stack.database.url("decisions")
     settings["decisions"]["authentication"] = "required"
+    settings["sweep"]["trials"] = 2
     yaml.dump(settings, made.path / "params.yaml")
     made.run("dvc", "remote", "add", "-d", "store", "s3://dvc/cache")
     made.run("dvc", "remote", "modify", "store", "endpointurl", stack.store_url)
@@ -149,58 +161,85 @@ def project(
 
 @pytest.fixture(scope="module")
 def ran(project: ProjectFolder) -> dict:
+    """What the round printed."""
     return project.perpetune("run")
 
 
-def test_a_round_brings_a_candidate(project: ProjectFolder, ran: dict) -> None:
+def test_a_round_brings_a_candidate(project: ProjectFolder, stack: Stack, ran: dict) -> None:
     assert ran["version"] == 1
-    status = project.perpetune("status")
-    assert status["warnings"] == []
-    assert (status["champion"], status["challenger"]) == (None, 1)
-    # Nothing of the registry is in the project.
+    assert (ran["status"]["challenger"], ran["status"]["warnings"]) == (1, [])
+    # Nothing of the registry is in the project: artifacts are in the object store.
     assert not (project.path / ".perpetune/mlflow.db").exists()
     assert not (project.path / ".perpetune/mlartifacts").exists()
+    kept = stack.objects("mlflow")
+    assert any(key.endswith("artifacts/adapter/adapter_model.safetensors") for key in kept)
+    assert any(key.endswith("evaluate/review.html") for key in kept)
 
 
-def test_artifacts_and_data_are_in_the_object_store(
+def test_an_account_approves_and_the_audit_holds(
     project: ProjectFolder, stack: Stack, ran: dict
 ) -> None:
     del ran
-    kept = stack.objects("mlflow")
-    assert any(key.endswith("adapter_model.safetensors") for key in kept), kept
-    assert any(key.endswith("evaluate/review.html") for key in kept)
+    refused = project.perpetune("approve", "1", "--by", "Grace", exit_code=3)
+    assert "knows you as ada" in refused["error"]
+    assert project.perpetune("approve", "1", "--by", "ada")["identity"] == "authenticated"
+    audit = project.perpetune("audit")
+    assert audit["holds"] is True, audit["problems"]
+    assert audit["log"] == stack.database.url("decisions")
+
+
+def test_a_second_machine_has_data_and_champion(
+    project: ProjectFolder, stack: Stack, tmp_path: Path
+) -> None:
     project.run("dvc", "push", "-q", "data.dvc")
     assert stack.objects("dvc")
+    project.run("git", "clone", "-q", str(project.path), str(tmp_path / "clone"))
+    clone = ProjectFolder(tmp_path / "clone", tmp_path / "prefect-home")
+    clone.environment |= stack.environment
+    clone.run("dvc", "pull", "-q", "data.dvc")
+    data = "data/benchmarks/held.jsonl"
+    champion = ("models:/tiny@champion", "--data", data, "--set", "evaluate.max_generations=0")
+    assert clone.perpetune("evaluate", *champion)["benchmarks"]["held"]["examples"] == 48
 
 
-def test_approval_is_by_an_account(project: ProjectFolder, ran: dict) -> None:
-    del ran
-    project.perpetune("approve", "1", "--by", "Grace", exit_code=3)
-    project.perpetune("approve", "1", "--by", "ada")
-    assert project.perpetune("status")["champion"] == 1
-
-
-def test_the_audit_holds_and_names_no_password(project: ProjectFolder, stack: Stack) -> None:
-    audit = project.perpetune("audit")
-    assert audit["holds"] is True, audit
-    assert audit["log"].startswith("postgresql://perpetune")
-    assert stack.database.password not in json.dumps(audit)
-
-
-def test_the_watch_compares_with_the_stored_reference(project: ProjectFolder) -> None:
+def test_the_watch_finds_the_drifted_window(project: ProjectFolder) -> None:
     watched = project.perpetune("watch")
     assert [window["drift"] for window in watched["windows"]] == [False, True]
 
 
-def test_a_second_machine_finds_the_champion(
+def test_a_backup_brings_everything_back(
     project: ProjectFolder, stack: Stack, tmp_path: Path
 ) -> None:
-    project.run("git", "clone", "-q", str(project.path), str(tmp_path / "clone"))
-    clone = ProjectFolder(tmp_path / "clone", tmp_path / "prefect-home")
-    clone.environment |= stack.environment | STORE
-    clone.run("dvc", "pull", "-q", "data.dvc")
-    assert clone.perpetune("status")["champion"] == 1
-    found = clone.perpetune(
-        "evaluate", "models:/tiny@champion", "--data", "data/benchmarks/held.jsonl"
-    )
-    assert found
+    if shutil.which("rclone") is None:
+        pytest.skip("rclone is not installed")
+    before = project.perpetune("audit")
+    environment = os.environ | STORE | stack.database.environment
+    environment |= {
+        "RCLONE_CONFIG": str(tmp_path / "rclone.conf"),
+        "RCLONE_CONFIG_STORE_TYPE": "s3",
+        "RCLONE_CONFIG_STORE_PROVIDER": "Other",
+        "RCLONE_CONFIG_STORE_ENV_AUTH": "true",
+        "RCLONE_CONFIG_STORE_ENDPOINT": stack.store_url,
+    }
+    environment.pop("AWS_CA_BUNDLE", None)  # rclone before 1.61 fails of it
+
+    def run(*command: str | Path) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    done = run("bash", BACKUP / "backup.sh", tmp_path / "backups")
+    assert done.returncode == 0, done.stderr
+    (kept,) = (path.parent for path in (tmp_path / "backups").glob("*/MANIFEST"))
+    refused = run("bash", BACKUP / "restore.sh", kept)
+    assert (refused.returncode, "is not empty" in refused.stderr) == (2, True)
+
+    for name in DATABASES:
+        stack.database.run("dropdb", "--force", name)
+    stack.database.create(*DATABASES)
+    for bucket in BUCKETS:
+        assert run("rclone", "purge", f"store:{bucket}").returncode == 0
+    done = run("bash", BACKUP / "restore.sh", kept)
+    assert done.returncode == 0, done.stderr
+    after = project.perpetune("audit")
+    assert after["holds"] is True, after["problems"]
+    assert after["head"] == before["head"]
+    assert json.dumps(after["entries"]) == json.dumps(before["entries"])
