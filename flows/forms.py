@@ -294,8 +294,12 @@ def tell_of_decision(settings: Settings, registry: Registry, decision: Decision)
 
 
 def form_url(run_id: UUID) -> str:
-    """The page of a run; whoever has not signed in is led to sign in first."""
-    server = os.environ["PREFECT_API_URL"].removesuffix("/").removesuffix("/api")
+    """The page of a run; whoever has not signed in is led to sign in first.
+
+    Where people reach the server under another address than programs, PREFECT_UI_URL has it.
+    """
+    api = os.environ["PREFECT_API_URL"].removesuffix("/").removesuffix("/api")
+    server = (os.environ.get("PREFECT_UI_URL") or api).removesuffix("/")
     return f"{server}/runs/flow-run/{run_id}"
 
 
@@ -311,7 +315,7 @@ def _why_none(error: BaseException) -> str:
     from prefect.exceptions import ObjectNotFound
 
     if isinstance(error, ObjectNotFound):
-        return f"Prefect's server has no deployment {DEPLOYMENT} (`prefect deploy --all` makes it)"
+        return f"Prefect's server has no deployment {DEPLOYMENT} (`perpetune deploy` makes it)"
     return f"Prefect does not answer ({first_line(error)})"
 
 

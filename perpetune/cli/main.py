@@ -13,6 +13,7 @@ import click
 
 from perpetune.cli import (
     data,
+    deploy,
     evaluate,
     label,
     metrics,
@@ -65,7 +66,7 @@ for item in (
     *(registry.history, registry.audit, registry.doctor),
     reproduce.reproduce,
     *(platform.up, platform.down, platform.backup),
-    metrics.metrics,
+    *(deploy.deploy, metrics.metrics),
     settings.settings,
 ):
     main.add_command(item)

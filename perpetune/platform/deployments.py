@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.deployed import are_deployed, limit_rounds, retire
+from flows.deployed import POOL, are_deployed, limit_rounds, retire
 from flows.forms import Request
 from flows.recovery import recover
 from flows.server import no_answer
@@ -68,6 +68,15 @@ def deploy(request: Request) -> None:
         recover(request.settings)
     except no_answer() as error:
         raise PerpetuneError(f"Prefect does not answer: {first_line(error)}") from error
+
+
+def make_pool() -> None:
+    """Make the work pool that the deployments name, of processes, unless there is one.
+
+    Raises:
+        PerpetuneError: Prefect refuses it, or does not answer.
+    """
+    _run_prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
 
 
 def deployment_names(settings: Settings) -> tuple[str, ...]:

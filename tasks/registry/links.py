@@ -1,5 +1,6 @@
 """Links to MLflow's pages, in the view in which a model's evidence is read."""
 
+import os
 from urllib.parse import quote
 
 from tasks.registry.connection import Connection
@@ -15,6 +16,8 @@ DATA_CARD = "data_card.md"
 class Links:
     """Pages of the MLflow server; without one, of the server that `perpetune up` starts.
 
+    Where people reach the server under another address than programs, MLFLOW_UI_URL has it.
+
     A page is named by its place in the UI (`#/models/…`). With `relative` that is all there is: the
     form for texts on MLflow's own pages, which then work under every address of the server.
     """
@@ -23,7 +26,8 @@ class Links:
         self, connection: Connection, settings: Settings, *, relative: bool = False
     ) -> None:
         local = f"http://127.0.0.1:{settings.platform.mlflow_port}"
-        server = connection.redacted_uri if connection.uri.startswith("http") else local
+        api = connection.redacted_uri if connection.uri.startswith("http") else local
+        server = os.environ.get("MLFLOW_UI_URL") or api
         self._server = "" if relative else f"{server.rstrip('/')}/"
         self._connection = connection
         self._model = settings.project.name
