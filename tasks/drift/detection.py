@@ -12,13 +12,24 @@ from tasks.drift.comparison import Comparison, compare, pool
 from tasks.drift.explanation import compare_descriptors, most_shifted_examples, shifted_terms
 from tasks.drift.features import FEATURES
 from tasks.drift.groups import at_most
+from tasks.drift.kinds import Shift, name_shifts
 from tasks.drift.permutation import least_p_value
-from tasks.drift.reference import split_regimes
-from tasks.drift.results import DriftResult, Regime, RowCounts
+from tasks.drift.reference import as_curated, split_regimes
+from tasks.drift.results import (
+    DriftResult,
+    DriftTest,
+    Regime,
+    RowCounts,
+    ShiftedExample,
+    ShiftedTerm,
+)
 from tasks.drift.rows import Row, rows_of
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_EXPLAINED = 3
+"""Feature groups of which rows and words are shown."""
 
 
 def detect(
@@ -42,6 +53,9 @@ def detect(
     over the regimes, which keeps the error rate (an intersection–union test, Berger 1982), and the
     other figures are those of that regime. Regimes mixed in a new proportion are drift.
 
+    Personal data is masked on both sides as curation masks it (`curate.privacy`): the reference of
+    a version is, and nothing of it is quoted in results.
+
     The same input gives the same figures, whatever the order of rows and files.
 
     Args:
@@ -64,10 +78,10 @@ def detect(
     found = records.load(windows, labelled=False)
     most, seed = settings.drift.max_rows, settings.project.seed
     regimes = {
-        regime: at_most(rows_of(rows), most, seed)
+        regime: at_most(rows_of(as_curated(rows, settings)), most, seed)
         for regime, rows in split_regimes(expected).items()
     }
-    now = at_most(rows_of(found), most, seed)
+    now = at_most(rows_of(as_curated(found, settings)), most, seed)
     _require_rows(now, len(found), name, settings)
     _require_rows(max(regimes.values(), key=len), len(expected), str(reference), settings)
     compared = _compare(regimes, now, settings, name)
@@ -114,14 +128,14 @@ def _result(
 ) -> DriftResult:
     alpha = settings.drift.alpha
     before, now = _sides(nearest)
-    deciding = FEATURES.get(nearest.deciding)
-    shown = [deciding.text(row) or "" for row in now]
     outcome = nearest.outcome
-    return DriftResult(
+    tests = outcome.tests(alpha)
+    shown = _shown(tests)
+    result = DriftResult(
         drift=outcome.p_value <= alpha,
         p_value=outcome.p_value,
         alpha=alpha,
-        tests=outcome.tests(alpha),
+        tests=tests,
         rows=RowCounts(reference=len(before), current=len(now)),
         read=read,
         effective=nearest.effective,
@@ -133,9 +147,47 @@ def _result(
             for found in compared
         ),
         descriptors=compare_descriptors([row.words for row in before], [row.words for row in now]),
-        shifted_terms=shifted_terms([deciding.text(row) or "" for row in before], shown),
-        examples=most_shifted_examples(now, shown, nearest.witness(deciding.name)),
+        shifted_terms=_terms(shown, before, now),
+        examples=tuple(example for name in shown for example in _examples(name, nearest)),
     )
+    shift = Shift.of(result, [row.record for row in before], [row.record for row in now])
+    return result.model_copy(update={"kinds": name_shifts(shift)})
+
+
+def _shown(tests: Sequence[DriftTest]) -> list[str]:
+    """The feature groups to explain: those that differ, at most three, or else the nearest to."""
+    order = sorted(tests, key=lambda test: test.p_value)
+    differ = [test.name for test in order if test.p_value <= test.threshold]
+    return differ[:_EXPLAINED] or [order[0].name]
+
+
+def _terms(
+    names: Sequence[str], before: Sequence[Row], now: Sequence[Row]
+) -> tuple[ShiftedTerm, ...]:
+    """Words of what these feature groups look at, once each, where that is a text."""
+    found: list[ShiftedTerm] = []
+    seen = []
+    for name in names:
+        group = FEATURES.get(name)
+        was, new = (
+            [text for row in side if (text := group.text(row)) and not _is_number(text)]
+            for side in (before, now)
+        )
+        terms = shifted_terms(was, new, group=name) if was and new else ()
+        words = [(term.term, term.z) for term in terms]
+        if words and words not in seen:
+            seen.append(words)
+            found += terms
+    return tuple(found)
+
+
+def _is_number(text: str) -> bool:
+    return not any(map(str.isalpha, text))
+
+
+def _examples(name: str, nearest: Comparison) -> tuple[ShiftedExample, ...]:
+    texts = [FEATURES.get(name).text(row) or "" for row in nearest.current]
+    return most_shifted_examples(nearest.current, texts, nearest.witness(name), name)
 
 
 def _sides(nearest: Comparison) -> tuple[tuple[Row, ...], tuple[Row, ...]]:

@@ -19,7 +19,7 @@ _PRIOR_ROWS = 10.0
 
 
 def shifted_terms(
-    reference: Sequence[str], current: Sequence[str], count: int = 20
+    reference: Sequence[str], current: Sequence[str], count: int = 20, group: str = "wording"
 ) -> tuple[ShiftedTerm, ...]:
     """The words whose share of rows changed most significantly, largest |z| first.
 
@@ -42,6 +42,7 @@ def shifted_terms(
     shifts.sort(key=lambda shift: (-abs(shift[0]), shift[1]))
     return tuple(
         ShiftedTerm(
+            group=group,
             term=term,
             reference_share=round(before[term] / len(reference), 4),
             current_share=round(now[term] / len(current), 4),
@@ -52,7 +53,11 @@ def shifted_terms(
 
 
 def most_shifted_examples(
-    rows: Sequence[Row], texts: Sequence[str], witness: NDArray[np.float64], count: int = 5
+    rows: Sequence[Row],
+    texts: Sequence[str],
+    witness: NDArray[np.float64],
+    group: str,
+    count: int = 5,
 ) -> tuple[ShiftedExample, ...]:
     """The rows of the window that show the difference best; of equal texts the first alone.
 
@@ -60,6 +65,7 @@ def most_shifted_examples(
         rows: of the window.
         texts: what of each is shown.
         witness: how typical each is of what changed (`tasks.drift.comparison.Comparison.witness`).
+        group: name of the feature group.
         count: number of rows to return.
     """
     order = np.lexsort(([row.record.id for row in rows], -np.round(witness, 6)))
@@ -68,6 +74,7 @@ def most_shifted_examples(
         places.setdefault(texts[place], int(place))
     return tuple(
         ShiftedExample(
+            group=group,
             id=rows[place].record.id,
             source=rows[place].record.source,
             line=rows[place].record.line,

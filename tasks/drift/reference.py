@@ -12,6 +12,7 @@ from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput
 from tasks.curate import redact
+from tasks.drift.rows import COUNT
 from tasks.drift.sample import compared_text, text_hash
 from tasks.records import Record
 from tasks.settings import Settings
@@ -19,8 +20,6 @@ from tasks.settings import Settings
 log = logging.getLogger(__name__)
 
 ONLY_REGIME = "reference"
-COUNT = "drift_count"
-"""Key in a record's `meta`: how often exactly this record came; absent: once."""
 SIGNALS = ("loss", "confidence", "feedback", "rating", "latency", "seconds")
 """Keys of `meta` whose numbers are kept: other numbers may be a person's."""
 _TRAINING = "training"

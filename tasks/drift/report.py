@@ -3,8 +3,10 @@
 Imported late: Evidently takes seconds to import.
 """
 
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from evidently.presets import DataDriftPreset
 
 from tasks.core import files
 from tasks.drift.descriptors import DESCRIPTORS, descriptors
-from tasks.drift.results import DriftResult
+from tasks.drift.results import DriftResult, DriftTest, ShiftedExample, ShiftedTerm
+from tasks.rendering.markdown import clip
 from tasks.rendering.templates import render
 
 # Nothing may be fetched, whatever the page's scripts or its data ask for.
@@ -27,6 +30,8 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
 )
+_VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+_NAME = 300
 _DASHBOARD_ID = re.compile(r"metric_[0-9a-f]{32}")
 _WIDGET_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
@@ -75,16 +80,60 @@ def write_report(
         "tasks.drift",
         "report.html.j2",
         result=result,
-        reference_name=reference_name,
-        current_name=current_name,
+        sides=_sides(result, reference_name, current_name),
+        tests=[(test, _bar(test)) for test in sorted(result.tests, key=lambda test: test.p_value)],
+        evidence=_evidence(result),
         descriptor_threshold=threshold,
         evidently_version=version("evidently"),
     )
     page = _evidently_page(reference_texts, current_texts, threshold)
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-    page = page.replace("<head>", f"<head>{policy}<title>Drift check</title>", 1)
+    page = page.replace("<head>", f"<head>{policy}{_VIEWPORT}<title>Drift check</title>", 1)
     page = page.replace("<body>", f'<body style="margin:0">{summary}', 1)
     files.write_text(path, page.lstrip())
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What a person looks at to see the shift of a feature group."""
+
+    name: str
+    examples: tuple[ShiftedExample, ...]
+    terms: tuple[ShiftedTerm, ...]
+
+
+def _evidence(result: DriftResult) -> list[_Evidence]:
+    """By feature group, the surest first."""
+    groups = [test.name for test in sorted(result.tests, key=lambda test: test.p_value)]
+    found = (
+        _Evidence(
+            name,
+            tuple(example for example in result.examples if example.group == name),
+            tuple(term for term in result.shifted_terms if term.group == name),
+        )
+        for name in groups
+    )
+    return [group for group in found if group.examples or group.terms]
+
+
+def _sides(result: DriftResult, reference_name: str, current_name: str) -> list[tuple[Any, ...]]:
+    """Name, files, records read, rows compared and what they are worth, of each side."""
+    names = {"reference": clip(reference_name, _NAME), "window": clip(current_name, _NAME)}
+    keys = {"reference": "reference", "window": "current"}
+    return [
+        (side, names[side], *(getattr(found, keys[side]) for found in _counts(result)))
+        for side in names
+    ]
+
+
+def _counts(result: DriftResult) -> tuple[Any, ...]:
+    return result.read, result.rows, result.effective
+
+
+def _bar(test: DriftTest) -> int:
+    """The length of a test's bar in pixels, in the logarithm of p; the threshold is at 100."""
+    smallest = -math.log(max(test.p_value, 1e-12)) / -math.log(test.threshold)
+    return max(1, min(160, round(100 * smallest)))
 
 
 def _evidently_page(

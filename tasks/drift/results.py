@@ -73,6 +73,8 @@ class DescriptorShift(Value):
 class ShiftedTerm(Value):
     """A word whose share of rows changed; `z` above 0: more frequent in the window."""
 
+    group: str
+    """The feature group in whose texts it is."""
     term: str
     reference_share: float
     current_share: float
@@ -80,8 +82,10 @@ class ShiftedTerm(Value):
 
 
 class ShiftedExample(Value):
-    """A row of the window that shows the difference well; `text` quotes its prompt."""
+    """A row of the window that shows a difference well; `text` quotes what differs."""
 
+    group: str
+    """The feature group that differs."""
     id: str
     source: str
     line: int

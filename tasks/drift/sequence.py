@@ -145,12 +145,15 @@ def _decide(
 ) -> Look:
     """Compare the pools that are due, shortest first, up to the first that shows drift."""
     options, number = settings.drift, len(windows)
+    counts = [*(past.rows for past in history), rows]
     scales: list[ScaleLook] = []
     deciding: DriftResult | None = None
     for scale, share in enumerate(scale_shares(options.longest_pool)):
         if len(units) % 2**scale:
             break
         pool = [index for unit in units[-(2**scale) :] for index in unit]
+        if scale and sum(counts[index] for index in pool) > 2 * options.max_rows:
+            break  # the pool before has all the rows that are compared
         last = max((one.number for one in history if _looked(one, scale)), default=0)
         alpha = share * (released(number, options) - released(last, options))
         paths = [windows[index] for index in pool if windows[index].exists()]

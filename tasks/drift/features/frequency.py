@@ -31,6 +31,8 @@ class Frequency(FeatureGroup):
         places = {key: place for place, key in enumerate(repeated)}
         draws = np.random.default_rng(pool.seed).integers(0, 2, (len(repeated) + 1, _SIGNS))
         signs = (2 * draws - 1).astype(np.float32)
+        # The last column counts the repeated rows, of which each is equal to itself.
+        signs[:, -1] = 1
         signs[-1] = 0
         rows = [places.get(key, len(repeated)) for key in keys]
         return Features(signs[rows], np.ones(len(keys), dtype=bool), _collision_difference)
@@ -52,5 +54,6 @@ def _collision_difference(one: Sums, other: Sums) -> Floats:
 
 def _collisions(sums: Sums) -> Floats:
     pairs = np.maximum(sums.rows, 2).astype(np.float64)
-    squares = np.einsum("ij,ij->i", sums.features, sums.features, dtype=np.float64) / _SIGNS
-    return np.asarray((squares - sums.rows) / (pairs * (pairs - 1)))
+    signs, repeated = sums.features[:, :-1], sums.features[:, -1]
+    squares = np.einsum("ij,ij->i", signs, signs, dtype=np.float64) / signs.shape[1]
+    return np.asarray((squares - repeated) / (pairs * (pairs - 1)))

@@ -4,10 +4,10 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from tasks.drift.explanation import shifted_terms
-from tasks.drift.results import DriftTest, Regime, ShiftedTerm
+from tasks.drift.results import DriftResult, DriftTest, Regime, ShiftedTerm
 from tasks.records import Record
 
 INPUT = frozenset({"wording", "form", "language", "system", "conversation", "frequency"})
@@ -36,6 +36,27 @@ class Shift:
     regimes: tuple[Regime, ...]
     reference: tuple[Record, ...]
     current: tuple[Record, ...]
+
+    @classmethod
+    def of(
+        cls, result: DriftResult, reference: Sequence[Record], current: Sequence[Record]
+    ) -> Self:
+        """The shift that a result is about.
+
+        Args:
+            result: of the comparison.
+            reference: records of the regime that it names, each as often as it was compared.
+            current: records of the window, likewise.
+        """
+        return cls(
+            drift=result.drift,
+            alpha=result.alpha,
+            tests=result.tests,
+            regime=result.regime,
+            regimes=result.regimes,
+            reference=tuple(reference),
+            current=tuple(current),
+        )
 
     @functools.cached_property
     def rejected(self) -> frozenset[str]:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from tasks.drift.kinds import KINDS, Shift
 from tasks.drift.kinds.contract import moved, percent, quote
-from tasks.drift.reference import COUNT
 from tasks.records import Record
 
 _FLOOD = 0.1
@@ -35,11 +34,7 @@ class FrequenciesChanged:
 
 
 def _counts(side: Sequence[Record]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for record in side:
-        repeats = record.meta.get(COUNT, 1)
-        counts[" ".join(record.prompt.split())] += repeats if isinstance(repeats, int) else 1
-    return counts
+    return Counter(" ".join(record.prompt.split()) for record in side)
 
 
 def _top_tenth(counts: Counter[str]) -> float:
