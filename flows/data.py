@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.dvc_stages import up_to_date
-from tasks.collect import ensure_data, pointer_to, recorded_version
+from tasks.collect import ensure_data, pointer_to, record_traffic, recorded_version
 from tasks.core import files
 from tasks.core.code_version import code_version
 from tasks.core.errors import BadInput, PerpetuneError
@@ -84,6 +84,8 @@ def curated_data(settings: Settings) -> CuratedData:
     if in_dvc and POINTER.is_file() and not DATA.is_dir():
         # data/ is no output of the stage `collect`, which DVC therefore may not run for it.
         ensure_data(settings, DATA, POINTER)
+    if in_dvc:
+        record_traffic(DATA, POINTER, settings.watch.traffic)
     if in_dvc and _as_written(settings):
         if not up_to_date("collect", "curate"):
             dvc("repro", "curate", minutes=settings.platform.round_wait_minutes)

@@ -18,7 +18,6 @@ from typing import Any, cast
 from prefect import flow
 from prefect.states import Completed
 
-from flows.alarms import answer, answered, pending
 from flows.artifacts import show_links, show_story
 from flows.data import CuratedData, curated_data
 from flows.forms import Form, Request, tend_forms
@@ -33,6 +32,7 @@ from tasks.registry import Registry
 from tasks.rendering.markdown import escape, one_line
 from tasks.settings import Settings, load_settings
 from tasks.tune.sweep import SweepResult
+from tasks.watch import answer, answered, pending
 
 log = logging.getLogger(__name__)
 

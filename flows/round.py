@@ -170,3 +170,13 @@ def _git(*arguments: str) -> str | None:
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def no_round(settings: Settings) -> AbstractContextManager[None]:
+    """Keep rounds of a model out for a moment, in which its data changes.
+
+    Raises:
+        PerpetuneError: one is running; nobody waits for it.
+    """
+    busy = f"a round is running in {settings.project.model_dir}"
+    return exclusive(settings.project.model_dir / "round.lock", PerpetuneError(busy))

@@ -1,33 +1,64 @@
 """New traffic: is it still what the champion was trained on? If not, the next round starts.
 
-    perpetune watch                  # every window that was not checked yet
+    perpetune watch                  # every window that was not looked at yet
     perpetune watch --retrain        # and retrain at once, without a platform
 
-A drifted window's labelled records join the data (half of them as a benchmark), the new version of
-`data/` is recorded with DVC, and a `drift.detected` event is emitted. On the platform that event
-triggers the retrain deployment.
+No window stops the watch: one that cannot be decided is recorded with the reason, and the next one
+is looked at. Labelled records of drifted windows join the data (a part of them as a benchmark), and
+an event starts the deployment `retrain/on-drift`. What was seen and done is written down in a
+history (`tasks.watch`) from any beginning of which a watch goes on.
 """
 
 import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.events import emit_event
 
 from flows.data import DATA, POINTER
+from flows.drift_events import labels_wanted, tell_pending, tell_people
+from flows.forms import Request
+from flows.recovery import alive
 from flows.results import Watched, WindowCheck
 from flows.retrain import retrain
-from tasks.collect import adopt_window, write_pointer
+from flows.round import no_round
+from flows.steps import step
+from tasks import records
+from tasks.collect import adopt_window, count_labelled, write_pointer
 from tasks.core import files
-from tasks.core.errors import Refused
-from tasks.drift import detect
-from tasks.records import expand
-from tasks.registry import Registry
-from tasks.rendering.markdown import one_line
+from tasks.core.errors import BadInput, PerpetuneError, Refused, first_line
+from tasks.core.locks import exclusive
+from tasks.drift import Look, look
+from tasks.registry import Registry, read_traces
+from tasks.rendering.markdown import escape
 from tasks.settings import Settings, load_settings
+from tasks.watch import (
+    Adopted,
+    Alarm,
+    Cleaned,
+    History,
+    Looked,
+    PutOff,
+    Read,
+    State,
+    Told,
+    Window,
+    answer,
+    clean,
+    find_windows,
+    make_alarm,
+    paths_of,
+    replay,
+    unfinished,
+)
 
 log = logging.getLogger(__name__)
+
+_BUSY_SECONDS = 600
 
 
 @flow(name="watch")
@@ -39,106 +70,310 @@ def watch(
     retrain_here: bool = False,
     auto_approve: bool = False,
 ) -> Watched:
-    """Check every window of traffic that was not checked yet, up to the first that drifted.
-
-    It stops at a drifted window: the next run compares later windows with the champion that the
-    answer to this one brings.
+    """Look at every window of traffic that was not looked at yet, and raise the alarm on drift.
 
     Args:
         params: the settings file.
         overrides: `section.key=value` settings that go before the file's.
         model: of `models/MODEL.yaml`; None: the project's default model.
-        windows: files to check instead of those in `watch.traffic`.
+        windows: files to look at instead of those in `watch.traffic`.
         retrain_here: answer drift with a round in this process instead of an event.
         auto_approve: passed on to that round.
 
     Raises:
-        Refused: there is no champion to compare with, or too few labelled records to retrain on.
+        PerpetuneError: the registry cannot be read, the data's version cannot be recorded, or
+            another watch has been running for ten minutes.
     """
-    settings = load_settings(Path(params), overrides or [], model)
-    reference = _champions_reference(settings)
-    checks: list[WindowCheck] = []
-    for window in expand(windows or [settings.watch.traffic]):
-        result_path = _result_path(settings, window)
-        if result_path.is_file() and not windows:
-            continue
-        result = check(settings, reference, window, result_path.parent)
-        checks.append(result)
-        outcome = None
-        if result.drift:
-            reason = handle_drift(settings, window, result)
-            if retrain_here:
-                outcome = retrain(params, overrides, model, reason, auto_approve)
-        files.write_json(result_path, result.to_json())  # last: a window is checked until answered
-        if result.drift:
-            return Watched(windows=tuple(checks), retrain=outcome)
-    return Watched(windows=tuple(checks), retrain=None)
+    settings = load_settings(Path(params), overrides or [], model or None)
+    request = Request(settings, params, overrides or [], model or None)
+    with alive(settings):
+        found = _watch(request, windows, here=retrain_here)
+    if retrain_here and found.told and found.alarm:
+        outcome = retrain(
+            params=params,
+            overrides=overrides,
+            model=model,
+            reason=found.alarm.reason,
+            auto_approve=auto_approve,
+            alarm=found.alarm.id,
+        )
+        return found.model_copy(update={"retrain": outcome})
+    return found
 
 
-@task(name="check", task_run_name="check {window.name}")
-def check(settings: Settings, reference: Path, window: Path, out: Path) -> WindowCheck:
-    """One window against the champion's reference, with a report to look at."""
-    report = out / "report.html"
-    found = detect(reference, window, settings, report=report)
-    result = WindowCheck(window=str(window), report=str(report), **dict(found))
-    log.info(
-        "%s: %s (p = %.4g, alpha = %s)",
-        window.name,
-        "DRIFT" if result.drift else "no drift",
-        result.p_value,
-        result.alpha,
-    )
-    create_markdown_artifact(_as_markdown(result), key="drift", description=window.name)
-    return result
-
-
-@task(name="handle drift", task_run_name="handle drift in {window.name}")
-def handle_drift(settings: Settings, window: Path, result: WindowCheck) -> str:
-    """Adopt the window's labelled records, record the data's version, and emit the event.
-
-    Returns:
-        The reason of the round that answers.
-
-    Raises:
-        Refused: the window has too few labelled records.
-    """
-    adopted = adopt_window(window, settings)
-    if POINTER.is_file():
-        write_pointer(DATA, POINTER)
-    reason = f"drift in {one_line(window.stem)} (p = {result.p_value:.4g})"
-    log.info("%d labelled records of %s joined the data", adopted.labelled, window.name)
-    emit_event(
-        event="drift.detected",
-        resource={"prefect.resource.id": f"model.{settings.project.name}"},
-        payload={"reason": reason, "window": str(window), "p_value": result.p_value},
-    )
-    return reason
-
-
-def _champions_reference(settings: Settings) -> Path:
-    registry = Registry(settings)
-    champion = registry.versions.champion()
+def _watch(request: Request, windows: list[str] | None, *, here: bool) -> Watched:
+    settings = request.settings
+    champion = Registry(settings).versions.champion()
     if champion is None:
-        raise Refused(
+        note = (
             f"{settings.project.name} has no champion to compare traffic with: "
             "run `perpetune run`, then `perpetune approve VERSION --by NAME`"
         )
-    return registry.versions.artifact(champion.number, "reference.jsonl")
+        log.info("%s", note)
+        return Watched(champion=None, windows=(), notes=(note,))
+    busy = PerpetuneError("another watch of this model has been running for ten minutes")
+    with exclusive(History(settings).folder / "watch.lock", busy, seconds=_BUSY_SECONDS):
+        return _Watch(request, champion.number).run(windows, here=here)
 
 
-def _result_path(settings: Settings, window: Path) -> Path:
-    """Where the result of a window is kept, whose content may change under one name."""
-    folder = f"{window.stem}-{files.md5(window)[:8]}"
-    return settings.project.model_dir / "watch" / settings.project.name / folder / "result.json"
+class _Watch:
+    """One watch of one model; the caller holds its lock."""
+
+    def __init__(self, request: Request, champion: int) -> None:
+        self._request = request
+        self._settings = request.settings
+        self._champion = champion
+        self._history = History(request.settings)
+
+    @property
+    def _state(self) -> State:
+        return replay(self._history.entries())
+
+    def run(self, windows: Sequence[str] | None, *, here: bool) -> Watched:
+        """Look, let labelled records join the data, raise the alarm, and tell it."""
+        self._close_alarms_of_others()
+        checks, notes = self._look_at_all(windows)
+        put_off, problem = self._adopt()
+        notes.append(problem)
+        self._raise_alarm()
+        alarms = self._state.open(self._champion)
+        told = None
+        if alarms and not put_off:
+            told, note = self._take(alarms[-1]) if here else tell_pending(*self._who)
+            notes.append(note)
+        if alarms:
+            notes.append(labels_wanted(self._settings, alarms[-1]))
+        result = Watched(
+            champion=self._champion,
+            windows=tuple(checks),
+            alarm=alarms[-1] if alarms else None,
+            told=told is not None,
+            notes=tuple(filter(None, notes)),
+        )
+        for note in result.notes:
+            log.info("%s", note)
+        if checks:
+            title = f"Traffic of {self._settings.project.name}"
+            create_markdown_artifact(_as_markdown(result), key="watch", description=title)
+        return result
+
+    @property
+    def _who(self) -> tuple[Request, int]:
+        return self._request, self._champion
+
+    def _close_alarms_of_others(self) -> None:
+        """Alarms beside an earlier champion: their windows are looked at again, beside this one."""
+        why = f"version {self._champion} has become champion since"
+        others = [alarm for alarm in self._state.open() if alarm.champion != self._champion]
+        answer(self._settings, others, None, why)
+
+    def _look_at_all(self, windows: Sequence[str] | None) -> tuple[list[WindowCheck], list[str]]:
+        """Every window that is due. Also the problems with finding them."""
+        unread = "" if windows else self._read_traces()
+        found, problem = find_windows(windows or [self._settings.watch.traffic])
+        checks: list[WindowCheck] = []
+        reference = None
+        for window in found:
+            last = self._state.last(window.name)
+            digest = window.fingerprint(last.fingerprint if last else None).digest
+            if not windows and not self._state.is_due(window.name, digest, self._champion):
+                continue
+            why = unfinished(window, time.time())
+            if why:
+                checks.append(self._put_off(window, digest, why))
+                continue
+            reference = reference or self._reference()
+            checks.append(look_step(self._settings, self._champion, reference, window))
+        return checks, [unread, problem]
+
+    def _read_traces(self) -> str:
+        """Let new traces of MLflow become a window; returns why that is not possible.
+
+        The window is named by the time that it begins with: if a crash comes between the file and
+        the history, it is written again.
+        """
+        options = self._settings.watch.traces
+        if options.experiment is None:
+            return ""
+        since = self._state.read_until or 0
+        until = int(1000 * (time.time() - 60 * options.delay_minutes))
+        if until <= since:
+            return ""
+        start = datetime.fromtimestamp(since / 1000, UTC).strftime("%Y-%m-%dT%H-%M-%S")
+        path = Path(self._settings.watch.traffic) / f"traces-{start}.jsonl"
+        try:
+            rows = list(read_traces(self._settings, since, until))
+        except BadInput as error:
+            return first_line(error)
+        if rows:
+            files.write_jsonl(path, rows)
+        self._history.add(Read(until=until, window=str(path) if rows else None))
+        log.info("%d new traces of %s", len(rows), options.experiment)
+        return ""
+
+    def _put_off(self, window: Window, digest: str, why: str) -> WindowCheck:
+        entry = PutOff(window=window.name, digest=digest, why=why)
+        known = self._state.put_off.get(window.name)
+        if known is None or (known.digest, known.why) != (digest, why):
+            self._history.add(entry)
+        return WindowCheck.put_off(window.name, why)
+
+    def _reference(self) -> Path:
+        path = Registry(self._settings).versions.artifact(self._champion, "reference.jsonl")
+        records.load([path], labelled=False)  # or every window would be recorded as undecidable
+        return path
+
+    def _adopt(self) -> tuple[bool, str]:
+        """Let the labelled records of drifted windows join the data, once there are enough.
+
+        Returns:
+            Whether that waits for a round that runs, and a sentence where it did not happen.
+        """
+        state = self._state
+        labelled = {
+            name: count_labelled(Window.named(name).path, self._settings)
+            for name in (looked.window for looked in state.drifted(self._champion))
+        }
+        more = {name: n for name, n in labelled.items() if n > state.learned.get(name, 0)}
+        fresh = sum(n - state.learned.get(name, 0) for name, n in more.items())
+        if fresh < self._settings.watch.min_labelled:
+            return False, ""
+        with ExitStack() as stack:
+            try:  # data changes between rounds only
+                stack.enter_context(no_round(self._settings))
+            except PerpetuneError:
+                return True, "a round is running: drifted windows join the data after it"
+            try:
+                adopted = adopt(self._settings, more, state)
+            except (Refused, BadInput) as error:
+                return False, f"the labelled records do not join the data: {first_line(error)}"
+            self._history.add(adopted)
+        return False, ""
+
+    def _raise_alarm(self) -> None:
+        state = self._state
+        pages = {
+            looked.look.number: str(Path(looked.folder) / "report.html")
+            for looked in state.of(self._champion)
+        }
+        alarm = make_alarm(state, self._champion, self._settings.project.name, pages)
+        if alarm is not None:
+            self._history.add(alarm)
+            tell_people(self._settings, alarm)
+
+    def _take(self, alarm: Alarm) -> tuple[Alarm, str]:
+        """A round in this process answers the alarm: no event may start another one."""
+        self._history.add(Told(alarm=alarm.id, by="here"))
+        return alarm, ""
 
 
-def _as_markdown(result: WindowCheck) -> str:
-    rows = "\n".join(
-        f"| {test.name} | {test.statistic:.4g} | {test.p_value:.4g} | {test.threshold:.4g} |"
-        for test in result.tests
+@step("look", shown="look at {window.stem}", hours=1)
+def look_step(settings: Settings, champion: int, reference: Path, window: Window) -> WindowCheck:
+    """One window beside the champion's reference, alone and pooled; remembered in the history."""
+    history = History(settings)
+    looks = replay(history.entries()).of(champion)
+    before = window.fingerprint()
+    folder = history.result_folder(window.name, before.digest)
+    cleaned, found = _compare(settings, reference, window, looks, folder)
+    if window.fingerprint().digest != before.digest:
+        return WindowCheck.put_off(window.name, "its content changed while it was read")
+    files.write_json(folder / "look.json", found.to_json())
+    looked = Looked(
+        champion=champion,
+        window=window.name,
+        fingerprint=before,
+        path=str(cleaned.path),
+        labelled=count_labelled(window.path, settings),
+        bad=cleaned.bad,
+        first_bad=cleaned.first_bad,
+        look=found.brief(),
+        folder=str(folder),
     )
-    word = "Drift" if result.drift else "No drift"
+    history.add(looked)
+    log.info("%s: %s: %s", window.stem, found.status, found.why)
+    return WindowCheck.of(looked, found)
+
+
+def _compare(
+    settings: Settings, reference: Path, window: Window, looks: Sequence[Looked], folder: Path
+) -> tuple[Cleaned, Look]:
+    """The window's good lines, and the look at them; what fails in it is undecidable."""
+    cleaned = Cleaned(path=window.path, rows=0, bad=0)
+    earlier = [looked.look for looked in looks]
+    try:
+        cleaned = clean(window, History(settings).folder / "good")
+        paths = [Path(path) for path in paths_of(looks, window.name)]
+        report = folder / "report.html"
+        return cleaned, look(reference, [*paths, cleaned.path], earlier, settings, report=report)
+    except (OSError, MemoryError) as error:
+        raise PerpetuneError(f"{window.name}: {error}") from error
+    except BadInput as error:
+        why = first_line(error)
+    except PerpetuneError:
+        raise
+    # A window of a kind that no code of ours has met must not hide those that come after it.
+    except Exception as error:
+        log.exception("%s cannot be compared", window.name)
+        why = f"{type(error).__name__}: {first_line(error)}"
+    return cleaned, Look(
+        number=len(looks) + 1,
+        window=str(cleaned.path),
+        rows=0,
+        status="undecidable",
+        why=why,
+        scales=(),
+        alpha_spent=earlier[-1].alpha_spent if earlier else 0.0,
+        alpha_released=earlier[-1].alpha_released if earlier else 0.0,
+        result=None,
+    )
+
+
+def adopt(settings: Settings, labelled: Mapping[str, int], state: State) -> Adopted:
+    """Let the labelled records of windows join the data, and record the data's version.
+
+    Args:
+        settings: of the model.
+        labelled: how many there are, by window.
+        state: what has joined before.
+
+    Raises:
+        BadInput: the settings name no folder for them.
+        Refused: there are fewer than they were.
+        PerpetuneError: DVC cannot record the data.
+    """
+    windows = [Window.named(name) for name in labelled]
+    name = windows[-1].stem
+    if len(windows) > 1:
+        name = f"{windows[0].stem}-to-{name}"
+    # The same windows again, with more labels, take the place of what they were.
+    others = [entry for entry in state.adopted if entry.windows.keys() != labelled.keys()]
+    if f"{name}.jsonl" in {Path(entry.feedback).name for entry in others}:
+        name = f"{name}-{files.content_key(sorted(labelled))}"
+    found = adopt_window([window.path for window in windows], settings, name)
+    inside = any(
+        path.resolve().is_relative_to(DATA.resolve()) for path in (found.feedback, found.benchmark)
+    )
+    if inside and POINTER.is_file():
+        write_pointer(DATA, POINTER)
+    return Adopted(
+        windows=dict(labelled),
+        labelled=found.labelled,
+        feedback=str(found.feedback),
+        benchmark=str(found.benchmark),
+    )
+
+
+def _as_markdown(watched: Watched) -> str:
+    rows = "\n".join(
+        f"| {escape(Path(check.window).name)} | {check.status} | "
+        f"{'' if check.p_value is None else f'{check.p_value:.3g}'} | "
+        f"{'' if check.alpha is None else f'{check.alpha:.3g}'} | {check.labelled} | "
+        f"{check.bad_lines} | {escape(check.why)} |"
+        for check in watched.windows
+    )
+    notes = "\n".join(f"- {escape(note)}" for note in watched.notes)
+    head = f"## Alarm: {escape(watched.alarm.reason)}\n\n" if watched.alarm else ""
     return (
-        f"## {word}: p = {result.p_value:.4g}, alpha = {result.alpha}\n\n"
-        f"| Test | Statistic | p | Threshold |\n|---|---|---|---|\n{rows}\n"
+        f"{head}| Window | Result | p | Threshold | Labelled | Bad lines | Why |\n"
+        f"|---|---|---|---|---|---|---|\n{rows}\n\n{notes}\n"
     )

@@ -28,24 +28,27 @@ def run(context: Context, auto_approve: bool, reason: str) -> Outcome:
 
 @command("watch")
 @click.argument("windows", nargs=-1)
+@click.option("--once", is_flag=True, help="One pass, for cron. It is the default.")
 @click.option("--retrain", "retrain_here", is_flag=True, help="Answer drift with a round, here.")
 @click.option("--auto-approve", is_flag=True, help="Approve that round's candidate if it passes.")
 def watch(
-    context: Context, windows: tuple[str, ...], retrain_here: bool, auto_approve: bool
+    context: Context, windows: tuple[str, ...], once: bool, retrain_here: bool, auto_approve: bool
 ) -> Outcome:
-    """Check new windows of traffic for drift.
+    """Look at new windows of traffic for drift.
 
-    The windows are WINDOWS or, without any, those of `watch.traffic`.
+    The windows are WINDOWS or, without any, those of `watch.traffic` that were not looked at yet.
+    Without a champion there is nothing to compare with, which is no error.
     """
+    del once  # says in a cron line what happens anyway
     from flows.watch import watch as run
 
     with followed_by(live_trials):
         result = run(
-            context.params,
-            context.overrides,
-            context.model,
-            list(windows) or None,
-            retrain_here,
-            auto_approve,
+            params=context.params,
+            overrides=context.overrides,
+            model=context.model,
+            windows=list(windows) or None,
+            retrain_here=retrain_here,
+            auto_approve=auto_approve,
         )
     return Outcome(result, show_watch)

@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perpetune.render.console import command_line, console, escape, print_table, program
+from perpetune.render.console import (
+    command_line,
+    console,
+    escape,
+    number,
+    print_table,
+    program,
+)
 from perpetune.render.curate import show_counts
 from perpetune.render.evaluate import show_verdict
 from perpetune.render.tune import show_sweep
@@ -25,18 +32,33 @@ def show_round(result: "Round") -> None:
 
 
 def show_watch(watched: "Watched") -> None:
-    """The windows, and the round that drift started."""
+    """The windows, the alarm, what is asked of people, and the round that drift started."""
     rows = [
         (
-            Path(window.window).name,
-            window.rows.current,
-            f"{window.p_value:.4g}",
-            "DRIFT" if window.drift else "no drift",
-            window.report,
+            Path(check.window).name,
+            number(check.rows.current) if check.rows else "",
+            "" if check.p_value is None else f"{check.p_value:.3g}",
+            "" if check.alpha is None else f"{check.alpha:.3g}",
+            "DRIFT" if check.drift else check.status,
+            check.report or "",
         )
-        for window in watched.windows
+        for check in watched.windows
     ]
-    print_table("Windows", ["window", "rows", "p", "result", "report"], rows)
+    if rows:
+        print_table("Windows", ["window", "rows", "p", "threshold", "result", "report"], rows)
+    elif watched.champion is not None:
+        console.print(f"No window that version {watched.champion} was not compared with yet.")
+    for check in watched.windows:
+        if check.status == "undecidable":
+            console.print(f"{escape(Path(check.window).name)}: {escape(check.why)}")
+        if check.bad_lines:
+            more = f" and {check.bad_lines - 1} more" if check.bad_lines > 1 else ""
+            console.print(f"  left out: {escape(check.first_bad or '')}{more}")
+    if watched.alarm:
+        told = "a round was started" if watched.told else "no round was started by this watch"
+        console.print(f"[red]Alarm[/] {escape(watched.alarm.reason)}: {told}")
+    for note in watched.notes:
+        console.print(escape(note))
     if watched.retrain:
         show_round(watched.retrain)
 

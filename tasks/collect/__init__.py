@@ -10,10 +10,21 @@ from tasks.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tasks.collect.collection import Collected, Inputs, collect, pointer_to
-    from tasks.collect.data_version import ensure_data, recorded_version, verify_data, write_pointer
+    from tasks.collect.data_version import (
+        ensure_data,
+        record_traffic,
+        recorded_version,
+        verify_data,
+        write_pointer,
+    )
     from tasks.collect.embedded import collect_embedded
     from tasks.collect.local_files import Role, collect_files
-    from tasks.collect.traffic_labels import Adopted, adopt_window, newest_labelled
+    from tasks.collect.traffic_labels import (
+        Adopted,
+        adopt_window,
+        count_labelled,
+        newest_labelled,
+    )
 
 __all__ = [
     "Adopted",
@@ -24,9 +35,11 @@ __all__ = [
     "collect",
     "collect_embedded",
     "collect_files",
+    "count_labelled",
     "ensure_data",
     "newest_labelled",
     "pointer_to",
+    "record_traffic",
     "recorded_version",
     "verify_data",
     "write_pointer",
@@ -43,9 +56,11 @@ __getattr__ = lazy_exports(
         "collect": "collection",
         "collect_embedded": "embedded",
         "collect_files": "local_files",
+        "count_labelled": "traffic_labels",
         "ensure_data": "data_version",
         "newest_labelled": "traffic_labels",
         "pointer_to": "collection",
+        "record_traffic": "data_version",
         "recorded_version": "data_version",
         "verify_data": "data_version",
         "write_pointer": "data_version",

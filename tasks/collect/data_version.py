@@ -63,6 +63,39 @@ def write_pointer(data: Path, pointer: Path) -> None:
     log.info("recorded %s: %d files, %s", data, len(hashes), _version(content, pointer))
 
 
+def record_traffic(data: Path, pointer: Path, traffic: str) -> bool:
+    """Record the data anew where windows of traffic are all that came, went or changed.
+
+    Traffic grows by itself; no step is trained on it, and no round must fail of it.
+
+    Args:
+        data: the data folder.
+        pointer: the pointer to it.
+        traffic: the folder of windows; nothing is done where it is not inside the data.
+
+    Returns:
+        Whether there was something to record.
+
+    Raises:
+        BadInput, PerpetuneError: as `write_pointer`, for traffic that changes just then.
+    """
+    place = Path(traffic).resolve()
+    if not (pointer.is_file() and data.is_dir() and data.resolve() in place.parents):
+        return False
+    content = _read(pointer)
+    known = _known_files(content, _version(content, pointer))
+    hashes = files.file_hashes(data)
+    if known is None or hashes == known:
+        return False
+    below = f"{place.relative_to(data.resolve()).as_posix()}/"
+    changed = [name for name in {*hashes, *known} if hashes.get(name) != known.get(name)]
+    if not all(name.startswith(below) for name in changed):
+        return False
+    log.info("%d windows of traffic are new or changed: recording %s", len(changed), data)
+    write_pointer(data, pointer)
+    return True
+
+
 def verify_data(data: Path, pointer: Path) -> dict[str, str]:
     """Compare the data with its pointer and return the MD5 of each file.
 

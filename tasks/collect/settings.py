@@ -1,4 +1,4 @@
-"""The sections `collect` and `watch`: where raw data and labelled traffic come from."""
+"""The section `collect`: where raw data comes from."""
 
 from typing import Annotated, Self
 
@@ -37,17 +37,3 @@ class Collect(Section):
         if twice:
             raise ValueError(f"each package once, for one purpose ({', '.join(twice)} is twice)")
         return self
-
-
-class Watch(Section):
-    """What happens to new traffic."""
-
-    KEY = "watch"
-    READ_BY = ("watch",)
-
-    traffic: str = "data/traffic"
-    """Folder of traffic windows, one file each, taken in the order of their names."""
-    heldout_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Share of a drifted window's labelled records that becomes a benchmark, not training data."""
-    min_labelled: Annotated[int, Field(ge=2)] = 20
-    """Labelled records in the window that retraining needs."""

@@ -2,7 +2,7 @@
 
 import glob
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from tasks import records
 from tasks.core import files
 from tasks.core.errors import BadInput, Refused
 from tasks.core.order import order_key
-from tasks.label import with_labels
+from tasks.label import is_labelled, with_labels
 from tasks.records import Record, RemotePath
 from tasks.records.sources import locate
 from tasks.settings import Settings
@@ -32,44 +32,66 @@ class Adopted:
     labelled: int
 
 
-def adopt_window(window: Path, settings: Settings) -> Adopted:
-    """Split a window's labelled records into a file of feedback and a benchmark, `NAME.jsonl` each.
+def adopt_window(
+    window: Path | Sequence[Path], settings: Settings, name: str | None = None
+) -> Adopted:
+    """Split labelled records of drifted traffic into a file of feedback and a benchmark.
 
     They go where later steps look for them: into the folder `curate.feedback`, and into the first
-    folder of `evaluate.benchmarks`. Whole groups go to one side (records where there are too few
-    groups for the wanted share, or none), in the order of a hash, so that the same window gives the
-    same files however often it is adopted. Lines that are no records or have no answer are left
-    out.
+    folder of `evaluate.benchmarks`, `NAME.jsonl` each. Whole groups go to one side (records where
+    there are too few groups for the wanted share, or none), in the order of a hash, so that the
+    same traffic gives the same files however often it is adopted. Lines that are no records or have
+    no answer are left out.
 
     Args:
-        window: a file of traffic.
+        window: a file of traffic or a folder of such files, or several of them.
         settings: the folders, `watch.heldout_share` and `watch.min_labelled`.
+        name: of the files; by default that of the window.
 
     Raises:
         BadInput: the window cannot be read or holds no record, or the settings name no folder.
         Refused: it holds too few labelled records.
     """
-    name = f"{_stem(window)}.jsonl"
+    windows = [window] if isinstance(window, Path) else list(window)
+    name = f"{_stem(windows[-1]) if name is None else name}.jsonl"
     feedback, benchmark = _feedback_folder(settings) / name, _benchmark_folder(settings) / name
-    items = list(with_labels(window, settings))
-    labelled = [
-        replace(item, source=window.name)
-        for item in items
-        if isinstance(item, Record) and item.target
-    ]
+    items = [item for path in windows for item in _read(path, settings)]
+    labelled = [item for item in items if item is not None and is_labelled(item)]
     needed = settings.watch.min_labelled
     if len(labelled) < needed:
         raise Refused(
-            f"{window}: {len(labelled)} of {len(items)} records are labelled, {needed} are needed "
-            "(watch.min_labelled); `perpetune label --budget N` chooses rows for people to answer"
+            f"{', '.join(map(str, windows))}: {len(labelled)} of {len(items)} records are "
+            f"labelled, {needed} are needed (watch.min_labelled); `perpetune label --budget N` "
+            "chooses rows for people to answer"
         )
     heldout = _draw_heldout(labelled, settings.watch.heldout_share)
     for path, is_heldout in ((benchmark, True), (feedback, False)):
-        rows = [record for record in labelled if (record.line in heldout) is is_heldout]
-        rows.sort(key=lambda record: (record.id, record.line))
+        rows = [record for record in labelled if (_place(record) in heldout) is is_heldout]
+        rows.sort(key=lambda record: (record.id, record.source, record.line))
         files.write_jsonl(path, (_raw_row(record) for record in rows))
-    log.info("%s: %d labelled records, %d held out", window, len(labelled), len(heldout))
+    log.info("%s: %d labelled records, %d held out", name, len(labelled), len(heldout))
     return Adopted(feedback, benchmark, len(labelled))
+
+
+def count_labelled(window: Path, settings: Settings) -> int:
+    """The number of a window's records with an answer, those that people gave included; 0 of one
+    that cannot be read."""
+    try:
+        return sum(item is not None and is_labelled(item) for item in _read(window, settings))
+    except BadInput:
+        return 0
+
+
+def _read(window: Path, settings: Settings) -> Iterator[Record | None]:
+    """The records of a window, each with the file that it is in; None for a line that is none."""
+    for path in records.expand([window]):
+        source = path.name if path == window else f"{window.name}/{path.name}"
+        for item in with_labels(path, settings):
+            yield replace(item, source=source) if isinstance(item, Record) else None
+
+
+def _place(record: Record) -> tuple[str, int]:
+    return record.source, record.line
 
 
 def newest_labelled(settings: Settings) -> Path | None:
@@ -92,7 +114,7 @@ def _is_labelled(window: Path, settings: Settings) -> bool:
             return False
     try:
         return any(
-            isinstance(item, Record) and item.target for item in with_labels(window, settings)
+            isinstance(item, Record) and is_labelled(item) for item in with_labels(window, settings)
         )
     except BadInput as error:
         log.info("%s: passed over: %s", window, error)
@@ -135,19 +157,19 @@ def _stem(window: Path) -> str:
     return name
 
 
-def _draw_heldout(labelled: Sequence[Record], share: float) -> set[int]:
-    """Lines of the records that are held out: near `share` of them, at least one, never all."""
+def _draw_heldout(labelled: Sequence[Record], share: float) -> set[tuple[str, int]]:
+    """Places of the records that are held out: near `share` of them, at least one, never all."""
     wanted = min(max(1, round(share * len(labelled))), len(labelled) - 1)
-    heldout: set[int] = set()
+    heldout: set[tuple[str, int]] = set()
     # What belongs together: a group, else what has one id; at last, each record by itself.
     for keys in (
         [f"id {row.id}" if row.group is None else f"group {row.group}" for row in labelled],
         [f"id {row.id}" for row in labelled],
-        [f"line {row.line}" for row in labelled],
+        [f"line {row.line} {row.source}" for row in labelled],
     ):
-        together: dict[str, list[int]] = {}
+        together: dict[str, list[tuple[str, int]]] = {}
         for key, record in zip(keys, labelled, strict=True):
-            together.setdefault(key, []).append(record.line)
+            together.setdefault(key, []).append(_place(record))
         heldout = set()
         for key in sorted(together, key=_order):
             if len(heldout) + len(together[key]) <= wanted:

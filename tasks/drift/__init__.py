@@ -13,7 +13,7 @@ from tasks.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from tasks.drift.detection import detect
     from tasks.drift.reference import write_reference
-    from tasks.drift.results import DriftResult, DriftTest
+    from tasks.drift.results import DriftResult, DriftTest, RowCounts
     from tasks.drift.sequence import Look, Promotion, ScaleLook, look
     from tasks.drift.timeline import draw_timeline, write_timeline
 
@@ -22,6 +22,7 @@ __all__ = [
     "DriftTest",
     "Look",
     "Promotion",
+    "RowCounts",
     "ScaleLook",
     "detect",
     "draw_timeline",
@@ -36,6 +37,7 @@ __getattr__ = lazy_exports(
         "DriftResult": "results",
         "DriftTest": "results",
         "Look": "sequence",
+        "RowCounts": "results",
         "ScaleLook": "sequence",
         "detect": "detection",
         "look": "sequence",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.label.strategies import STRATEGIES, Strategy
     from tasks.label.taking import take
     from tasks.label.values import Batch, BatchRow, Difference, Filled, HandedOut, Taken
-    from tasks.label.windows import labels_folder, with_labels
+    from tasks.label.windows import is_labelled, labels_folder, with_labels
 
 __all__ = [
     "FILE_FORMS",
@@ -32,6 +32,7 @@ __all__ = [
     "Strategy",
     "Taken",
     "hand_out",
+    "is_labelled",
     "labels_folder",
     "take",
     "with_labels",
@@ -53,6 +54,7 @@ __getattr__ = lazy_exports(
         "Strategy": "strategies",
         "Taken": "values",
         "hand_out": "choosing",
+        "is_labelled": "windows",
         "labels_folder": "windows",
         "take": "taking",
         "with_labels": "windows",

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 MOST_ROWS = 20_000
 """Rows that are chosen from; of more, so many are drawn by a hash."""
+ANSWERED_BY = "answered_by"
+"""Key of a line of traffic, and of its `meta`, that says whose its answer is."""
 _PLACE = ("window", "window_line")
 """Keys of an answered row's `meta` that say which row of which window it is."""
 
@@ -62,7 +64,7 @@ def unlabelled(windows: Sequence[Path], settings: Settings) -> Unlabelled:
         for item in with_labels(window, settings):
             if isinstance(item, BadLine):
                 unreadable += 1
-            elif item.target:
+            elif is_labelled(item):
                 labelled += 1
             elif text := read_text(item):
                 known = first.get(text)
@@ -91,7 +93,8 @@ def with_labels(window: Path, settings: Settings) -> Iterator[Record | BadLine]:
             if isinstance(item, Record) and isinstance(item.meta.get("window_line"), int):
                 answers[item.meta["window_line"]] = item
     for item in records.read(window, labelled=False):
-        answer = None if isinstance(item, BadLine) or item.target else answers.get(item.line)
+        known = isinstance(item, BadLine) or is_labelled(item)
+        answer = None if known else answers.get(item.line)
         if answer is None or isinstance(item, BadLine):
             yield item
         elif read_text(answer) != read_text(item):
@@ -103,6 +106,12 @@ def with_labels(window: Path, settings: Settings) -> Iterator[Record | BadLine]:
                 answer, source=item.source, line=item.line, origin=item.origin, id=item.id,
                 group=item.group, timestamp=item.timestamp, meta=meta,
             )  # fmt: skip
+
+
+def is_labelled(record: Record) -> bool:
+    """Whether a record has an answer to learn from: one that the served model itself has given
+    (`answered_by: model`) and nobody has confirmed is none."""
+    return bool(record.target) and record.meta.get(ANSWERED_BY) != "model"
 
 
 def labels_path(window: Path, settings: Settings) -> Path:

@@ -8,11 +8,12 @@ from pydantic import Field
 from tasks.core.values import Value
 
 EventName: TypeAlias = Literal[
-    "waiting", "reminder", "expired", "decided", "overridden", "tampering"
+    "waiting", "reminder", "expired", "decided", "overridden", "tampering", "drift"
 ]
 EVENTS: tuple[EventName, ...] = get_args(EventName)
 """A candidate waits; still waits; its form has expired; a person has decided; a person has approved
-a candidate whose gates did not pass; the registry is not what the decision log says."""
+a candidate whose gates did not pass; the registry is not what the decision log says; traffic is not
+what the champion was trained on any more."""
 
 
 def _now() -> str:
@@ -20,7 +21,7 @@ def _now() -> str:
 
 
 class Event(Value):
-    """Something that happened to a version.
+    """Something that happened to a version, or to a model's traffic.
 
     `by`, `comment`, `reason` and `problems` are texts of people and programs: whoever shows them
     escapes them.
@@ -35,9 +36,9 @@ class Event(Value):
     by: str | None = None
     comment: str | None = None
     reason: str | None = None
-    """Why the gates were overridden."""
+    """Why the gates were overridden; of drift, which windows and how sure it is."""
     problems: tuple[str, ...] = ()
-    """What does not hold, a sentence each."""
+    """What does not hold, a sentence each; of drift, what people are asked for."""
     page: str | None = None
     """The version's page in MLflow."""
     form: str | None = None
@@ -56,4 +57,5 @@ class Event(Value):
             "decided": f"{what}: {self.action}.",
             "overridden": f"{what} was approved although its gates did not pass.",
             "tampering": f"The registry of {what} is not what the decision log says.",
+            "drift": f"The traffic of {what} has drifted.",
         }[self.event]

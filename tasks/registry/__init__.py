@@ -15,6 +15,7 @@ decided). Nothing here imports torch.
     identity       who somebody is
     shadow         what MLflow has to show by the log
     examination    where it does not
+    traces         of a served model, as traffic
     links          pages of MLflow's UI
     references     how people name a model
     registry       the whole, and the only one that moves aliases
@@ -26,6 +27,7 @@ from tasks.registry.references import resolve_model
 from tasks.registry.registry import Registry
 from tasks.registry.results import Audit, Candidate, Pending, RunCounts, Status
 from tasks.registry.sbom import write_sbom
+from tasks.registry.traces import read_traces
 from tasks.registry.webhooks import register_webhook
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "RunCounts",
     "Status",
     "database_uri",
+    "read_traces",
     "register_webhook",
     "resolve_model",
     "write_sbom",

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from tasks.collect.settings import Collect, Watch
+from tasks.collect.settings import Collect
 from tasks.core.plugins import load_plugins
 from tasks.curate.settings import Curate
 from tasks.decisions.settings import Decisions
@@ -18,6 +18,9 @@ from tasks.settings import messages
 from tasks.settings.project import Housekeeping, Platform, Project
 from tasks.settings.section import PLUGINS_LOADED, Section
 from tasks.tune.settings import METHOD, BadAxis, Plan, Sweep, Tune, check_space, configured
+from tasks.watch.settings import Watch
+
+_FEEDBACK: str = Curate.model_fields["feedback"].default
 
 
 class Settings(Section):
@@ -46,6 +49,16 @@ class Settings(Section):
         if info.context != PLUGINS_LOADED:
             load_plugins(plugins_of(given))
         return given
+
+    @model_validator(mode="after")
+    def _weights_follow_the_feedback(self) -> Self:
+        """The share of labelled traffic is that of the folder which `curate.feedback` names."""
+        folder, weights = self.curate.feedback, self.tune.source_weights
+        if folder and folder != _FEEDBACK and _FEEDBACK in weights and folder not in weights:
+            moved = {folder if key == _FEEDBACK else key: share for key, share in weights.items()}
+            tune = self.tune.model_copy(update={"source_weights": moved})
+            self.__dict__["tune"] = tune
+        return self
 
     @model_validator(mode="after")
     def _trials_are_valid(self) -> Self:

@@ -63,7 +63,8 @@ class Tune(Section):
     shard: bool = False
     """Shard the frozen weights over these processes (FSDP2): for bases too large for one GPU."""
     source_weights: dict[str, Fraction] = {"data/feedback": 0.5}
-    """Share of training examples drawn from sources under a path; the others fill the rest."""
+    """Share of training examples drawn from sources under a path; the others fill the rest.
+    `data/feedback` stands for the folder of `curate.feedback`, wherever that is."""
 
     @property
     def adapter_dropout(self) -> float:

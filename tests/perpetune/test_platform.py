@@ -95,7 +95,8 @@ async function attack(posts, api) {
     form.submit();
     await new Promise(next => setTimeout(next, 500));
   }
-  const event = {event: "drift.detected", resource: {"prefect.resource.id": "model.tiny"},
+  const event = {event: "perpetune.drift.detected",
+    resource: {"prefect.resource.id": "perpetune.model.tiny"},
     id: crypto.randomUUID(), occurred: new Date().toISOString(),
     payload: {reason: "a foreign page says so"}};
   for (const protocols of [[], ["prefect"]]) {
@@ -231,7 +232,7 @@ def test_drift_starts_a_round_by_its_event(up: tuple[ProjectFolder, dict[str, An
         project.perpetune("approve", "1", "--by", "Ada Lovelace")
     watched = project.perpetune("watch")
     assert [window["drift"] for window in watched["windows"]] == [False, True]
-    assert watched["retrain"] is None
+    assert (watched["told"], watched["retrain"]) == (True, None)
 
     def answered() -> bool:
         rounds = flow_runs(up, "retrain", "Completed")

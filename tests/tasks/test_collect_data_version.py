@@ -11,6 +11,7 @@ import pytest
 from tasks.collect import (
     collect_embedded,
     ensure_data,
+    record_traffic,
     recorded_version,
     verify_data,
     write_pointer,
@@ -222,3 +223,25 @@ def test_outside_a_dvc_repository_recording_says_so(tmp_path: Path) -> None:
     fill(tmp_path / "data")
     with pytest.raises(PerpetuneError, match="dvc init"):
         write_pointer(tmp_path / "data", tmp_path / "data.dvc")
+
+
+def test_new_windows_of_traffic_are_recorded_and_nothing_else(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(recorded)
+    data, pointer = Path("data"), Path("data.dvc")
+    assert not record_traffic(data, pointer, "data/traffic")
+    (data / "traffic").mkdir()
+    (data / "traffic/window-1.jsonl").write_text('{"text": "new"}\n')
+    assert not record_traffic(data, pointer, "elsewhere/traffic")
+    assert record_traffic(data, pointer, "data/traffic")
+    assert "traffic/window-1.jsonl" in verify_data(data, pointer)
+    (data / "traffic/window-1.jsonl").write_text('{"text": "grown"}\n')
+    (data / "train/a.jsonl").write_text('{"text": "changed by hand"}\n')
+    assert not record_traffic(data, pointer, "data/traffic")
+    with pytest.raises(PerpetuneError, match="train/a"):
+        verify_data(data, pointer)
+    fill(data)
+    (data / "traffic/window-1.jsonl").unlink()
+    (data / "traffic").rmdir()
+    assert record_traffic(data, pointer, "data/traffic")

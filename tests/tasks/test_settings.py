@@ -358,3 +358,16 @@ def test_an_explanation_says_whose_the_key_is() -> None:
     assert lora.value == "all-linear" and ia3.members == ("ia3",) and ia3.value is None
     (space,) = explain(Settings(), "sweep.space.tune.method.rank")
     assert space.key == "sweep.space"
+
+
+def test_the_share_of_labelled_traffic_follows_its_folder() -> None:
+    def weights(*overrides: str) -> dict[str, float]:
+        return read_settings(Path("params.yaml"), overrides)[0].tune.source_weights
+
+    assert weights() == {"data/feedback": 0.5}
+    assert weights("curate.feedback=data/labelled") == {"data/labelled": 0.5}
+    own = "tune.source_weights={data/labelled: 0.2, data/feedback: 0.1}"
+    assert weights("curate.feedback=data/labelled", own) == {
+        "data/labelled": 0.2,
+        "data/feedback": 0.1,
+    }
