@@ -116,7 +116,8 @@ def _messages(value: Any) -> list[dict[str, Any]]:
     lists = [value[key] for key in ("messages", "input") if isinstance(value.get(key), list)]
     texts = [value[key] for key in _TEXTS if isinstance(value.get(key), str)]
     inside = list(value.values()) if len(value) == 1 else []
-    turns = next((found for part in (*lists, *texts, *inside) if (found := _messages(part))), [])
+    parts: list[Any] = [*lists, *texts, *inside]
+    turns = next((found for part in parts if (found := _messages(part))), [])
     system = value.get("instructions") or value.get("system")
     if turns and isinstance(system, str):
         return [{"role": "system", "content": system}, *turns]
