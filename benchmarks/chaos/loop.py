@@ -22,7 +22,10 @@ SMALL = (
     "sweep.trials=2",
     "sweep.space={tune.method.rank: [2], tune.learning_rate: [0.003, 0.03]}",
     "tune.max_steps=6",
-    "evaluate.max_generations=1",
+    "evaluate.max_generations=0",
+    "evaluate.max_examples=10",
+    "evaluate.few_shot=0",
+    "evaluate.traffic_examples=0",
     "evaluate.gates.better=null",
 )
 APPROVER = "Ada"
