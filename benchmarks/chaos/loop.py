@@ -52,13 +52,14 @@ class Lap:
     number: int
     environment: Mapping[str, str]
     overrides: Sequence[str] = SMALL
+    model: str | None = None
     limit: int | None = None
     """Largest file that it can write, in bytes."""
 
     @property
     def log(self) -> Path:
         """What it says."""
-        return self.folder / "laps.log"
+        return self.folder / f"laps-{self.model or 'default'}.log"
 
 
 def preload() -> None:
@@ -155,9 +156,10 @@ def _work(lap: Lap) -> None:
     from tasks.settings import load_settings
 
     overrides = [*lap.overrides, f"project.seed={lap.number}"]
-    settings = load_settings(Path("params.yaml"), overrides)
+    settings = load_settings(Path("params.yaml"), overrides, lap.model)
     print("STEP round")
-    made = retrain(overrides=overrides, reason=f"lap {lap.number}")
+    made = retrain(overrides=overrides, model=lap.model, reason=f"lap {lap.number}")
+    assert made is not None  # only an alarm can have been answered before
     print("STEP decision")
     registry = Registry(settings)
     if registry.status().champion != made.version:
@@ -184,13 +186,16 @@ class Findings:
             self.problems.append(f"{what} twice: {twice}")
 
 
-def examine(project: ProjectFolder, laps: int, overrides: Sequence[str] = ()) -> Findings:
+def examine(
+    project: ProjectFolder, laps: int, overrides: Sequence[str] = (), model: str | None = None
+) -> Findings:
     """Whether `laps` laps have left what they have to.
 
     Args:
         project: after its last lap ended by itself.
         laps: how many have ended.
         overrides: that lead to the registry.
+        model: whose laps.
     """
     from mlflow import MlflowClient  # noqa: TID251 (what is really there, beside our own view)
 
@@ -201,7 +206,7 @@ def examine(project: ProjectFolder, laps: int, overrides: Sequence[str] = ()) ->
     os.chdir(project.path)
     try:
         found = Findings()
-        settings = load_settings(Path("params.yaml"), overrides)
+        settings = load_settings(Path("params.yaml"), overrides, model)
         registry = Registry(settings)
         audit = registry.audit()
         if not audit.holds:
