@@ -1,13 +1,13 @@
 """The rows of a window beside those of a reference: units, features and the test's outcome."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.drift.features import FEATURES, Features, Pool
+from tasks.drift.features import FEATURES, Features, Pool, mean_difference
 from tasks.drift.groups import copies_in_a_unit, units
 from tasks.drift.permutation import Outcome, effective, permutation_test
 from tasks.drift.results import Effective, NotCompared
@@ -128,29 +128,81 @@ def pool(reference: Sequence[Row], current: Sequence[Row], settings: Settings) -
     return Pooled(rows, is_current, units(rows, is_current), features, tuple(left_out))
 
 
-def compare(regime: str, rows: Sides, pooled: Pooled, settings: Settings) -> Comparison:
+def compare(
+    regime: str, rows: Sides, pooled: Pooled, settings: Settings, main: Sides | None = None
+) -> Comparison:
     """Test the window against the rows of one regime.
+
+    A small regime rejects little: it would excuse traffic that nobody has seen before. So where
+    `main` is given, half of the window shows in which direction it differs from the main regime,
+    and the other half is compared with this regime along that direction, in each feature group.
+    A few rows are enough for that: those of a known kind lie as far out as the window does. Of the
+    two p-values the smaller counts, doubled.
 
     Args:
         regime: its name.
         rows: its rows among the pooled ones.
         pooled: all rows.
         settings: `drift` and the project's seed.
+        main: rows of the largest regime, where this is another one.
     """
     chosen = rows | pooled.is_current
-    features = {
-        name: Features(found.matrix[chosen], found.present[chosen], found.statistic)
-        for name, found in pooled.features.items()
-    }
-    outcome = permutation_test(
-        features,
+    alpha = settings.drift.alpha if main is None else settings.drift.alpha / 2
+    outcome = _test(pooled.features, chosen, pooled, settings, alpha)
+    if main is not None:
+        half = _half(pooled, settings.project.seed)
+        directed = {
+            name: _along(found, pooled.is_current & ~half, main)
+            for name, found in pooled.features.items()
+            if found.statistic is mean_difference
+        }
+        along = _test(directed, rows | half, pooled, settings, alpha)
+        outcome = _either(outcome, along)
+    return Comparison(regime, pooled, chosen, outcome)
+
+
+def _test(
+    features: Mapping[str, Features],
+    chosen: Sides,
+    pooled: Pooled,
+    settings: Settings,
+    alpha: float,
+) -> Outcome:
+    return permutation_test(
+        {
+            name: Features(found.matrix[chosen], found.present[chosen], found.statistic)
+            for name, found in features.items()
+        },
         pooled.units[chosen],
         pooled.is_current[chosen],
-        alpha=settings.drift.alpha,
+        alpha=alpha,
         permutations=settings.drift.permutations,
         seed=settings.project.seed,
     )
-    return Comparison(regime, pooled, chosen, outcome)
+
+
+def _half(pooled: Pooled, seed: int) -> Sides:
+    """Half of the window's units."""
+    units = np.unique(pooled.units[pooled.is_current])
+    drawn = np.random.default_rng(seed).permutation(units)[: len(units) // 2]
+    return np.isin(pooled.units, drawn)
+
+
+def _along(found: Features, now: Sides, before: Sides) -> Features:
+    """The features along the line from the mean of `before` to the mean of `now`."""
+    now, before = now & found.present, before & found.present
+    if not now.any() or not before.any():
+        return found
+    direction = found.matrix[now].mean(axis=0) - found.matrix[before].mean(axis=0)
+    return Features((found.matrix @ direction)[:, None], found.present, found.statistic)
+
+
+def _either(one: Outcome, other: Outcome) -> Outcome:
+    p_values = {
+        name: min(1.0, 2 * min(p_value, other.p_values.get(name, 1.0)))
+        for name, p_value in one.p_values.items()
+    }
+    return replace(one, p_values=p_values)
 
 
 def _missing(found: Features | None, is_current: Sides, min_rows: int) -> str | None:

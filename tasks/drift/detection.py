@@ -105,15 +105,18 @@ def _compare(
 ) -> list[Comparison]:
     of_regime = {id(row): regime for regime, rows in regimes.items() for row in rows}
     pooled = pool([row for rows in regimes.values() for row in rows], now, settings)
-    belongs = np.array([of_regime.get(id(row), "") for row in pooled.rows])
+    belongs = np.array([of_regime.get(id(row)) for row in pooled.rows], dtype=object)
+    largest = max(regimes, key=lambda regime: len(regimes[regime]))
+    main = belongs == largest
     compared = []
     for regime, rows in regimes.items():
         if len(rows) < settings.drift.min_rows:
             continue
-        chosen = (belongs == regime) & ~pooled.is_current
+        chosen = belongs == regime
         both = chosen | pooled.is_current
         if least_p_value(pooled.units[both], pooled.is_current[both]) <= settings.drift.alpha:
-            compared.append(compare(regime, chosen, pooled, settings))
+            beside = None if regime == largest else main
+            compared.append(compare(regime, chosen, pooled, settings, beside))
     if not compared:
         raise BadInput(
             f"{name}: its {len(now)} rows are {len(np.unique(pooled.units[pooled.is_current]))} "

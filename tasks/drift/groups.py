@@ -95,5 +95,5 @@ def at_most(rows: Sequence[Row], limit: int, seed: int) -> list[Row]:
 
 
 def _key(text: str) -> str:
-    words = _WORD.findall(text.casefold())
-    return _DIGITS.sub("0", " ".join(words)) if words else text.strip()
+    words = _WORD.findall(_DIGITS.sub("", text.casefold()))
+    return " ".join(words) or text.strip()

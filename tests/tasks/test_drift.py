@@ -369,3 +369,93 @@ def test_hostile_text_is_shown_as_text_in_the_report(
     assert "<i>b</i>" not in page
     assert html.escape(shown, quote=True).replace("&#x27;", "&#39;") in page
     assert "{{7*7}}" in page
+
+
+def chats(count: int, seed: int, **keys: object) -> list[dict]:
+    """Rows of traffic with system prompt and answer."""
+    return [
+        {
+            "messages": [
+                {"role": "system", "content": keys.get("system", "Be brief.")},
+                {"role": "user", "content": text},
+                {"role": "assistant", "content": keys.get("answer", f"{text.split()[1]} it is")},
+            ]
+        }
+        for text in sentences(count, seed)
+    ]
+
+
+def differing(result: DriftResult) -> set[str]:
+    return {test.name for test in result.tests if test.p_value <= test.threshold}
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"answer": "I'm sorry, I can't."}, "answer"),
+        ({"system": "Answer like a pirate."}, "system"),
+    ],
+)
+def test_what_drifted_is_named(write_lines: Callable[..., Path], change: dict, name: str):
+    reference = write_lines("a.jsonl", *chats(120, 1))
+    result = detect(reference, write_lines("b.jsonl", *chats(60, 2, **change)), SETTINGS)
+    assert differing(result) == {name}
+
+
+def test_a_flood_of_a_known_prompt_is_drift_of_frequency_and_retries_are_none(
+    write: Callable[..., Path],
+):
+    texts = sentences(220, 1)
+    reference = write("a.jsonl", texts[:150])
+    quiet = texts[150:]
+    flood = detect(reference, write("b.jsonl", quiet + [texts[0]] * 60), SETTINGS)
+    assert "frequency" in differing(flood)
+    retried = [f"{text}{mark}" for text in quiet[:40] for mark in ("", " ", "!", " (2)")]
+    before = [f"{text}{mark}" for text in texts[:150] for mark in ("", "?")]
+    doubled = [f"{text}{mark}" for text in quiet for mark in ("", "?")]
+    assert not detect(write("a.jsonl", before), write("b.jsonl", doubled), SETTINGS).drift
+    result = detect(reference, write("b.jsonl", quiet + retried[1:]), SETTINGS)
+    assert result.effective.current.groups < 100 < result.rows.current
+    assert result.effective.current.rows < result.rows.current
+
+
+def test_layout_and_case_count(write: Callable[..., Path]):
+    reference = write("a.jsonl", sentences(120, 1))
+    for change in (str.upper, str.title, lambda text: text.replace(" ", "\n\t")):
+        window = write("b.jsonl", [change(text) for text in sentences(60, 2)])
+        assert "form" in differing(detect(reference, window, SETTINGS))
+
+
+def test_what_one_side_lacks_is_named_with_the_reason(
+    write: Callable[..., Path], write_lines: Callable[..., Path]
+):
+    reference = write("a.jsonl", sentences(120, 1))
+    result = detect(reference, write_lines("b.jsonl", *chats(60, 2)), SETTINGS)
+    missing = {left_out.name: left_out.reason for left_out in result.not_compared}
+    assert missing["answer"] == "no row of the reference has it"
+    assert missing["label"] == "no row of either side has it"
+    # A system prompt where there was none is a change; a reference of prompts alone cannot tell.
+    assert differing(result) == {"system"}
+    rows = [{"prompt": text, "drift_regime": "training"} for text in sentences(120, 1)]
+    result = detect(write_lines("a.jsonl", *rows), tmp_file(reference, "b.jsonl"), SETTINGS)
+    missing = {left_out.name: left_out.reason for left_out in result.not_compared}
+    assert missing["system"] == "the reference holds prompts alone"
+    assert not result.drift
+
+
+def tmp_file(beside: Path, name: str) -> Path:
+    return beside.with_name(name)
+
+
+def test_a_window_of_one_group_is_refused_with_the_remedy(write_lines: Callable[..., Path]):
+    rows = [{"prompt": text, "session": "one"} for text in sentences(60, 1)]
+    reference = write_lines("a.jsonl", *({"prompt": text} for text in sentences(60, 2)))
+    with pytest.raises(BadInput, match=r"60 rows are 1 groups, too few .* collect more groups"):
+        detect(reference, write_lines("b.jsonl", *rows), SETTINGS)
+
+
+def test_alpha_of_one_look_goes_before_the_settings(write: Callable[..., Path]):
+    reference = write("a.jsonl", sentences(120, 1))
+    window = write("b.jsonl", sentences(60, 2, "sonnets", "rhymes"))
+    result = detect(reference, window, SETTINGS, alpha=1e-4)
+    assert result.alpha == 1e-4 and result.drift and result.permutations >= 9_999

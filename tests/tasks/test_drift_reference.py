@@ -245,3 +245,15 @@ def test_training_data_without_a_prompt_is_refused(curated: Callable[..., Path],
 def test_settings_under_which_nothing_could_alarm_are_refused(drift: dict, message: str):
     with pytest.raises(ValueError, match=message):
         Settings.model_validate({"drift": drift})
+
+
+def test_a_small_regime_does_not_excuse_what_is_new(write_lines: Callable[..., Path]):
+    rows = [row | {"drift_regime": "training"} for row in chats("data", 200, 1, "a")]
+    rows += [row | {"drift_regime": "small"} for row in chats("songs", 20, 2, "b")]
+    reference = write_lines("reference.jsonl", *rows)
+    mixed = [*chats("law", 30, 3, "c"), *chats("songs", 30, 4, "c")]
+    for window, drift in ((chats("law", 60, 5, "c"), True), (chats("songs", 60, 6, "c"), False),
+                          (mixed, True)):  # fmt: skip
+        result = detect(reference, write_lines("window.jsonl", *window), SETTINGS)
+        assert result.drift is drift
+        assert len(result.regimes) == 2
