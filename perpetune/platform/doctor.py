@@ -1,7 +1,7 @@
 """`perpetune doctor`: every check, and on demand what puts things right."""
 
 from perpetune.platform.checks import CHECKS, Check
-from perpetune.platform.results import CheckResult, Diagnosis
+from perpetune.platform.results import Advice, CheckResult, Diagnosis
 from tasks.core.errors import PerpetuneError
 from tasks.decisions import Problem
 from tasks.settings import Settings
@@ -24,10 +24,17 @@ def diagnose(settings: Settings, *, fix: bool = False, relocate: bool = False) -
 
 def _checked(check: Check, settings: Settings, *, fix: bool) -> CheckResult:
     done: tuple[str, ...] = ()
+    found: tuple[Problem, ...]
     try:
         if fix:
             done = tuple(check.fix(settings))
-        problems = tuple(check.examine(settings))
+        found = tuple(check.examine(settings))
     except PerpetuneError as error:
-        problems = (Problem(what=str(error), remedy="then run `perpetune doctor` again"),)
-    return CheckResult(name=check.name, label=check.label, problems=problems, done=done)
+        found = (Problem(what=str(error), remedy="then run `perpetune doctor` again"),)
+    return CheckResult(
+        name=check.name,
+        label=check.label,
+        problems=tuple(item for item in found if not isinstance(item, Advice)),
+        advice=tuple(item for item in found if isinstance(item, Advice)),
+        done=done,
+    )

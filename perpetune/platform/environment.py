@@ -5,7 +5,10 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote
 
 from flows.server import has_server
 from perpetune.platform.credential import new_credential, read_credential
@@ -16,6 +19,11 @@ from tasks.rendering.log_records import show_control_characters
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+NO_PROXY = ("no_proxy", "NO_PROXY")
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+_given: dict[str, str] = {}
 
 
 def prepare(settings: Settings) -> None:
@@ -57,6 +65,8 @@ def prepare(settings: Settings) -> None:
         values["MLFLOW_TRACKING_URI"] = platform.mlflow_url
     for name, value in values.items():
         os.environ.setdefault(name, value)
+    _reach_this_machine_directly()
+    _keep_prefects_database_in(Path(os.environ["PREFECT_HOME"]))
     if not has_server():
         # Prefect starts a server for the time of a flow, for this process alone.
         # A credential in the environment is for a server of the user's.
@@ -72,6 +82,37 @@ def prepare(settings: Settings) -> None:
                 "the platform's credential is gone or not yours to read: "
                 "`perpetune down` and `perpetune up` make a new one"
             )
+
+
+def given(names: Sequence[str]) -> list[str]:
+    """Values that these variables had before `prepare` changed them."""
+    return [_given.get(name, os.environ.get(name, "")) for name in names]
+
+
+def _reach_this_machine_directly() -> None:
+    """Where a proxy is set, have no client ask it for a server of this machine.
+
+    Otherwise Prefect waits for its own temporary server until it gives up.
+    """
+    if not any(os.environ.get(name) for name in PROXIES):
+        return
+    known = [os.environ.get(name, "") for name in NO_PROXY]
+    names = [name.strip() for value in known for name in value.split(",") if name.strip()]
+    value = ",".join(dict.fromkeys([*names, *THIS_MACHINE]))
+    for name in NO_PROXY:
+        _given.setdefault(name, os.environ.get(name, ""))
+        os.environ[name] = value
+
+
+def _keep_prefects_database_in(home: Path) -> None:
+    """Name the database so that a `?` in its path does not end the path.
+
+    Prefect makes an address of the path as it is: what follows a `?` would be options, and the
+    database a file outside of the project.
+    """
+    if "?" in str(home):
+        address = f"sqlite+aiosqlite:///file:{quote(str(home / 'prefect.db'))}?uri=true"
+        os.environ.setdefault("PREFECT_SERVER_DATABASE_CONNECTION_URL", address)
 
 
 def warn_of_what_is_gone(settings: Settings) -> None:

@@ -71,12 +71,17 @@ class StoppedPlatform(Value):
     """Further processes that the platform had started and that had outlived it."""
 
 
+class Advice(Problem):
+    """Something worth knowing; nothing is wrong."""
+
+
 class CheckResult(Value):
     """What one check of `doctor` found."""
 
     name: str
     label: str
     problems: tuple[Problem, ...]
+    advice: tuple[Advice, ...] = ()
     done: tuple[str, ...] = ()
     """What was put right, as sentences."""
 

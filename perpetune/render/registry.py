@@ -111,6 +111,6 @@ def show_diagnosis(found: Diagnosis) -> None:
         console.print(f"{escape(check.name)}: {word} ({escape(check.label)})")
         for sentence in check.done:
             console.print(f"  put right: {escape(sentence)}")
-        for problem in check.problems:
+        for problem in (*check.problems, *check.advice):
             console.print(f"  {escape(problem.what)}")
             console.print(f"    → {escape(problem.remedy)}")

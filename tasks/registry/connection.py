@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tasks.core.errors import PerpetuneError, Refused, Unavailable
+from tasks.core.errors import BadInput, PerpetuneError, Refused, Unavailable
 from tasks.core.locks import exclusive
 from tasks.core.secrets import redacted
 from tasks.registry.relocation import ARTIFACTS, Relocation, examine, located, rewrite
@@ -241,6 +241,8 @@ def _clear(redacted_uri: str) -> Iterator[None]:
         yield
     except PerpetuneError:
         raise
+    except ModuleNotFoundError as error:
+        raise BadInput(_no_driver(redacted_uri, error)) from None
     except Exception as error:
         known = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
         if not isinstance(error, known) and not _of_object_store(error):
@@ -249,6 +251,16 @@ def _clear(redacted_uri: str) -> Iterator[None]:
         what = str(error).partition("\n")[0]
         kind = Unavailable if _passes(error) else PerpetuneError
         raise kind(f"MLflow at {redacted_uri}: {what}") from error
+
+
+def _no_driver(redacted_uri: str, error: ModuleNotFoundError) -> str:
+    """What a database's address needs that is not installed."""
+    scheme = redacted_uri.partition("://")[0].partition("+")[0]
+    remedy = {
+        "postgresql": "`pip install 'perpetune[postgres]'`",
+        "mysql": "`pip install mysqlclient`, or name a driver: mysql+pymysql://…",
+    }.get(scheme, f"install the package of {error.name}")
+    return f"MLflow at {redacted_uri} needs {error.name}, which is not installed: {remedy}"
 
 
 def _of_object_store(error: BaseException) -> bool:

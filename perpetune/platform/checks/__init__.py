@@ -31,15 +31,15 @@ class Check(Protocol):
         """What is looked at, in words."""
         ...
 
-    def examine(self, settings: Settings) -> Sequence[Problem]:
-        """What is wrong, and what puts it right. Writes nothing.
+    def examine(self, settings: Settings, /) -> Sequence[Problem]:
+        """What is wrong, and what puts it right; `Advice`: what is worth knowing. Writes nothing.
 
         Raises:
             PerpetuneError: it cannot be looked at.
         """
         ...
 
-    def fix(self, settings: Settings) -> Sequence[str]:
+    def fix(self, settings: Settings, /) -> Sequence[str]:
         """Put right what can be put right without deciding anything; nothing is deleted.
 
         Returns:
