@@ -147,7 +147,7 @@ class Exporter(Collector):
             try:
                 settings = load_settings(self._params, self._overrides, model)
                 name = settings.project.name
-                found = list(_of_registry(settings))
+                found = [*_of_registry(settings), *_of_watch(settings)]
             except PerpetuneError as error:
                 log.warning("%s: no figures: %s", name, error)
                 yield Sample("perpetune_up", (name,), 0)
@@ -218,6 +218,30 @@ def _of_registry(settings: Settings) -> Iterator[Sample]:
         since = "perpetune_candidate_waiting_since_timestamp_seconds"
         yield Sample(since, (name,), timestamp(pending.created))
     yield Sample("perpetune_registry_warnings", (name,), len(status.warnings))
+
+
+def _of_watch(settings: Settings) -> Iterator[Sample]:
+    from tasks.watch import History, replay
+
+    name = settings.project.name
+    state = replay(History(settings).entries())
+    found = [looked.look.status for looked in state.looks]
+    for status in ("quiet", "drift", "undecidable"):
+        yield Sample("perpetune_watch_looks_total", (name, status), found.count(status))
+    yield Sample("perpetune_drift_alarms_total", (name,), len(state.alarms))
+    yield Sample("perpetune_drift_alarms_open", (name,), len(state.open()))
+    if not state.looks:
+        return
+    newest = state.looks[-1]
+    at = timestamp(newest.at)
+    yield Sample("perpetune_watch_last_look_timestamp_seconds", (name,), at)
+    yield Sample("perpetune_watch_rows", (name,), newest.look.rows)
+    yield Sample("perpetune_drift_alpha_spent", (name,), newest.look.alpha_spent)
+    yield Sample("perpetune_drift_alpha_released", (name,), newest.look.alpha_released)
+    for pool in newest.look.scales:
+        label = (name, str(pool.scale))
+        yield Sample("perpetune_drift_p_value", label, pool.p_value)
+        yield Sample("perpetune_drift_threshold", label, pool.alpha)
 
 
 def _of_prefect() -> Iterator[Sample]:
