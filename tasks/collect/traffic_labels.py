@@ -131,7 +131,9 @@ def _feedback_folder(settings: Settings) -> Path:
 
 
 def _benchmark_folder(settings: Settings) -> Path:
-    """The first of the benchmarks that is a folder, or may become one."""
+    """That of `watch.benchmarks`, or the first benchmark that is a folder, or may become one."""
+    if settings.watch.benchmarks is not None:
+        return Path(settings.watch.benchmarks)
     for name in settings.evaluate.benchmarks:
         path = locate(name)
         remote = isinstance(path, RemotePath)

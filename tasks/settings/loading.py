@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from tasks.core.errors import BadInput
 from tasks.core.plugins import load_plugins
 from tasks.curate.settings import Curate
+from tasks.evaluate.settings import Evaluate
 from tasks.settings import messages, migration
 from tasks.settings.members import chosen_by, section_of
 from tasks.settings.model_files import model_file, registered_name, registered_names
@@ -132,11 +133,27 @@ class _Source:
         self._of_its_own(("project", "name"), name)
         self._of_its_own(("watch", "traffic"), f"data/{name}/traffic")
         self._of_its_own(("curate", "feedback"), f"data/{name}/feedback")
+        self._judge_on_own_windows(f"data/{name}/benchmarks")
         weights = _given(self.values, "tune", "source_weights", Tune().source_weights)
         if ("tune", "source_weights") not in self.of_model and isinstance(weights, dict):
             now = _given(self.values, "curate", "feedback", feedback)
             of_feedback = {now if key == feedback else key: weights[key] for key in weights}
             self._of_its_own(("tune", "source_weights"), of_feedback)
+
+    def _judge_on_own_windows(self, folder: str) -> None:
+        """Windows that the model has answered become benchmarks of this model, not of others.
+
+        It is judged on the project's benchmarks as well, unless its file names its own.
+        """
+        if ("evaluate", "benchmarks") in self.of_model:
+            return
+        self._of_its_own(("watch", "benchmarks"), folder)
+        if _given(self.values, "watch", "benchmarks", None) != folder or not Path(folder).is_dir():
+            return  # no window has been answered yet
+        for section, default in (("evaluate", Evaluate()), ("curate", Curate())):
+            shared = _given(self.values, section, "benchmarks", default.benchmarks)
+            if isinstance(shared, list):
+                self._of_its_own((section, "benchmarks"), [*shared, folder])
 
     def _read(self, file: Path) -> tuple[dict[str, Any], dict[Key, str]]:
         document = _read_yaml(file)

@@ -32,6 +32,8 @@ class Watch(Section):
     traces: Traces = Field(default_factory=Traces)
     heldout_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of a drifted window's labelled records that becomes a benchmark, not training data."""
+    benchmarks: str | None = None
+    """Folder that this part joins; null: the first folder of `evaluate.benchmarks`."""
     min_labelled: Annotated[int, Field(ge=2)] = 20
     """Labelled records of drifted windows from which they join the data."""
     cooldown_hours: Annotated[float, Field(ge=0), Unit("hours")] = 6.0

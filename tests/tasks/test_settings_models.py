@@ -173,3 +173,21 @@ def test_commands_in_sentences_are_for_the_model() -> None:
         "see `perpetune up`"
     )
     assert for_model(for_model(said, "m"), "m") == for_model(said, "m")
+
+
+def test_answered_windows_are_benchmarks_of_their_model_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = project(tmp_path, a="{}", own="evaluate: {benchmarks: [mine]}\n")
+    before = load_settings(params, (), "a")
+    assert before.watch.benchmarks == "data/a/benchmarks"
+    assert before.evaluate.benchmarks == load_settings(params).evaluate.benchmarks
+    (tmp_path / "data/a/benchmarks").mkdir(parents=True)
+    (tmp_path / "data/own/benchmarks").mkdir(parents=True)
+    after = load_settings(params, (), "a")
+    assert after.evaluate.benchmarks == [*before.evaluate.benchmarks, "data/a/benchmarks"]
+    assert after.curate.benchmarks == [*before.curate.benchmarks, "data/a/benchmarks"]
+    assert load_settings(params).evaluate.benchmarks == before.evaluate.benchmarks
+    own = load_settings(params, (), "own")
+    assert (own.evaluate.benchmarks, own.watch.benchmarks) == (["mine"], None)
