@@ -6,6 +6,7 @@ therefore written down as a DVC project of its own, which `dvc gc --projects` ke
 """
 
 import logging
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,9 @@ def _write_project(folder: Path, cache: Path, hashes: list[str]) -> None:
     from ruamel.yaml import YAML
 
     (folder / ".dvc").mkdir(parents=True)
-    config = f"[core]\n    no_scm = true\n    analytics = false\n[cache]\n    dir = {cache}\n"
+    # Without a repository, though an empty one, DVC refuses to ask for the commits of all projects.
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True, capture_output=True)
+    config = f"[core]\n    analytics = false\n[cache]\n    dir = {cache}\n"
     files.write_text(folder / ".dvc/config", config)
     yaml = YAML(typ="safe")
     for number, name in enumerate(hashes):

@@ -27,6 +27,7 @@ from pydantic import Field
 
 from flows.approval_text import approval_text
 from flows.forms import WAITING, Request, ended, tell_of_decision, tell_of_tampering, tend_forms
+from flows.recovery import alive, recover
 from tasks.core.errors import BadInput, PerpetuneError, Refused
 from tasks.core.values import Value
 from tasks.registry import Registry
@@ -100,11 +101,14 @@ def forms(
 ) -> None:
     """Open the form that is missing, close those that nobody needs, remind, let expire.
 
-    It also looks for tampering, of which nobody would hear before the next command.
+    It also looks for tampering, of which nobody would hear before the next command, and ends runs
+    that lost their process, so that others take their place.
     """
     settings = load_settings(Path(params), overrides or [], model)
-    tend_forms(Request(settings, params, overrides or [], model), reopen=False)
-    tell_of_tampering(settings, Registry(settings).audit())
+    with alive(settings):
+        recover(settings)
+        tend_forms(Request(settings, params, overrides or [], model), reopen=False)
+        tell_of_tampering(settings, Registry(settings).audit())
 
 
 def carry_out(

@@ -49,4 +49,5 @@ def ask(project: ProjectFolder, url: str, body: Any = None) -> Any:
         headers["Content-Type"] = "application/json"
     data = None if body is None else json.dumps(body).encode()
     with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
-        return json.loads(answer.read())
+        text = answer.read()
+    return json.loads(text) if text else None

@@ -14,7 +14,6 @@ from flows.server import has_server
 from perpetune.platform.credential import new_credential, read_credential
 from perpetune.platform.processes import recorded_platform
 from perpetune.platform.state import in_words, platform_state
-from tasks.core.errors import PerpetuneError
 from tasks.rendering.log_records import show_control_characters
 from tasks.settings import Settings
 
@@ -151,8 +150,6 @@ def log_to_stderr() -> None:
     # Users can do nothing about these.
     warnings.simplefilter("ignore", FutureWarning)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_without_known_traceback)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -165,9 +162,3 @@ class _Stderr(logging.StreamHandler[TextIO]):
     @stream.setter
     def stream(self, _: TextIO) -> None:
         pass
-
-
-def _without_known_traceback(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], PerpetuneError):
-        record.exc_info = None
-    return True
