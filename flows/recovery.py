@@ -165,7 +165,12 @@ def _start_again(client: "SyncPrefectClient", run: "FlowRun") -> None:
 
 
 def _lost(client: "SyncPrefectClient") -> "list[FlowRun]":
-    """Runs of deployments that say they run, whose process recorded nothing and is gone."""
+    """Runs of deployments that say they run, whose process recorded nothing and is gone.
+
+    Only of the local platform: what runs on other machines is not known here.
+    """
+    if urlsplit(os.environ["PREFECT_API_URL"]).hostname not in _LOOPBACK:
+        return []
     from prefect.client.schemas import filters
     from prefect.client.schemas.objects import StateType
 
@@ -186,9 +191,8 @@ def _is_lost(run: "FlowRun") -> bool:
     state = run.state
     if state is not None and state.is_pending():
         return datetime.now(UTC) - state.timestamp > _UNBORN
-    # Prefect keeps the process id without its machine: only of the local platform is that known.
     pid = run.infrastructure_pid or ""
-    if not pid.isdecimal() or urlsplit(os.environ["PREFECT_API_URL"]).hostname not in _LOOPBACK:
+    if not pid.isdecimal():
         return False
     try:
         return "prefect" not in " ".join(psutil.Process(int(pid)).cmdline())

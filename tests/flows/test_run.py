@@ -163,6 +163,61 @@ def test_a_copy_decides_for_itself(project: ProjectFolder, ran: dict, tmp_path: 
     assert project.perpetune("status")["champion"] is None
 
 
+CLEAN = """
+from pathlib import Path
+from flows.cache_cleaning import clean_cache
+from flows.housekeeping import trials_step
+from tasks.settings import load_settings
+settings = load_settings(Path("params.yaml"), ["housekeeping.keep_trials_days=0"])
+print(clean_cache(settings))
+print(trials_step.fn(settings))
+"""
+
+
+def test_housekeeping_deletes_only_what_nobody_needs(
+    project: ProjectFolder, ran: dict, tmp_path: Path
+) -> None:
+    copy = ProjectFolder(tmp_path / "a copy", tmp_path / "prefect")
+    shutil.copytree(project.path, copy.path, symlinks=True)
+
+    def cached(digest: str) -> bool:
+        return (copy.path / ".dvc/cache/files/md5" / digest[:2] / digest[2:]).is_file()
+
+    def weights() -> list[Path]:
+        return list((copy.path / ran["folder"] / "sweep/trials").glob("*/best"))
+
+    # No commit names the data of version 1 any more, and nobody names the other file.
+    data = copy.path / "data/train/docs.jsonl"
+    first = files.md5(data)
+    data.write_text("".join(data.read_text().splitlines(keepends=True)[1:]))
+    copy.perpetune("collect", "--record")
+    unused = copy.path / "unused.txt"
+    unused.write_text("nobody needs this")
+    copy.run("dvc", "add", "-q", unused.name)
+    digest = files.md5(unused)
+    for path in (unused, copy.path / "unused.txt.dvc"):
+        path.unlink()
+    branch = copy.run("git", "branch", "--show-current").stdout.strip()
+    copy.run("git", "checkout", "-q", "--orphan", "fresh")
+    copy.run("git", "add", "-A")
+    copy.run("git", "commit", "-qm", "Fresh")
+    copy.run("git", "branch", "-qD", branch)
+    assert cached(first) and cached(digest) and weights()
+
+    copy.run(sys.executable, "-c", CLEAN)
+    assert cached(first), "version 1 was made of it"
+    assert cached(files.md5(data)), "it is there"
+    assert not cached(digest)
+    assert weights(), "version 1 waits for a decision"
+
+    copy.perpetune("approve", "1", "--by", "Ada")
+    copy.run(sys.executable, "-c", CLEAN)
+    assert not weights()
+    assert list((copy.path / ran["folder"] / "sweep/trials").glob("*/curve.jsonl"))
+    assert cached(first)
+    copy.perpetune("evaluate", "models:/tiny@champion", "--data", "data/benchmarks/held.jsonl")
+
+
 def test_dvc_knows_the_curated_data(project: ProjectFolder, ran: dict) -> None:
     del ran
     again = project.run("dvc", "repro", "curate")
