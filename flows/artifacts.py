@@ -3,6 +3,7 @@
     progress-NAME     the search, while it runs
     trials-NAME       every trial, when it is over; curves-NAME and heatmap-NAME their pictures
     verdict-NAME      gates, figures and diagnosis; metrics-NAME their picture
+    alarms-NAME       the alarms that the round answers; timeline-NAME the looks behind them
     version-NAME, review-NAME, form-NAME    where to read on, and to decide
     round-NAME        why the round ran, and what came of it
 
@@ -18,17 +19,19 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ParamSpec
 
 from flows.approval_text import verdict_text
 from flows.results import Housekept, Links
 from flows.server import no_answer
-from tasks.core.errors import first_line
+from tasks.core.errors import PerpetuneError, first_line
 from tasks.evaluate import Verdict
 from tasks.rendering.markdown import escape, one_line
 from tasks.settings import Settings
 from tasks.tune.sweep import SweepResult, Trial, selection_sentence
+from tasks.watch import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,7 @@ def _spared(show: Callable[_P, None]) -> Callable[_P, None]:
 
 def _problems() -> tuple[type[Exception], ...]:
     """What can happen on the way: in Prefect's client, its server, with a picture that is gone."""
-    return (*no_answer(), OSError, ValueError)
+    return (*no_answer(), PerpetuneError, OSError, ValueError)
 
 
 @contextmanager
@@ -188,6 +191,49 @@ def show_links(settings: Settings, links: Links) -> None:
     for name, url in pages.items():
         if url and url.startswith("http"):
             create_link_artifact(url, texts[name], key=key(name, settings))
+
+
+@_spared
+def show_alarms(settings: Settings, alarms: Sequence[Alarm]) -> None:
+    """The alarms that a round answers: what drifted, and how sure that is."""
+    from prefect.artifacts import create_table_artifact
+
+    create_table_artifact(
+        [
+            {
+                "alarm": alarm.id,
+                "raised": alarm.at,
+                "windows": escape(", ".join(alarm.windows)),
+                "p": f"{alarm.p_value:.3g}",
+                "alpha": f"{alarm.alpha:.3g}",
+                "rows": alarm.rows,
+                "labelled": alarm.labelled,
+                "why": escape(alarm.reason),
+            }
+            for alarm in alarms
+        ],
+        key=key("alarms", settings),
+        description="The alarms of the watch that this round answers",
+    )
+
+
+@_spared
+def show_timeline(settings: Settings) -> None:
+    """Every look at traffic as a picture: evidence, what was spent, alarms, promotions."""
+    from tasks.drift import Promotion, write_timeline
+    from tasks.watch import History, Looked
+
+    history = History(settings)
+    looked = [entry for entry in history.entries() if isinstance(entry, Looked)]
+    promotions = [
+        Promotion(before=number, version=after.champion)
+        for number, (before, after) in enumerate(pairwise(looked), start=1)
+        if before.champion != after.champion
+    ]
+    if looked:
+        path = history.folder / "timeline.png"
+        write_timeline(path, [entry.look for entry in looked], promotions)
+        show_picture(settings, "timeline", path, "Every look at traffic, and its evidence")
 
 
 @_spared

@@ -18,7 +18,7 @@ from typing import Any, cast
 from prefect import flow
 from prefect.states import Completed
 
-from flows.artifacts import show_links, show_story
+from flows.artifacts import show_alarms, show_links, show_story, show_timeline
 from flows.data import CuratedData, curated_data
 from flows.forms import Form, Request, tend_forms
 from flows.recovery import alive, recover, resume
@@ -93,6 +93,9 @@ def _round(request: Request, reason: str, auto_approve: bool, started: float) ->
     prepare_step.with_options(retries=tries_at_first())(settings)
     code = code_state()  # before DVC writes its lock file
     alarms = pending(settings)  # windows that drift after the data was read are no part of it
+    if alarms:
+        show_alarms(settings, alarms)
+        show_timeline(settings)
     data = curate_step(settings)
     inputs = RoundInputs(settings, data, reason, code)
     known = find_step(inputs)
