@@ -68,7 +68,8 @@ def most_shifted_examples(
         group: name of the feature group.
         count: number of rows to return.
     """
-    order = np.lexsort(([row.record.id for row in rows], -np.round(witness, 6)))
+    ids = np.array([row.record.id for row in rows])
+    order = np.lexsort((ids, -np.round(witness, 6)))
     places: dict[str, int] = {}
     for place in order:
         places.setdefault(texts[place], int(place))
