@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from perpetune.platform.results import CheckResult, Diagnosis, ProjectStatus, RunningPlatform
 from perpetune.render.console import console, escape
 from perpetune.render.curate import show_collected, show_curated
+from perpetune.render.drift import show_drift
 from perpetune.render.evaluate import show_review, show_verdict
 from perpetune.render.platform import show_platform
 from perpetune.render.registry import (
@@ -24,6 +25,7 @@ from perpetune.render.registry import (
 from tasks.collect import Collected
 from tasks.curate import CurationReport
 from tasks.decisions import Aliases, Decision, Entry, Problem
+from tasks.drift import DriftResult
 from tasks.evaluate import BenchmarkResult, Evaluation, Finding, Score, Verdict
 from tasks.registry import Audit
 from tasks.rendering.log_records import VisibleRecord
@@ -59,6 +61,30 @@ def audit() -> Audit:
     )
 
 
+def drift() -> DriftResult:
+    """A comparison whose kinds quote hostile rows."""
+    worth = {"groups": 9, "rows": 9.0}
+    return DriftResult.from_json(
+        {
+            "drift": True,
+            "p_value": 1e-6,
+            "alpha": 0.01,
+            "tests": [{"name": HOSTILE, "statistic": 1, "p_value": 1e-6, "threshold": 0.01}],
+            "rows": {"reference": 9, "current": 9},
+            "read": {"reference": 9, "current": 9},
+            "effective": {"reference": worth, "current": worth},
+            "not_compared": [{"name": "label", "reason": HOSTILE}],
+            "permutations": 9,
+            "regime": "reference",
+            "regimes": [],
+            "descriptors": [],
+            "shifted_terms": [],
+            "examples": [],
+            "kinds": [{"name": "new topic", "sentence": HOSTILE, "remedy": HOSTILE}],
+        }
+    )
+
+
 def harmless(text: str) -> bool:
     return all(sign in "\n\u200c\u200d" or unicodedata.category(sign)[0] != "C" for sign in text)
 
@@ -81,6 +107,7 @@ def harmless(text: str) -> bool:
                 diagnosis=(Finding(name=HOSTILE, sentence=HOSTILE, remedy=HOSTILE),),
             )
         ),
+        lambda: show_drift(drift()),
         lambda: show_review(
             {"sentence": HOSTILE, "by": HOSTILE, "version": 1, "reference": HOSTILE, "unmarked": 1}
             | {"by_benchmark": {HOSTILE: (1, 2, 3)}}
