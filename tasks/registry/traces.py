@@ -109,8 +109,8 @@ def _messages(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, str):
         return [{"role": "user", "content": value}] if value.strip() else []
     if isinstance(value, list):
-        turns = [item for item in value if isinstance(item, Mapping) and "role" in item]
-        return [dict(turn) for turn in turns] if len(turns) == len(value) else []
+        given = [dict(item) for item in value if isinstance(item, Mapping) and "role" in item]
+        return given if len(given) == len(value) else []
     if not isinstance(value, Mapping):
         return []
     lists = [value[key] for key in ("messages", "input") if isinstance(value.get(key), list)]
