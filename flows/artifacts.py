@@ -6,6 +6,7 @@
     alarms-NAME       the alarms that the round answers; timeline-NAME the looks behind them
     version-NAME, review-NAME, form-NAME    where to read on, and to decide
     round-NAME        why the round ran, and what came of it
+    traffic-NAME      what a watch found of each window; timeline-NAME all looks as a picture
 
 NAME is the model's; artifacts of one key are one history over all rounds. None of this can fail a
 round: a picture that is not shown is logged.
@@ -263,3 +264,17 @@ def show_housekeeping(settings: Settings, result: Housekept) -> None:
         key=key("housekeeping", settings),
         description="What was deleted, and what was saved",
     )
+
+
+@_spared
+def show_traffic(settings: Settings, found: str, timeline: Path | None) -> None:
+    """What a watch found, as Markdown, and the picture of all looks so far."""
+    from prefect.artifacts import create_markdown_artifact
+
+    create_markdown_artifact(
+        found,
+        key=key("traffic", settings),
+        description=f"New windows of traffic of {one_line(settings.project.name)}",
+    )
+    if timeline is not None:
+        show_picture(settings, "timeline", timeline, "Every look: evidence, alpha spent, alarms")

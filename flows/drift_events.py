@@ -11,8 +11,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 from flows.forms import Request
 from flows.server import has_server
-from tasks.core.errors import first_line
+from tasks.core.errors import PerpetuneError, first_line
+from tasks.core.locks import exclusive
 from tasks.notify import Event, notify
+from tasks.registry import Registry
 from tasks.settings import Settings
 from tasks.watch import Alarm, History, Told, replay
 
@@ -61,6 +63,24 @@ def tell_pending(request: Request, champion: int) -> tuple[Alarm | None, str]:
     history.add(Told(alarm=alarm.id, by="event"))
     log.info("emitted %s: %s", DRIFT, alarm.reason)
     return alarm, ""
+
+
+def tell_kept(request: Request) -> bool:
+    """Emit the event of an alarm that no server has taken so far; returns whether there was one.
+
+    For whoever has just started the platform. A watch that runs at the moment tells it itself.
+    """
+    champion = Registry(request.settings).versions.champion()
+    if champion is None or not History(request.settings).path.is_file():
+        return False
+    busy = PerpetuneError("a watch is running")
+    try:
+        with exclusive(History(request.settings).folder / "watch.lock", busy):
+            alarm, _ = tell_pending(request, champion.number)
+    except PerpetuneError as error:
+        log.info("%s", error)
+        return False
+    return alarm is not None
 
 
 def tell_people(settings: Settings, alarm: Alarm) -> None:

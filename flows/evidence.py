@@ -8,6 +8,7 @@ from tasks.core import files
 from tasks.core.secrets import without_passwords
 from tasks.drift import write_reference
 from tasks.registry import write_sbom
+from tasks.watch import keep_evidence
 
 
 def evidence_files(inputs: RoundInputs) -> tuple[Path, ...]:
@@ -22,6 +23,7 @@ def evidence_files(inputs: RoundInputs) -> tuple[Path, ...]:
         params.json          all settings, as they were resolved
         dvc.lock             hashes of the data and of every stage
         sbom.json            the software, in CycloneDX
+        drift/               the alarms that the round answers, their reports, the time line
 
     Raises:
         BadInput: the data cannot be read.
@@ -43,4 +45,7 @@ def evidence_files(inputs: RoundInputs) -> tuple[Path, ...]:
     ]
     if DVC_LOCK.is_file():
         found.append(Path(shutil.copyfile(DVC_LOCK, kept / DVC_LOCK.name)))
+    drift = keep_evidence(settings, inputs.alarms, inputs.folder / "drift")
+    if drift:
+        found.append(drift)
     return tuple(path for path in found if path.exists())

@@ -97,7 +97,7 @@ def _round(request: Request, reason: str, auto_approve: bool, started: float) ->
         show_alarms(settings, alarms)
         show_timeline(settings)
     data = curate_step(settings)
-    inputs = RoundInputs(settings, data, reason, code)
+    inputs = RoundInputs(settings, data, reason, code, alarms)
     known = find_step(inputs)
     version = known or _make_candidate(inputs)
     forms = ask_step(request, version, auto_approve)

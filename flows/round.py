@@ -17,6 +17,7 @@ from tasks.model.base_source import BaseRecord
 from tasks.records import expand
 from tasks.registry import DatasetRef
 from tasks.settings import Settings
+from tasks.watch import Alarm
 
 SECTIONS = ("base", "tune", "sweep", "evaluate")
 """Sections of the settings that, with the curated data, decide what a round gives."""
@@ -55,6 +56,8 @@ class RoundInputs:
     """For the reviewer; not in the key."""
     code: CodeState
     """As the round began."""
+    alarms: tuple[Alarm, ...] = ()
+    """Of the watch, which the round answers; not in the key."""
 
     @cached_property
     def key(self) -> str:
@@ -116,6 +119,7 @@ class RoundInputs:
             "method": self.settings.tune.method.name,
             "seed": str(self.settings.project.seed),
             "prefect_flow_run": flow_run.id or "none",
+            "alarms": " ".join(alarm.id for alarm in self.alarms) or "none",
         }
 
 

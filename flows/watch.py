@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 
+from flows.artifacts import show_traffic
 from flows.data import DATA, POINTER
 from flows.drift_events import labels_wanted, tell_pending, tell_people
 from flows.forms import Request
@@ -49,6 +49,7 @@ from tasks.watch import (
     Window,
     answer,
     clean,
+    draw_history,
     find_windows,
     make_alarm,
     paths_of,
@@ -153,8 +154,8 @@ class _Watch:
         for note in result.notes:
             log.info("%s", note)
         if checks:
-            title = f"Traffic of {self._settings.project.name}"
-            create_markdown_artifact(_as_markdown(result), key="watch", description=title)
+            picture = draw_history(self._settings, self._history.folder / "timeline.png")
+            show_traffic(self._settings, _as_markdown(result), picture)
         return result
 
     @property

@@ -24,6 +24,9 @@ def up(context: Context) -> Outcome:
     environment.prepare(context.settings)  # from here on as a client of what now runs
     deploy(context.request)
 
+    from flows.drift_events import tell_kept
+
+    tell_kept(context.request)
     from perpetune.platform.waiting import with_links
 
     return Outcome(with_links(platform, context.request), show_platform)

@@ -17,6 +17,7 @@ from perpetune.render.registry import (
     show_status,
 )
 from tasks.settings import models
+from tasks.watch import watch_state
 
 _REFUSED = 3
 
@@ -30,6 +31,7 @@ def status(context: Context) -> Outcome:
     platform = platform_state(context.settings)
     said = in_words(platform) if platform else ()
     fields = dict(found) | {"platform": platform, "warnings": (*found.warnings, *said)}
+    fields["watch"] = watch_state(context.settings)
     names = models(Path(context.params))
     return Outcome(ProjectStatus(**fields, models=names), show_status)
 

@@ -3,6 +3,7 @@
 from tasks.core.values import Value
 from tasks.decisions import Problem
 from tasks.registry import Status
+from tasks.watch import WatchState
 
 
 class PlatformState(Value):
@@ -26,6 +27,8 @@ class ProjectStatus(Status):
 
     platform: PlatformState | None
     models: tuple[str, ...] = ()
+    watch: WatchState | None = None
+    """None before the first look at traffic."""
 
 
 class RunningProcess(Value):

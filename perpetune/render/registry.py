@@ -1,9 +1,12 @@
 """Versions, decisions and the log in a terminal."""
 
+from pathlib import Path
+
 from perpetune.platform.results import Diagnosis, ProjectStatus
 from perpetune.render.console import command_line, console, escape, print_table, program
 from tasks.decisions import Decision, Entry, Review
 from tasks.registry import Audit, Pending
+from tasks.watch import WatchState
 
 
 def show_status(status: ProjectStatus) -> None:
@@ -22,10 +25,20 @@ def show_status(status: ProjectStatus) -> None:
         console.print(f"platform: {', '.join(platform.running)} at {platform.prefect_url}")
     elif platform:
         console.print(f"platform: it does not run any more: {program()} up")
+    if status.watch:
+        _show_traffic(status.watch)
     if status.models:
         console.print(f"models of their own (--model NAME): {', '.join(status.models)}")
     for warning in status.warnings:
         console.print(f"[red]{escape(warning)}[/]")
+
+
+def _show_traffic(watch: WatchState) -> None:
+    if watch.window:
+        found = f"{escape(Path(watch.window).name)} is {watch.status} ({watch.at})"
+        console.print(f"traffic: {watch.windows} looks, the newest: {found}")
+    if watch.alarm:
+        console.print(f"[red]{escape(watch.alarm)}[/]: no round has answered yet")
 
 
 def _show_pending(pending: Pending) -> None:
