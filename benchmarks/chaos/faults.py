@@ -61,7 +61,7 @@ def store_errors(ground: Ground, times: int) -> Result:
         lap = _served(ground, project, server.url)
         server.failing, server.failures = "mlflow-artifacts", times
         found = _after("object store errors", project, lap, loop.start(lap))
-        return replace(found, times=server.refused)
+        return replace(found, fault=f"object store errors ({server.refused} writes refused)")
 
 
 def postgres_restart(ground: Ground, times: int, seed: int) -> Result:

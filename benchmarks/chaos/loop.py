@@ -162,7 +162,8 @@ def _work(lap: Lap) -> None:
     assert made is not None  # only an alarm can have been answered before
     print("STEP decision")
     registry = Registry(settings)
-    if registry.status().champion != made.version:
+    superseded = registry.versions.state().versions[made.version].outcome == "superseded"
+    if registry.status().champion != made.version and not superseded:
         passed = made.passed and registry.status().challenger == made.version
         registry.approve(
             made.version, APPROVER, f"lap {lap.number}", override="" if passed else "a test"
@@ -220,7 +221,9 @@ def examine(
         decided = [(entry.action, entry.version) for entry in entries]
         found.decisions = len(decided)
         found.once("decision", decided)
-        lost = {int(version.version) for version in versions} - {item[1] for item in decided}
+        standings = registry.versions.state().versions
+        # A newer candidate takes the place of one that waits: that is a decision of the policy.
+        lost = {number for number, standing in standings.items() if standing.outcome is None}
         if lost:
             found.problems.append(f"no decision on versions {sorted(lost)}")
         _runs(found, store, settings.project.name)

@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,9 +76,7 @@ class Tracking:
         with self.only(key) as client:
             experiment = self._connection.experiment(client, self._project)
             self._introduce(client, experiment)
-            found = client.search_runs(
-                [experiment], f"tags.`{ROUND_TAG}` = '{key}' AND tags.`{_TRIAL_TAG}` IS NULL"
-            )
+            found = _rounds(client, experiment, key)
             if found and found[0].info.status == "FINISHED":
                 return str(found[0].info.run_id)
             if found:
@@ -88,6 +86,11 @@ class Tracking:
                 run_id = client.create_run(
                     experiment, tags={ROUND_TAG: key}, run_name=name
                 ).info.run_id
+                # The lock is this machine's: another one may have begun the round meanwhile.
+                first = _rounds(client, experiment, key)[0].info.run_id
+                if first != run_id:
+                    client.delete_run(run_id)
+                    return str(first)
             self._describe(client, run_id, params, tags, datasets)
             return str(run_id)
 
@@ -281,6 +284,16 @@ def make_artifacts_readable(location: str) -> None:
             return
         with contextlib.suppress(PermissionError):
             parent.chmod(0o755)
+
+
+def _rounds(client: Any, experiment: str, key: str) -> Sequence[Any]:
+    """The runs of a round, oldest first: one, unless two machines began it in the same second."""
+    found: Sequence[Any] = client.search_runs(
+        [experiment],
+        f"tags.`{ROUND_TAG}` = '{key}' AND tags.`{_TRIAL_TAG}` IS NULL",
+        order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+    )
+    return found
 
 
 def _trial_name(trial: Trial) -> str:

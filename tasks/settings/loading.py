@@ -19,7 +19,6 @@ from tasks.settings.overlay import Key, free_keys, has_free_keys, lay_over
 from tasks.settings.project import Project
 from tasks.settings.settings import Settings, plugins_of
 from tasks.settings.yaml_values import BadYaml, Document, parse
-from tasks.tune.settings import Tune
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +125,6 @@ class _Source:
                     "models that are registered under one name would decide for each other"
                 )
         self.of_model = set(places)
-        feedback = _given(self.values, "curate", "feedback", Curate().feedback)
         lay_over(self.values, values, self.places, places)
         self.file = file
         self._of_its_own(("project", "model"), name)
@@ -134,11 +132,6 @@ class _Source:
         self._of_its_own(("watch", "traffic"), f"data/{name}/traffic")
         self._of_its_own(("curate", "feedback"), f"data/{name}/feedback")
         self._judge_on_own_windows(f"data/{name}/benchmarks")
-        weights = _given(self.values, "tune", "source_weights", Tune().source_weights)
-        if ("tune", "source_weights") not in self.of_model and isinstance(weights, dict):
-            now = _given(self.values, "curate", "feedback", feedback)
-            of_feedback = {now if key == feedback else key: weights[key] for key in weights}
-            self._of_its_own(("tune", "source_weights"), of_feedback)
 
     def _judge_on_own_windows(self, folder: str) -> None:
         """Windows that the model has answered become benchmarks of this model, not of others.

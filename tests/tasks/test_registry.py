@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -603,3 +604,38 @@ def test_quoted_names_are_allowed_reversible_and_never_equal(one: str, other: st
         if "::" not in quoted:  # not shortened
             assert mlflow_values.unquoted(quoted) == f"{name}.loss"
     assert (mlflow_values.quoted(one) == mlflow_values.quoted(other)) == (one == other)
+
+
+class Meanwhile:
+    """A client before whose first run somebody else does something."""
+
+    def __init__(self, client: Any, act: Callable[[], Any]) -> None:
+        self._client, self._act = client, act
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "create_run" and self._act is not None:
+            act, self._act = self._act, None
+            act()
+        return getattr(self._client, name)
+
+
+def test_a_round_that_two_machines_begin_at_once_is_one(tmp_path: Path) -> None:
+    """Each has a state folder of its own, so that no lock is between them."""
+    shared = f"sqlite:///{tmp_path}/shared.db"
+
+    def registry(name: str) -> Registry:
+        project = {"name": "m", "state_dir": str(tmp_path / name), "tracking_uri": shared}
+        return Registry(Settings.model_validate({"project": project}))
+
+    def begin(machine: Registry) -> str:
+        return machine.tracking.open_round("a1", name="round a1", params={}, tags={}, datasets=[])
+
+    here, there = registry("here"), registry("there")
+    others: list[str] = []
+    connect = here._connection._connect
+    here._connection._connect = lambda: Meanwhile(connect(), lambda: others.append(begin(there)))
+    assert begin(here) == others[0] == begin(here) == begin(there)
+    with there._connection.client() as client:
+        experiment = client.get_experiment_by_name("m")
+        assert experiment is not None
+        assert [run.info.run_id for run in client.search_runs([experiment.experiment_id])] == others
