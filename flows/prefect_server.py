@@ -1,6 +1,6 @@
 """Prefect's server for this machine, with pages that a reviewer finds the way through.
 
-    python -P -m flows.prefect_server PORT
+    python -P -m flows.prefect_server PORT [HOST [ADDRESS]]
 
 It is Prefect's own application, behind what Prefect has no setting for: it answers its own pages
 only, and these sign in first and load nothing from elsewhere. (The newer ones ask an analytics host
@@ -12,7 +12,6 @@ from typing import Any
 
 from tasks.core.own_pages import App, FirstScript, OwnPagesOnly, Scope, Send, answer
 
-HOST = "127.0.0.1"
 # Without it an older page that is opened before signing in shows an error, and never comes back to
 # the link's target; the newer ones see to it themselves.
 _SIGN_IN_FIRST = """\
@@ -27,7 +26,7 @@ localStorage.setItem("prefect-show-promotional-content", "false");
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "worker-src 'self' blob:; connect-src 'self' ws://{host}; object-src 'none'; "
+    "worker-src 'self' blob:; connect-src 'self' ws://{host} wss://{host}; object-src 'none'; "
     "frame-ancestors 'none'; form-action 'self'"
 )
 
@@ -64,14 +63,15 @@ def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    (port,) = sys.argv[1:]
+    port, host, address = (*sys.argv[1:], *("127.0.0.1", "")[len(sys.argv) - 2 :])
     pages = FirstScript(
         QuietSignIn(create_app(final=True)),
         _SIGN_IN_FIRST,
         _POLICY,
         lambda path: not path.startswith("/api/"),
     )
-    uvicorn.run(OwnPagesOnly(pages), host=HOST, port=int(port), log_level="warning")
+    guarded = OwnPagesOnly(pages, address or None)
+    uvicorn.run(guarded, host=host, port=int(port), log_level="warning")
 
 
 if __name__ == "__main__":

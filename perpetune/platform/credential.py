@@ -11,6 +11,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from tasks.core.errors import PerpetuneError
+from tasks.registry import database_uri
 from tasks.settings import Settings
 
 _USER = "perpetune"
@@ -54,6 +56,55 @@ def webhook_key(settings: Settings) -> str:
         key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
         _write(path, key)
     return key
+
+
+def account_file(settings: Settings) -> Path:
+    """Where the platform's own account of MLflow's server is: one line, `user:password`."""
+    return credential_file(settings).with_name("mlflow")
+
+
+def account(settings: Settings) -> tuple[str, str] | None:
+    """Name and password of the platform's own account; None if this user has none."""
+    name, _, password = (_read(account_file(settings)) or "").partition(":")
+    return (name, password) if password else None
+
+
+def account_variables(settings: Settings) -> dict[str, str]:
+    """What MLflow's server needs to have accounts, made where it is not there yet.
+
+    The first account is the platform's, which may do everything. Accounts are in a database beside
+    it, and are credentials, as far as backups go.
+
+    Raises:
+        PerpetuneError: there are accounts, and the platform's password is lost.
+        OSError: the folder cannot be written.
+    """
+    folder = credential_file(settings).parent.resolve()
+    database = folder / "accounts.db"
+    if account(settings) is None:
+        if database.exists():
+            raise PerpetuneError(
+                f"{account_file(settings)} is gone or not yours to read, and MLflow's accounts "
+                f"({database}) were made with it: restore it, or move both away; the accounts are "
+                "then made anew"
+            )
+        _write(account_file(settings), f"{_USER}:{secrets.token_urlsafe(32)}")
+    secret = folder / "mlflow-forms"
+    if _read(secret) is None:
+        _write(secret, secrets.token_urlsafe(32))
+    config = folder / "mlflow-accounts.ini"
+    lines = ["[mlflow]", "default_permission = EDIT", f"database_uri = {database_uri(database)}"]
+    # `%` would begin a reference to another key.
+    _write(config, "\n".join(lines).replace("%", "%%"))
+    name, password = account(settings) or ("", "")
+    return {
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": _read(secret) or "",
+        "MLFLOW_AUTH_ADMIN_USERNAME": name,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+        "MLFLOW_TRACKING_USERNAME": name,
+        "MLFLOW_TRACKING_PASSWORD": password,
+    }
 
 
 def _write(path: Path, secret: str) -> None:

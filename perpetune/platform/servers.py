@@ -21,6 +21,7 @@ import psutil
 
 from perpetune.platform import ports, supervisor
 from perpetune.platform.credential import (
+    account_variables,
     credential_file,
     new_credential,
     read_credential,
@@ -28,6 +29,7 @@ from perpetune.platform.credential import (
     write_credential,
 )
 from perpetune.platform.environment import protection
+from perpetune.platform.exposure import check_exposure
 from perpetune.platform.launching import Launch, answers, stop
 from perpetune.platform.mlflow_place import MLflowPlace, mlflow_place
 from perpetune.platform.processes import (
@@ -138,6 +140,7 @@ def _start_missing(settings: Settings, running: Platform | None) -> Platform:
     If it fails, everything that it has started ends again.
     """
     place = mlflow_place(settings, running)
+    check_exposure(settings, local_mlflow=place.local)
     prefect_url = running.prefect_url if running else _url(settings.platform.prefect_port)
     mlflow_url = place.url
     alive = running.alive() if running else {}
@@ -150,6 +153,8 @@ def _start_missing(settings: Settings, running: Platform | None) -> Platform:
         Registry(place.settings).reconcile()
     environment = _environment(settings, prefect_url, mlflow_url, credential)
     environment |= place.variables
+    if place.local and settings.platform.accounts:
+        environment |= account_variables(settings)
     # A key of the user's goes before ours.
     environment.setdefault("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", webhook_key(settings))
     launches = _launches(settings, prefect_url, mlflow_url, place)
@@ -317,12 +322,13 @@ def _environment(
 ) -> dict[str, str]:
     # On top of what `perpetune.platform.environment.prepare` has set: Prefect's home, no telemetry.
     scripts = Path(sys.executable).parent
+    shown = (settings.platform.prefect_address or prefect_url).rstrip("/")
     return os.environ | {
         MARKER: str(settings.project.state_dir.absolute()),
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
         "PREFECT_API_URL": f"{prefect_url}/api",
         # Without it the UI of a server on another port than 4200 still calls port 4200.
-        "PREFECT_SERVER_UI_API_URL": f"{prefect_url}/api",
+        "PREFECT_SERVER_UI_API_URL": f"{shown}/api",
         # The newer pages have the button of an approval in a menu without a name.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_API_AUTH_STRING": credential,
@@ -331,7 +337,9 @@ def _environment(
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
             "prefect.server.concurrency.lease_storage.filesystem"
         ),
-        **protection(prefect_url, f"http://localhost:{_port(prefect_url)}"),
+        **protection(shown, prefect_url, f"http://localhost:{_port(prefect_url)}"),
+        "PERPETUNE_MLFLOW_HOST": settings.platform.host,
+        "PERPETUNE_MLFLOW_ADDRESS": settings.platform.mlflow_address or "",
         "MLFLOW_TRACKING_URI": mlflow_url,
         # Its job workers idle at a tenth of a core each, and nothing here uses them.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -346,7 +354,10 @@ def _launches(
     python = (sys.executable, "-P", "-m")
     artifacts = str(settings.project.state_dir.resolve() / "mlartifacts")
     commands = {
-        "prefect": (*python, "flows.prefect_server", str(_port(prefect_url))),
+        "prefect": (
+            *(*python, "flows.prefect_server", str(_port(prefect_url))),
+            *(settings.platform.host, settings.platform.prefect_address or ""),
+        ),
         "mlflow": (*python, "tasks.registry.server", str(_port(mlflow_url)), artifacts)
         if place.local
         else (),
@@ -369,7 +380,7 @@ def _script(name: str) -> str:
 
 
 def _require_free(settings: Settings, name: str, port: int) -> None:
-    if ports.is_free(HOST, port):
+    if ports.is_free(settings.platform.host, port):
         return
     who, ours = ports.who_has(port, settings.project.state_dir)
     free = ports.next_free(HOST, port) or "PORT"

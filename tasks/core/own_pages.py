@@ -17,14 +17,20 @@ class OwnPagesOnly:
     A browser names the page that asks (`Origin`) with every request that changes something, and
     always the server that it asks (`Host`). The two have to agree, and the second has to be this
     machine, so that no name of the internet leads here (DNS rebinding).
+
+    Args:
+        app: the application.
+        address: another address of it, such as `https://mlflow.example.org`: that of a proxy, which
+            hands `Host` on as it is.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, address: str | None = None) -> None:
         self._app = app
+        self._address = address.rstrip("/") if address else None
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         """Hand the request on, or answer 403 (a socket: close it)."""
-        if scope["type"] == "lifespan" or _from_here(dict(scope["headers"])):
+        if scope["type"] == "lifespan" or _from_here(dict(scope["headers"]), self._address):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await answer(send, 403, b"text/plain", b"Not from a page of this server.\n")
@@ -32,8 +38,10 @@ class OwnPagesOnly:
             await send({"type": "websocket.close", "code": 1008})
 
 
-def _from_here(headers: dict[bytes, bytes]) -> bool:
+def _from_here(headers: dict[bytes, bytes], address: str | None) -> bool:
     host = headers.get(b"host", b"").decode("latin-1")
+    if address and host == urlsplit(address).netloc:
+        return headers.get(b"origin", address.encode()) == address.encode()
     try:
         local = urlsplit(f"//{host}").hostname in _NAMES
     except ValueError:

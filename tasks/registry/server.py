@@ -2,7 +2,9 @@
 
     PERPETUNE_MLFLOW_DATABASE=URI python -P -m tasks.registry.server PORT ARTIFACT_FOLDER
 
-The database's address may hold a password, which other users could read on a command line.
+The database's address may hold a password, which other users could read on a command line. More by
+variables: PERPETUNE_MLFLOW_HOST and PERPETUNE_MLFLOW_ADDRESS (that of a proxy with TLS). Where
+MLFLOW_AUTH_CONFIG_PATH is set, the server is MLflow's own application with accounts.
 
 MLflow's own protection refuses what pages of the internet send, but takes changes from a page of
 any port of this machine (`mlflow.server.security_utils.is_localhost_origin`), whatever
@@ -13,11 +15,12 @@ MLflow has no setting for.
 import os
 import sys
 from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
 
-from tasks.core.own_pages import FirstScript, OwnPagesOnly
+from tasks.core.own_pages import App, FirstScript, OwnPagesOnly
 from tasks.registry.connection import DATABASE_VARIABLE
 
-HOST = "127.0.0.1"
 # MLflow's pages keep these in the browser; a choice that somebody has made there stays.
 _SCRIPT = """\
 const wanted = {
@@ -47,6 +50,7 @@ def main() -> None:
     """Serve until a signal comes, as `mlflow server` would."""
     port, folder = sys.argv[1:]
     database = os.environ[DATABASE_VARIABLE]
+    own, address = f"http://127.0.0.1:{port}", os.environ.get("PERPETUNE_MLFLOW_ADDRESS")
     artifacts = Path(folder).absolute().as_uri()  # whatever signs the path has
     # MLflow's modules look for both when they are imported.
     import uvicorn
@@ -58,14 +62,30 @@ def main() -> None:
         constants.ARTIFACT_ROOT_ENV_VAR: artifacts,
         constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts,
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port}",
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(filter(None, (own, address))),
     }
-    from mlflow.server.fastapi_app import app
+    if address:
+        # `localhost` and the like are allowed by default, and not if anything else is named.
+        hosts = (urlsplit(address).netloc, f"127.0.0.1:{port}", f"localhost:{port}")
+        os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join(hosts)
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(database, database, artifacts)
-    pages = FirstScript(app, _SCRIPT, _POLICY, lambda path: path == "/")
-    uvicorn.run(OwnPagesOnly(pages), host=HOST, port=int(port), log_level="info")
+    pages = FirstScript(_application(), _SCRIPT, _POLICY, lambda path: path == "/")
+    host = os.environ.get("PERPETUNE_MLFLOW_HOST", "127.0.0.1")
+    uvicorn.run(OwnPagesOnly(pages, address), host=host, port=int(port), log_level="info")
+
+
+def _application() -> App:
+    """MLflow's, with accounts where they are configured."""
+    if not os.environ.get("MLFLOW_AUTH_CONFIG_PATH"):
+        from mlflow.server.fastapi_app import app
+
+        return cast(App, app)
+    os.environ["_MLFLOW_SGI_NAME"] = "uvicorn"  # as `mlflow server` does
+    from mlflow.server.auth import create_app
+
+    return cast(App, create_app())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@ OF_THE_PROJECT = (
     ("project", "tracking_uri"),
     ("platform", "prefect_port"),
     ("platform", "mlflow_port"),
+    ("platform", "host"),
+    ("platform", "accounts"),
+    ("platform", "prefect_address"),
+    ("platform", "mlflow_address"),
 )
 """Keys that a model's file cannot have: all models share one platform and its databases."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

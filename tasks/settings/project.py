@@ -1,7 +1,7 @@
 """What holds for the whole project: its name and state, and the servers on this machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -46,6 +46,14 @@ class Platform(Section):
     """Port of Prefect's API and UI."""
     mlflow_port: Annotated[int, Field(ge=1024, le=65535)] = 5000
     """Port of MLflow's API and UI."""
+    host: Literal["127.0.0.1", "0.0.0.0"] = "127.0.0.1"  # noqa: S104 (refused without users and TLS)
+    """`0.0.0.0`: other machines reach both servers; needs `accounts` and both addresses."""
+    accounts: bool = False
+    """MLflow's server has accounts: a name and a password each, and permissions."""
+    prefect_address: str | None = None
+    """`https://NAME` of a proxy with TLS in front of Prefect; null: for this machine only."""
+    mlflow_address: str | None = None
+    """`https://NAME` of a proxy with TLS in front of MLflow; null: for this machine only."""
     approval_timeout_hours: Annotated[Positive, Unit("hours")] = 168.0
     """A form that nobody answers in this time expires; the candidate stays and still waits."""
     reminder_hours: Annotated[float, Field(ge=0), Unit("hours")] = 24.0

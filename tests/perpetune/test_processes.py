@@ -12,11 +12,13 @@ import psutil
 import pytest
 
 from perpetune.platform.credential import (
+    account_variables,
     credential_file,
     new_credential,
     read_credential,
     write_credential,
 )
+from perpetune.platform.exposure import check_exposure
 from perpetune.platform.processes import (
     Platform,
     describe,
@@ -24,7 +26,9 @@ from perpetune.platform.processes import (
     recorded_platform,
     write_platform,
 )
+from tasks.core.errors import BadInput, PerpetuneError
 from tasks.core.own_pages import OwnPagesOnly
+from tasks.registry import database_uri
 from tasks.settings import Settings
 
 
@@ -167,6 +171,96 @@ def test_mlflow_answers_its_own_pages_and_programs_only(
         asyncio.run(OwnPagesOnly(app)(scope, None, send))
     assert len(reached) == (2 if taken else 0)
     assert [message.get("status") for message in sent] == ([] if taken else [403, None, None])
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "taken"),
+    [
+        ("mlflow.example", None, True),
+        ("mlflow.example", "https://mlflow.example", True),
+        ("mlflow.example", "http://mlflow.example", False),
+        ("mlflow.example", "https://evil.example", False),
+        ("mlflow.example:5000", None, False),
+        ("evil.example", "https://evil.example", False),
+        ("127.0.0.1:5000", None, True),
+    ],
+)
+def test_behind_a_proxy_one_more_name_is_answered_to(
+    host: str, origin: str | None, taken: bool
+) -> None:
+    import asyncio
+
+    reached = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope)
+
+    async def send(message: Any) -> None:
+        pass
+
+    headers = [(b"host", host.encode())]
+    headers += [] if origin is None else [(b"origin", origin.encode())]
+    guarded = OwnPagesOnly(app, "https://mlflow.example/")
+    asyncio.run(guarded({"type": "http", "headers": headers}, None, send))
+    assert len(reached) == taken
+
+
+TLS = {
+    "prefect_address": "https://prefect.example",
+    "mlflow_address": "https://mlflow.example",
+    "accounts": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "lacks"),
+    [
+        ({"host": "0.0.0.0"}, ["prefect_address", "mlflow_address", "accounts"]),
+        ({"host": "0.0.0.0", "accounts": True}, ["prefect_address", "mlflow_address"]),
+        (TLS | {"accounts": False}, ["platform.accounts: true"]),
+        (TLS | {"mlflow_address": None}, ["mlflow_address"]),
+        (TLS | {"mlflow_address": "http://mlflow.example"}, ["no address https"]),
+        (TLS | {"mlflow_address": "https://mlflow.example/x"}, ["no address https"]),
+        (TLS, []),
+        (TLS | {"host": "0.0.0.0"}, []),
+        ({}, []),
+    ],
+)
+def test_other_machines_reach_the_platform_with_users_and_tls_only(
+    values: dict[str, Any], lacks: list[str]
+) -> None:
+    sections = {"platform": values, "decisions": {"authentication": "required"}}
+    settings = Settings.model_validate(sections)
+    if not lacks:
+        check_exposure(settings, local_mlflow=True)
+        return
+    with pytest.raises(BadInput) as refused:
+        check_exposure(settings, local_mlflow=True)
+    assert all(name in str(refused.value) for name in lacks)
+
+
+def test_accounts_and_claimed_names_exclude_each_other() -> None:
+    settings = Settings.model_validate({"platform": {"accounts": True}})
+    with pytest.raises(BadInput, match="authentication: required"):
+        check_exposure(settings, local_mlflow=True)
+
+
+def test_the_platforms_account_stays_and_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    project = {"state_dir": str(tmp_path / "100% ü?")}
+    settings = Settings.model_validate({"project": project})
+    first = account_variables(settings)
+    assert account_variables(settings) == first, "accounts outlive a restart of the platform"
+    folder = tmp_path / "100% ü?/credentials"
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.glob("mlflow*"))
+    import configparser
+
+    config = configparser.ConfigParser()
+    config.read(first["MLFLOW_AUTH_CONFIG_PATH"], encoding="utf-8")
+    assert config["mlflow"]["database_uri"] == database_uri(folder.resolve() / "accounts.db")
+    (folder / "accounts.db").touch()
+    (folder / "mlflow").unlink()
+    with pytest.raises(PerpetuneError, match="restore it"):
+        account_variables(settings)
 
 
 def test_the_server_of_a_single_command_is_closed_as_well(
