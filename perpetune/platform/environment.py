@@ -66,11 +66,11 @@ def prepare(settings: Settings) -> None:
         os.environ.setdefault(name, value)
     _reach_this_machine_directly()
     _keep_prefects_database_in(Path(os.environ["PREFECT_HOME"]))
-    own = account(settings) if settings.platform.accounts else None
+    signed = account(settings) if settings.platform.accounts else None
     ours = platform and os.environ.get("MLFLOW_TRACKING_URI") == platform.mlflow_url
     # Somebody who has an account of their own acts under that.
-    if own and ours and not os.environ.get("MLFLOW_TRACKING_USERNAME"):
-        os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = own
+    if signed and ours and not os.environ.get("MLFLOW_TRACKING_USERNAME"):
+        os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = signed
     if not has_server():
         # Prefect starts a server for the time of a flow, for this process alone.
         # A credential in the environment is for a server of the user's.
