@@ -97,6 +97,8 @@ def curated_data(settings: Settings) -> CuratedData:
         if in_dvc and not up_to_date("collect"):
             dvc("repro", "collect", minutes=settings.platform.round_wait_minutes)
         folder, counts = _curated_beside(settings)
+    if in_dvc:
+        _keep_in_cache()
     return CuratedData(
         folder=folder,
         counts=counts,
@@ -104,6 +106,20 @@ def curated_data(settings: Settings) -> CuratedData:
         train_hash=files.md5(folder / "train.jsonl"),
         validation_hash=files.md5(folder / "validation.jsonl"),
     )
+
+
+def _keep_in_cache() -> None:
+    """Put `data/` into DVC's cache where it is not there, so that `dvc push` has it to send.
+
+    Data that the stage `collect` built, or that was unpacked by hand, has a pointer, but DVC has
+    never read it.
+    """
+    version = recorded_version(POINTER)
+    if version is None:
+        return
+    cached = Path(".dvc/cache/files/md5") / version[:2] / version[2:]
+    if not cached.is_file():
+        dvc("commit", "--quiet", str(POINTER))
 
 
 def dvc(*arguments: str, minutes: float = 0) -> None:

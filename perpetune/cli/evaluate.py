@@ -8,14 +8,21 @@ from perpetune.cli.endings import Outcome
 from perpetune.cli.shared import PATH, Context, command
 from perpetune.render.drift import show_drift
 from perpetune.render.evaluate import show_evaluation
-from tasks.core.files import content_key
+from tasks.core.files import content_key, write_json
 
 
 @command("evaluate")
 @click.argument("model")
 @click.option("--data", type=PATH, multiple=True, required=True, help="Held-out data; repeatable.")
 @click.option("--out", type=PATH, help="Folder for the figures of every example.")
-def evaluate(context: Context, model: str, data: tuple[Path, ...], out: Path | None) -> Outcome:
+@click.option("--metrics", type=PATH, metavar="FILE", help="Also write what counts, for DVC.")
+def evaluate(
+    context: Context,
+    model: str,
+    data: tuple[Path, ...],
+    out: Path | None,
+    metrics: Path | None,
+) -> Outcome:
     """Measure MODEL on held-out data.
 
     MODEL is a folder that training wrote, models:/name@alias, or base.
@@ -25,7 +32,10 @@ def evaluate(context: Context, model: str, data: tuple[Path, ...], out: Path | N
 
     folder = resolve_model(model, context.settings)
     out = out or _default_folder(context, model, data)
-    return Outcome(run(folder, list(data), out, context.settings), show_evaluation)
+    result = run(folder, list(data), out, context.settings)
+    if metrics:
+        write_json(metrics, result.headline())
+    return Outcome(result, show_evaluation)
 
 
 def _default_folder(context: Context, model: str, data: tuple[Path, ...]) -> Path:

@@ -8,20 +8,27 @@ from flows.ray import workers
 from perpetune.cli.endings import Outcome
 from perpetune.cli.shared import PATH, Context, command
 from perpetune.render.tune import live_trials, show_plan, show_sweep, show_training
+from tasks.core.files import write_json
 
 
 @command("train")
 @click.option("--data", type=PATH, required=True, help="Folder with train and validation.jsonl.")
 @click.option("--out", type=PATH, required=True)
 @click.option("--plots", type=PATH, metavar="DIR", help="Also write the curves for DVC's plots.")
-def train(context: Context, data: Path, out: Path, plots: Path | None) -> Outcome:
+@click.option("--metrics", type=PATH, metavar="FILE", help="Also write what counts, for DVC.")
+def train(
+    context: Context, data: Path, out: Path, plots: Path | None, metrics: Path | None
+) -> Outcome:
     """Train the one configuration of params.yaml.
 
     OUT/best is a plain PEFT adapter, or a model.
     """
     from tasks.tune.train import train as run
 
-    return Outcome(run(data, out, context.settings, plots=plots), show_training)
+    result = run(data, out, context.settings, plots=plots)
+    if metrics:
+        write_json(metrics, result.headline())
+    return Outcome(result, show_training)
 
 
 @command("sweep")

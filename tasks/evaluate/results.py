@@ -89,6 +89,15 @@ class Evaluation(Value):
             if score is not None
         }
 
+    def headline(self) -> dict[str, dict[str, float]]:
+        """Of each benchmark, the loss and the first metric of answers that has a figure."""
+        found = {}
+        for benchmark, result in self.benchmarks.items():
+            known = {name: score.value for name, score in result.scores.items() if score}
+            answers = [name for name in known if name not in ("loss", "perplexity")][:1]
+            found[benchmark] = {name: known[name] for name in ("loss", *answers) if name in known}
+        return found
+
 
 class Outcome(StrEnum):
     """How a gate ended. Only `PASSED` lets a candidate through."""

@@ -50,6 +50,11 @@ class TrainingResult(Value):
         left_out = {name for name in ("examples_seen", "warnings") if getattr(self, name) is None}
         return self.model_dump(mode="json", by_alias=True, exclude=left_out)
 
+    def headline(self) -> dict[str, float]:
+        """What counts, for a table beside other runs."""
+        names = ("validation_loss", "initial_validation_loss", "steps")
+        return {name: getattr(self, name) for name in names}
+
 
 def read_result(folder: Path) -> TrainingResult | None:
     """The result in a run's folder, if the run has come to its end.
