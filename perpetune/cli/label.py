@@ -13,6 +13,7 @@ from tasks.label import FILE_FORMS
 
 if TYPE_CHECKING:
     from tasks.label import Known, Taken
+    from tasks.settings import Settings
 
 _FORMS = sorted(FILE_FORMS.members())
 
@@ -35,8 +36,8 @@ def label(
 ) -> Outcome:
     """Choose rows for people to answer, and take answers back.
 
-    The rows are those of WINDOWS or, without any, of the traffic that waits for labels. With
-    --take, answers join the windows that their rows are from.
+    The rows are those of WINDOWS; without any, of the windows that drifted and wait for a round, or
+    of all traffic where none does. With --take, answers join the windows that their rows are from.
     """
     if taken and (budget is not None or windows or out):
         raise BadInput("--take stands alone: it knows the windows by the rows in FILE")
@@ -49,9 +50,19 @@ def label(
 
     settings = context.settings
     out = out or Path("to-label").with_suffix(FILE_FORMS.get(form).suffix)
-    found = expand(windows or [settings.watch.traffic])
+    found = expand(windows or _waiting(settings))
     handed_out = hand_out(found, budget, form, out, _champion(context), settings)
     return Outcome(handed_out, show_handed_out)
+
+
+def _waiting(settings: "Settings") -> list[str]:
+    """The windows of alarms without an answer; all traffic where there is none."""
+    from tasks.watch import Window, pending
+
+    alarms = pending(settings)
+    names = dict.fromkeys(name for alarm in alarms for name in alarm.windows)
+    paths = [Window.named(name).path for name in names]
+    return [str(path) for path in paths if path.exists()] or [settings.watch.traffic]
 
 
 def _take(context: Context, paths: tuple[Path, ...]) -> "Taken":

@@ -125,7 +125,9 @@ def _choose(
     order = sorted(range(len(rows)), key=lambda i: order_key(f"label {seed}\0{texts[i]}"))
     drawn, others = order[:at_random], sorted(order[at_random:])
     champion = Champion(known.adapter, settings) if known.adapter else None
-    asked = _Asked(champion, rows, {})
+    # Served traffic may have the model's answers with it.
+    said = {i: row.record.target for i, row in enumerate(rows) if row.record.target}
+    asked = _Asked(champion, rows, said)
     strategy = STRATEGIES.get(options.strategy)
     chosen: list[int] = []
     reasons = dict.fromkeys(drawn, REASON)

@@ -45,7 +45,8 @@ def places(texts: Sequence[str], reference: Sequence[str], seed: int) -> tuple[F
         return np.zeros((len(texts), 1)), np.zeros((len(reference), 1))
     terms = hstack(blocks).tocsr()
     dimensions = min(_DIMENSIONS, *terms.shape)
-    found = TruncatedSVD(dimensions, random_state=seed).fit_transform(terms)
+    with np.errstate(invalid="ignore"):  # its explained variance, where all rows are alike
+        found = TruncatedSVD(dimensions, random_state=seed).fit_transform(terms)
     found = normalize(found)
     return np.asarray(found[: len(texts)]), np.asarray(found[len(texts) :])
 

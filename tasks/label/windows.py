@@ -1,7 +1,7 @@
 """The unlabelled rows of windows of traffic, and the answers that people have given them."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def with_labels(window: Path, settings: Settings) -> Iterator[Record | BadLine]:
             log.warning("%s:%d: was answered with another text; left out", window, item.line)
             yield item
         else:
-            meta = {**item.meta, "label": answer.meta.get("label")}
+            meta = {**_without_model(item.meta), "label": answer.meta.get("label")}
             yield replace(
                 answer, source=item.source, line=item.line, origin=item.origin, id=item.id,
                 group=item.group, timestamp=item.timestamp, meta=meta,
@@ -115,8 +115,13 @@ def is_labelled(record: Record) -> bool:
 
 
 def labels_path(window: Path, settings: Settings) -> Path:
-    """Where the answers to a window's rows are kept."""
-    return labels_folder(settings) / f"{_stem(window)}.jsonl"
+    """Where the answers to a window's rows are kept: by its name, with the folders that it is in
+    below the traffic."""
+    traffic = Path(settings.watch.traffic).absolute()
+    folders = Path()
+    if not isinstance(window, records.RemotePath) and window.absolute().is_relative_to(traffic):
+        folders = window.absolute().relative_to(traffic).parent
+    return labels_folder(settings) / folders / f"{_stem(window)}.jsonl"
 
 
 def labels_folder(settings: Settings) -> Path:
@@ -152,20 +157,21 @@ def answered(record: Record, answer: Any, as_label: bool) -> Record:
     """The record with an answer: a turn of the assistant, or the label of a text.
 
     Args:
-        record: without an answer.
+        record: without an answer, or with one of the model's, which is replaced.
         answer: what was answered.
         as_label: whether a text gets a label; else it becomes what a user asks.
     """
     place = {
         name: getattr(record, name)
-        for name in ("id", "source", "line", "group", "timestamp", "meta", "origin")
+        for name in ("id", "source", "line", "group", "timestamp", "origin")
     }
+    place["meta"] = _without_model(record.meta)
     if isinstance(record, Text):
         if as_label:
             return Labelled(**place, turns=record.turns, label=answer)
         turns: tuple[Turn, ...] = (Turn("user", record.text),)
     else:
-        turns = record.turns
+        turns = record.turns if record.target is None else record.turns[:-1]
     said = Turn("assistant", str(answer))
     return Chat(**place, turns=(*turns, said), tools=record.tools)
 
@@ -197,6 +203,11 @@ def answers_so_far(window: Path, settings: Settings) -> dict[int, Record]:
             meta = {name: item.meta[name] for name in item.meta if name not in _PLACE}
             found[line] = replace(item, line=line, meta=meta)
     return found
+
+
+def _without_model(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row carries, but that its answer is the model's."""
+    return {name: meta[name] for name in meta if name != ANSWERED_BY}
 
 
 def _stem(window: Path) -> str:

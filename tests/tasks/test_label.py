@@ -10,7 +10,7 @@ import pytest
 
 from tasks.collect import adopt_window
 from tasks.core.errors import BadInput
-from tasks.label import Known, hand_out, take, with_labels
+from tasks.label import Known, hand_out, is_labelled, take, with_labels
 from tasks.label.agreement import kappa
 from tasks.settings import Settings
 
@@ -205,3 +205,25 @@ def test_the_champion_is_asked_and_its_answers_are_suggested(
     assert len(answered) == 8 and all(item.system == "Be brief." for item in answered)
     with pytest.raises(BadInput, match="uncertainty asks the champion"):
         hand_out([window], 8, "jsonl", tmp_path / "p.jsonl", Known(), made)
+
+
+def test_a_model_s_own_answer_is_a_suggestion_and_gives_way(
+    make_settings: Make, write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = [
+        {"prompt": f"What does f{n} do?", "completion": f"Guess {n}", "answered_by": "model"}
+        for n in range(6)
+    ]
+    made = make_settings(
+        curate={"inputs": [str(tmp_path / "none")]}, watch={"traffic": str(tmp_path / "traffic")}
+    )
+    window = write_lines("traffic/day 1/part-0.jsonl", *rows)
+    out = tmp_path / "o.jsonl"
+    hand_out([window], 6, "jsonl", out, Known(), made)
+    handed = [json.loads(line) for line in out.read_text().splitlines()]
+    assert all(row["suggestion"].startswith("Guess") for row in handed)
+    taken = take([write_lines("b.jsonl", *(row | {"answer": "Sorts."} for row in handed))], made)
+    assert taken.files == (str(tmp_path / "labels/day 1/part-0.jsonl"),)
+    items = list(with_labels(window, made))
+    assert [item.target for item in items] == ["Sorts."] * 6
+    assert all(is_labelled(item) and len(item.turns) == 2 for item in items)
