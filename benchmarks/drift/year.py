@@ -26,7 +26,7 @@ from tasks.drift.spending import released, scale_shares
 from tasks.settings import Settings
 
 QUIET = ("networkx", "statsmodels", "mlflow", "optuna", "prefect", "ray")
-OTHER = "sympy"
+OTHER = ("sympy", "torch")
 REFERENCE_GROUPS, WINDOW_ROWS = 100, 60
 BEFORE, MOST = 24, 24
 SHIFTS = {"full": 1.0, "half": 0.5, "quarter": 0.25, "tenth": 0.1}
@@ -41,9 +41,9 @@ class Deck:
     groups: list[list[Text]]
 
     def draw(self, rows: int) -> list[Text]:
-        """Whole groups, until there are at least so many rows."""
+        """Whole groups, until there are at least so many rows or no group is left."""
         drawn: list[Text] = []
-        while len(drawn) < rows:
+        while len(drawn) < rows and self.groups:
             drawn += self.groups.pop()
         return drawn
 
@@ -165,11 +165,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     began = time.process_time()
-    texts = docstrings([*QUIET, OTHER], most=1500)
+    texts = docstrings([*QUIET, *OTHER], most=1500)
     with tempfile.TemporaryDirectory() as folder:
         traffic = Traffic(
             by_group([text for text in texts if text.source in QUIET]),
-            by_group([text for text in texts if text.source == OTHER]),
+            by_group([text for text in texts if text.source in OTHER]),
             Path(folder),
         )
         print(f"{len(traffic.quiet)} quiet groups, {len(traffic.other)} others", flush=True)

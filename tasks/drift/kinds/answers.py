@@ -25,7 +25,8 @@ class AnswersChanged:
         before, now = shift.texts(lambda record: record.target)
         if not before or not now:
             return None
-        asked = "to other prompts" if shift.rejected & INPUT else "though the prompts did not"
+        changed = ", ".join(sorted(shift.rejected & INPUT))
+        asked = f"beside a change of {changed}" if changed else "though the prompts did not"
         was, new = shares(before), shares(now)
         text = max(new, key=lambda text: (new[text] - was.get(text, 0), text))
         if new[text] - was.get(text, 0) >= _ONE:
