@@ -158,7 +158,13 @@ def _decide(
         alpha = share * (released(number, options) - released(last, options))
         paths = [windows[index] for index in pool if windows[index].exists()]
         page = report if deciding is None else None
-        found = detect(reference, paths, settings, alpha=alpha, report=page)
+        try:
+            found = detect(reference, paths, settings, alpha=alpha, report=page)
+        except BadInput as error:
+            if not scales:
+                raise
+            log.warning("a pool of %d windows was not looked at: %s", len(paths), error)
+            continue
         scales.append(
             ScaleLook(
                 scale=scale,

@@ -14,7 +14,7 @@ class Drift(Section):
     READ_BY = ("drift", "run", "watch")
 
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
-    """Probability of a false alarm that is accepted for one window."""
+    """Probability of a false alarm that one comparison accepts; the watch has `yearly_alpha`."""
     permutations: Annotated[int, Field(ge=100, le=10_000)] = 1000
     """Permutations behind the p-value; more are drawn where alpha asks for a smaller one."""
     max_rows: Annotated[int, Field(ge=50, le=200_000)] = 20_000

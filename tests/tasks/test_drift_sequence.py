@@ -156,6 +156,11 @@ def test_what_cannot_be_read_is_left_out(
     assert [one.status for one in found] == ["undecidable", "quiet"] * 2
     assert "cut.jsonl:1" in found[0].why and "gone.jsonl" in found[2].why
     assert [scale.windows for scale in found[3].scales] == [1, 2]
+    spoilt = paths[1].read_text()
+    paths[1].write_text("{cut")
+    alone = look(reference, paths, found[:3], SETTINGS)
+    assert (alone.status, [scale.windows for scale in alone.scales]) == ("quiet", [1])
+    paths[1].write_text(spoilt)
     paths[1].unlink()
     later = look(reference, paths, found[:3], SETTINGS)
     assert [scale.windows for scale in later.scales] == [1, 1]
