@@ -80,7 +80,7 @@ def near_copies(text: Text, count: int, draws: random.Random) -> Iterable[Text]:
         lambda words: f"{words} ({draws.randrange(100)})",
         str.lower,
         lambda words: words.replace(" ", "  ", 1),
-        lambda words: f"{words}!",
+        lambda words: f"please {words}!",
     ]
     for change in draws.sample(changes, count):
         yield Text(text.source, text.group, change(text.prompt), text.answer)

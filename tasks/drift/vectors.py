@@ -73,7 +73,8 @@ def form(texts: Sequence[str]) -> Floats:
     Counts are logarithms, shares of characters square roots; every column has mean 0 and variance
     1, and is cut at 4 standard deviations.
     """
-    values = np.array([_form(text) for text in texts], dtype=np.float32)
+    measured = {text: _form(text) for text in set(texts)}
+    values = np.array([measured[text] for text in texts], dtype=np.float32)
     spread = values.std(axis=0)
     constant = spread < 1e-6
     standard = (values - values.mean(axis=0)) / np.where(constant, 1, spread)

@@ -16,9 +16,12 @@ from tasks.drift import DriftResult, detect
 from tasks.drift.descriptors import descriptors
 from tasks.drift.explanation import shifted_terms
 from tasks.drift.features import Features, mean_difference
+from tasks.drift.groups import units
 from tasks.drift.permutation import Outcome, permutation_test
 from tasks.drift.results import RowCounts
+from tasks.drift.rows import rows_of
 from tasks.drift.vectors import form, wording
+from tasks.records import parse
 from tasks.settings import Settings
 
 SETTINGS = Settings.model_validate({"drift": {"permutations": 200}})
@@ -417,6 +420,23 @@ def test_a_flood_of_a_known_prompt_is_drift_of_frequency_and_retries_are_none(
     result = detect(reference, write("b.jsonl", quiet + retried[1:]), SETTINGS)
     assert result.effective.current.groups < 100 < result.rows.current
     assert result.effective.current.rows < result.rows.current
+
+
+def test_units_are_groups_or_clusters_of_near_copies():
+    asked = "how do I rename a column in pandas without copying"
+    other = "what is the boiling point of water on mount everest"
+    said = [asked, f"please {asked}", f"{asked.upper()} (2)", f"{asked} now", other]
+    rows = rows_of(parse({"prompt": text}, "f", 1, labelled=False) for text in said)
+    current = np.zeros(len(rows), dtype=bool)
+    assert list(units(rows, current)) == [0, 0, 0, 0, 1]
+    current[3] = True  # a unit is of one side
+    assert list(units(rows, current)) == [0, 0, 0, 1, 2]
+    grouped = [{"prompt": text, "user": "u" if text == other else "v"} for text in said]
+    rows = rows_of(parse(row, "f", 1, labelled=False) for row in grouped)
+    assert list(units(rows, np.zeros(5, dtype=bool))) == [0, 0, 0, 0, 1]
+    # Copies that make up much of the traffic are no retries.
+    rows = rows_of(parse({"prompt": asked}, "f", 1, labelled=False) for _ in range(35))
+    assert len(set(units(rows, np.zeros(35, dtype=bool)))) == 4
 
 
 def test_layout_and_case_count(write: Callable[..., Path]):
