@@ -239,11 +239,10 @@ def _labellings(
     at_once = max(1, min(1000, _CELLS // units))
     while count > 0:
         size = min(at_once, count)
-        keys = draws.random((size, units), dtype=np.float32)
-        chosen = np.argpartition(keys, smaller - 1, axis=1)[:, :smaller]
-        labels = np.zeros((size, units), dtype=np.float32)
-        np.put_along_axis(labels, chosen, 1.0, axis=1)
-        yield labels @ table
+        # The units with the smallest keys; two keys are equal once in four billion pairs.
+        keys = draws.integers(0, 2**32, (size, units), dtype=np.uint32)
+        last = np.partition(keys, smaller - 1, axis=1)[:, smaller - 1 : smaller]
+        yield (keys <= last).astype(np.float32) @ table
         count -= size
 
 
