@@ -47,9 +47,11 @@ def _collision_difference(one: Sums, other: Sums) -> Floats:
 
     Simpson's index without bias, `Σ n (n − 1) / N (N − 1)`, does not depend on how many requests
     there are: a long reference and a short window of one stream agree. The sum of squares is
-    estimated by random signs (Alon, Matias & Szegedy 1996).
+    estimated by random signs (Alon, Matias & Szegedy 1996). The difference is weighted by the rows:
+    in a few rows, two equal ones are easily a large share.
     """
-    return np.abs(_collisions(one) - _collisions(other)).astype(np.float32)
+    rows = one.rows * other.rows / np.maximum(one.rows + other.rows, 1)
+    return (np.abs(_collisions(one) - _collisions(other)) * rows).astype(np.float32)
 
 
 def _collisions(sums: Sums) -> Floats:
