@@ -215,6 +215,8 @@ def _of_registry(settings: Settings) -> Iterator[Sample]:
     yield Sample("perpetune_champion_version", (name,), status.champion or 0)
     yield Sample("perpetune_candidates_waiting", (name,), len(status.pending))
     for pending in status.pending:
+        if not pending.created:  # deleted in MLflow: a warning says so
+            continue
         since = "perpetune_candidate_waiting_since_timestamp_seconds"
         yield Sample(since, (name,), timestamp(pending.created))
     yield Sample("perpetune_registry_warnings", (name,), len(status.warnings))
