@@ -37,7 +37,9 @@ def open_runs() -> Mapping[str, int]:
     scheduled = FlowRunFilterStateType(any_=[StateType.SCHEDULED])
     due = FlowRunFilter(
         state=FlowRunFilterState(type=scheduled),
-        next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=datetime.now(UTC)),
+        next_scheduled_start_time=FlowRunFilterNextScheduledStartTime.model_validate(
+            {"before_": datetime.now(UTC)}
+        ),
     )
     return Counter(name for chosen in (begun, due) for name in _names(chosen))
 
@@ -59,7 +61,7 @@ def failed_runs(since: timedelta = DAY) -> int:
     ended = FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED])
     chosen = FlowRunFilter(
         state=FlowRunFilterState(type=ended),
-        end_time=FlowRunFilterEndTime(after_=datetime.now(UTC) - since),
+        end_time=FlowRunFilterEndTime.model_validate({"after_": datetime.now(UTC) - since}),
     )
     return len(_names(chosen))
 
