@@ -31,7 +31,7 @@ from tasks.settings import Settings, load_settings
 log = logging.getLogger(__name__)
 
 
-@flow(name="housekeeping", retries=0, persist_result=False)
+@flow(name="housekeeping", flow_run_name="housekeeping", retries=0, persist_result=False)
 def housekeeping(
     params: str = "params.yaml", overrides: list[str] | None = None, model: str | None = None
 ) -> Housekept:

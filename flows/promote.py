@@ -95,7 +95,7 @@ def promote(
     return ended(registry, version, here=decided)
 
 
-@flow(name="forms")
+@flow(name="forms", flow_run_name="forms", timeout_seconds=1800, retries=0, persist_result=False)
 def forms(
     params: str = "params.yaml", overrides: list[str] | None = None, model: str | None = None
 ) -> None:
