@@ -20,7 +20,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -32,7 +31,7 @@ from tasks.evaluate import Verdict
 from tasks.rendering.markdown import escape, one_line
 from tasks.settings import Settings
 from tasks.tune.sweep import SweepResult, Trial, selection_sentence
-from tasks.watch import Alarm
+from tasks.watch import Alarm, History
 
 log = logging.getLogger(__name__)
 
@@ -221,20 +220,11 @@ def show_alarms(settings: Settings, alarms: Sequence[Alarm]) -> None:
 @_spared
 def show_timeline(settings: Settings) -> None:
     """Every look at traffic as a picture: evidence, what was spent, alarms, promotions."""
-    from tasks.drift import Promotion, write_timeline
-    from tasks.watch import History, Looked
+    from tasks.watch import draw_history  # takes matplotlib
 
-    history = History(settings)
-    looked = [entry for entry in history.entries() if isinstance(entry, Looked)]
-    promotions = [
-        Promotion(before=number, version=after.champion)
-        for number, (before, after) in enumerate(pairwise(looked), start=1)
-        if before.champion != after.champion
-    ]
-    if looked:
-        path = history.folder / "timeline.png"
-        write_timeline(path, [entry.look for entry in looked], promotions)
-        show_picture(settings, "timeline", path, "Every look at traffic, and its evidence")
+    picture = draw_history(settings, History(settings).folder / "timeline.png")
+    if picture:
+        show_picture(settings, "timeline", picture, "Every look: evidence, alpha spent, alarms")
 
 
 @_spared
