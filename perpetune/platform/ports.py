@@ -49,7 +49,7 @@ def who_has(port: int, state_dir: Path) -> tuple[str, bool]:
 def _listener(port: int) -> psutil.Process | None:
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
-            listens = connection.laddr and connection.status == psutil.CONN_LISTEN
-            if listens and connection.laddr.port == port and connection.pid:
+            here = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
+            if here and connection.pid:
                 return psutil.Process(connection.pid)
     return None
