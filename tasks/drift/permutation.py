@@ -166,7 +166,7 @@ class _Scores:
         self._scale = np.where(self._constant, 1.0, safe / np.maximum(mean, 1e-9))
         self._mean = mean
 
-    def of(self, statistics: Floats) -> Floats:
+    def of(self, statistics: Floats) -> NDArray[np.float64]:
         from scipy.special import gammaincc
 
         ratio = statistics / self._scale
@@ -177,7 +177,7 @@ class _Scores:
         # A test whose pilot shows one value alone tells by leaving it.
         moved = np.where(np.abs(statistics - self._mean) > 1e-6, 700 + statistics, 0.0)
         # Equal labellings have equal scores whatever the rounding.
-        return np.round(np.where(self._constant, moved, scores), 4)
+        return np.asarray(np.round(np.where(self._constant, moved, scores), 4), dtype=np.float64)
 
 
 def _table(

@@ -51,7 +51,8 @@ def _collision_difference(one: Sums, other: Sums) -> Floats:
     in a few rows, two equal ones are easily a large share.
     """
     rows = one.rows * other.rows / np.maximum(one.rows + other.rows, 1)
-    return (np.abs(_collisions(one) - _collisions(other)) * rows).astype(np.float32)
+    difference = np.abs(_collisions(one) - _collisions(other))
+    return np.asarray(difference * rows, dtype=np.float32)
 
 
 def _collisions(sums: Sums) -> Floats:
