@@ -142,7 +142,7 @@ def _row(trial: Trial, *, best: bool) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "": "best" if best else "",
-        **{escape(name): escape(value) for name, value in trial.used_params.items()},
+        **{one_line(name): escape(value) for name, value in trial.used_params.items()},
         "state": trial.state,
         "steps": trial.steps,
         "validation loss": None if loss is None else round(loss, 4),

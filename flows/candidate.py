@@ -67,6 +67,7 @@ def sweep_step(inputs: RoundInputs, run_id: str) -> SweepResult:
             on_progress=lambda trials: (show(trials), follow(trials))[0],
             workers=workers(inputs.settings),
         )
+        follow(list(swept.trials))  # the search itself does not tell of its last trial's end
     show_sweep(inputs.settings, swept, inputs.folder / "sweep")
     return swept
 
