@@ -4,6 +4,7 @@ A module of this package for each group of commands; how a command ends is in
 `perpetune.cli.endings`.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -28,6 +29,14 @@ from perpetune.cli import (
 from perpetune.cli.endings import run_to_end
 
 
+def _in_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding, so that names of
+    files with any letter are texts here and in every process that this one starts."""
+    if sys.getfilesystemencoding().lower() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 class _Commands(click.Group):
     """Ends every command in the same way, whatever happens; see `perpetune.cli.endings`."""
 
@@ -42,6 +51,8 @@ class _Commands(click.Group):
         call = partial(super().main, given, **(options | own))
         if not options.get("standalone_mode", True):
             return call()
+        if args is None:
+            _in_utf8()
         sys.exit(run_to_end(call, given))
 
 

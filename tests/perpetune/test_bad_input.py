@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -146,3 +147,15 @@ def test_a_downloaded_archive_is_told_at_once_that_it_needs_git(folder: Path) ->
     assert "in no git repository, which DVC needs" in json.loads(done.stdout)["error"]
     assert "git init" in done.stderr
     assert not (folder / ".perpetune/prefect/prefect.db").exists()  # no server was started
+
+
+def test_names_with_any_letter_work_whatever_the_locale(
+    folder: Path, write_lines: Callable[..., Path]
+) -> None:
+    write_lines("träin ?#%41.jsonl", *({"text": f"word {n} " * 3} for n in range(3)))
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    arguments = ["label", "träin ?#%41.jsonl", "--budget", "2", "--out", "hinaus ü.jsonl"]
+    done = perpetune(folder, *arguments, "--json", env=os.environ | locale)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["file"] == "hinaus ü.jsonl"
+    assert (folder / "hinaus ü.jsonl").is_file()
