@@ -141,8 +141,8 @@ def _row(trial: Trial, *, best: bool) -> dict[str, Any]:
     loss = trial.validation_loss
     return {
         "trial": trial.number,
-        "": "best" if best else "",
-        **{one_line(name): escape(value) for name, value in trial.used_params.items()},
+        "choice": "best" if best else "",
+        **{one_line(name): one_line(str(value)) for name, value in trial.used_params.items()},
         "state": trial.state,
         "steps": trial.steps,
         "validation loss": None if loss is None else round(loss, 4),
