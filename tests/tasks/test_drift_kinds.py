@@ -138,6 +138,15 @@ def test_damaged_characters_are_noise() -> None:
     assert "prompts with damaged characters: 0% → 100%" in found[-1].sentence
 
 
+def test_a_language_of_the_same_script_is_named_where_it_is_clear() -> None:
+    now = changed(rows(100, 2), 1, lambda text: "Bitte sortiere die Tabelle nach der ersten Spalte")
+    (found,) = name_shifts(shift(REFERENCE, now, "language"))
+    assert "de 0% → 100%" in found.sentence
+    names = changed(rows(100, 2), 1, lambda text: "sqlalchemy.dialects.mssql MSContext.post(self)")
+    found = name_shifts(shift(REFERENCE, names, "language", "wording"))
+    assert [kind.name for kind in found] == ["new topic"]
+
+
 def test_a_new_topic_is_no_noise() -> None:
     now = changed(rows(100, 2), 1, lambda text: "ballad of winter, rhyme on oceans, sonnets")
     assert [kind.name for kind in name_shifts(shift(REFERENCE, now, "wording"))] == ["new topic"]

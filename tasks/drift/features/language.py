@@ -27,7 +27,7 @@ class Language(FeatureGroup):
 
     def features(self, pool: Pool) -> Features | None:
         """The square root of each language's probability."""
-        guesses = [_guesses(row.words[:_EXCERPT]) for row in pool.rows]
+        guesses = [guesses_of(row.words) for row in pool.rows]
         rows_with: dict[str, int] = {}
         for guess in guesses:
             for name in guess:
@@ -42,6 +42,11 @@ class Language(FeatureGroup):
     def text(self, row: Row) -> str | None:
         """The prompt."""
         return row.words
+
+
+def guesses_of(text: str) -> dict[str, float]:
+    """The likeliest languages of a text's beginning, as ISO 639 codes, with their probability."""
+    return _guesses(" ".join(text.split())[:_EXCERPT])
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -4,10 +4,13 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from tasks.drift.features.language import guesses_of
 from tasks.drift.kinds import KINDS, Shift
 from tasks.drift.kinds.contract import moved, percent
 
 _CLEAR = 0.05
+_PROBABLE = 0.5
+_MANY = 0.15
 _NAMED = 3
 
 
@@ -24,8 +27,13 @@ class NewLanguage:
     order = 15
 
     def recognise(self, shift: Shift) -> str | None:
-        """Names scripts whose share changed, or the words that came."""
-        before, now = map(_scripts, shift.texts(lambda record: record.prompt))
+        """Names scripts whose share changed, or languages that came with confidence.
+
+        Code and names have letter combinations of no language: where only those changed, it is
+        another kind.
+        """
+        prompts = shift.texts(lambda record: record.prompt)
+        before, now = map(_scripts, prompts)
         changes = [
             (abs(now[name] - before[name]), name)
             for name in before.keys() | now.keys()
@@ -35,9 +43,25 @@ class NewLanguage:
             names = [name for _, name in sorted(changes, reverse=True)[:_NAMED]]
             parts = [f"{name} {moved(percent(before[name]), percent(now[name]))}" for name in names]
             return f"Letters by script: {', '.join(parts)}."
-        came = [term.term for term in shift.terms if term.z > 0][:_NAMED]
-        words = f" (now frequent: {', '.join(came)})" if came else ""
-        return f"The same script, but combinations of letters of another language{words}."
+        before, now = map(_languages, prompts)
+        came = sorted(
+            name for name in now if before[name] < _CLEAR and now[name] >= before[name] + _MANY
+        )
+        if not came:
+            return None
+        parts = [f"{name} {moved(percent(before[name]), percent(now[name]))}" for name in came]
+        return f"Prompts by language (ISO 639): {', '.join(parts)}."
+
+
+def _languages(texts: Sequence[str]) -> defaultdict[str, float]:
+    """The share of each language among the prompts, of those whose language is clear."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        guesses = guesses_of(text)
+        likely = max(guesses, key=lambda name: guesses[name], default=None)
+        if likely is not None and guesses[likely] >= _PROBABLE:
+            counts[likely] += 1
+    return defaultdict(float, {name: count / (len(texts) or 1) for name, count in counts.items()})
 
 
 def _scripts(texts: Sequence[str]) -> defaultdict[str, float]:
