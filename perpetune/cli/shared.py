@@ -3,7 +3,7 @@
 import functools
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ import click
 from perpetune.cli.endings import Outcome
 from perpetune.platform import environment
 from perpetune.render.console import MODEL
-from tasks.core.errors import PerpetuneError
+from tasks.core.errors import BadInput, PerpetuneError
+from tasks.core.secrets import redacted
 from tasks.settings import Settings, for_model, load_settings
 
 if TYPE_CHECKING:
@@ -60,6 +61,19 @@ class _Command(click.Command):
         return super().parse_args(ctx, spread)
 
 
+def _refuse_passwords(overrides: Sequence[str]) -> None:
+    """Overrides are parameters of flow runs, which Prefect keeps and shows."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if redacted(value) != value:
+            raise BadInput(
+                f"--set {key}={redacted(value)}: the address holds a password, which other users "
+                "of this machine could read and Prefect would keep; leave it out and set "
+                "PGPASSWORD (PostgreSQL) or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
+                "(MLflow's server) in the environment"
+            )
+
+
 def command(name: str) -> Callable[[Callable[..., Outcome]], click.Command]:
     """A command with the shared options; its function gets a `Context` first.
 
@@ -102,6 +116,7 @@ def command(name: str) -> Callable[[Callable[..., Outcome]], click.Command]:
             del as_json  # read by `run_to_end`
             # SIGTERM raises SystemExit, so that Prefect's temporary server ends, too.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            _refuse_passwords(overrides)
             settings = load_settings(Path(params), overrides, of_project)
             environment.log_to_stderr()
             environment.prepare(settings)

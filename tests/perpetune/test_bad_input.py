@@ -41,6 +41,10 @@ GOOD = {"prompt": "What does the function do, given a list?", "completion": "It 
             "tune.method.rank: given 0; allowed: a number of at least 1",
         ),
         (["status", "--set", "tune"], "expected section.key=value"),
+        (
+            ["status", "--set", "project.tracking_uri=postgresql://ann:" + "hidden@db/mlflow"],
+            "--set project.tracking_uri=postgresql://ann:***@db/mlflow: the address holds",
+        ),
         (["status", "--params", "none.yaml"], "none.yaml: no such file"),
         (["curate", "none.jsonl", "--out", "out"], "none.jsonl: no such file"),
         (["curate", "empty.jsonl", "--out", "out"], "empty.jsonl: holds no record"),
