@@ -80,11 +80,16 @@ def _platform(
     done = []
     for moment in kills.kill_at_random(project, lap, moments, seed, servers=True):
         done.append(moment)
+        if not moment.struck:
+            continue
         how = "the lap" if moment.exit_code is None else f"the lap ended with {moment.exit_code}"
         back = "" if moment.by_itself else "; `perpetune up` was needed"
-        sys.stderr.write(f"{len(done)}: {moment.victim} in {moment.step}: {how}{back}\n")
+        sys.stderr.write(
+            f"{sum(item.struck for item in done)}: {moment.victim} in {moment.step}: {how}{back}\n"
+        )
     counts = ", ".join(
-        f"{name} {sum(moment.victim == name for moment in done)}" for name in kills.VICTIMS
+        f"{name} {sum(moment.struck and moment.victim == name for moment in done)}"
+        for name in kills.VICTIMS
     )
     return faults.kill_result(f"kill -9 ({counts})", project, lap, done)
 

@@ -29,10 +29,11 @@ def kill_result(
     found = loop.examine(project, ended + 1, lap.overrides)
     problems = [*found.problems, *([] if code == 0 else [f"ends with {code}: {said}"])]
     stopped = [moment for moment in moments if moment.exit_code not in (None, 0)]
+    hits = [moment for moment in moments if moment.struck]
     return Result(
         fault,
-        len(moments),
-        sum(moment.exit_code is None or moment.said.startswith(_ENDS) for moment in moments),
+        len(hits),
+        sum(moment.exit_code is None or moment.said.startswith(_ENDS) for moment in hits),
         tuple(problems),
         _once(moment.said for moment in stopped),
     )

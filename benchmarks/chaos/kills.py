@@ -28,12 +28,16 @@ class Moment:
     said: str
     by_itself: bool
     """Whether what was killed came back without `perpetune up`."""
+    struck: bool
+    """Whether there was anything to kill: the lap had not ended."""
 
 
 def kill_at_random(
     project: ProjectFolder, lap: loop.Lap, moments: int, seed: int, *, servers: bool
 ) -> Iterator[Moment]:
     """Kill `moments` times; a lap is taken up again until it ends, and then the next begins.
+
+    A lap that ended before its moment came is yielded as well, with `struck` false.
 
     Args:
         project: in which the loop runs.
@@ -44,25 +48,29 @@ def kill_at_random(
     """
     draw = random.Random(seed)
     seconds = 20.0
-    for _ in range(moments):
+    struck = 0
+    while struck < moments:
         victims = VICTIMS if servers else {"flow": 1}
         (victim,) = draw.choices([*victims], [*victims.values()])
         began = time.monotonic()
         process = loop.start(lap)
-        process.join(draw.uniform(0, 1.1) * seconds)
+        process.join(draw.uniform(0, 1) * seconds)
         step, code, said, by_itself = loop.step_of(lap), None, "", True
-        if process.is_alive() and victim == "flow":
+        alive = process.is_alive()
+        struck += alive
+        if alive and victim == "flow":
             loop.kill_group(process.pid)
             process.join()
         else:
-            if process.is_alive():
+            if alive:
                 by_itself = _kill_server(project, victim)
             process.join(300)
             loop.kill_group(process.pid)
             process.join()
             code, said = process.exitcode, loop.last_words(lap, 1)
-            seconds = max(seconds, time.monotonic() - began)
-        yield Moment(victim, step, code, said, by_itself)
+            if code == 0 and not alive:
+                seconds = time.monotonic() - began
+        yield Moment(victim, step, code, said, by_itself, alive)
         if code == 0:
             lap = replace(lap, number=lap.number + 1)
 
