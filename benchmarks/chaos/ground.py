@@ -45,14 +45,17 @@ class Ground:
         path = self.scratch / name
         shutil.copytree(self.template, path, symlinks=True)
         project = ProjectFolder(path, Path(self.environment["PREFECT_HOME"]))
-        project.environment |= self.environment
+        project.environment |= self._own
         return project
+
+    @property
+    def _own(self) -> dict[str, str]:
+        return {k: v for k, v in self.environment.items() if k != "MLFLOW_TRACKING_URI"}
 
     def lap(self, project: ProjectFolder, number: int = 1, *overrides: str) -> loop.Lap:
         """A lap in such a copy; its model has the copy's name."""
         own = [f"project.name={project.path.name}", *overrides]
-        environment = {k: v for k, v in self.environment.items() if k != "MLFLOW_TRACKING_URI"}
-        return loop.Lap(project.path, number, environment, (*loop.SMALL, *own))
+        return loop.Lap(project.path, number, self._own, (*loop.SMALL, *own))
 
     @contextmanager
     def mlflow(self, name: str, store: str | None = None) -> Iterator[Proxy]:
