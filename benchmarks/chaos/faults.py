@@ -1,5 +1,6 @@
 """Each kind of fault: what is done, that the loop is started again, and what is counted then."""
 
+import os
 import random
 import shutil
 import time
@@ -73,8 +74,10 @@ def postgres_restart(ground: Ground, times: int, seed: int) -> Result:
         url = database.url("mlflow")
         project = ground.project("restarted")
         results = []
+        os.environ["PGPASSWORD"] = database.password  # for what looks at the registry afterwards
         for number in range(1, times + 1):
             lap = _served(ground, project, url, number)
+            lap = replace(lap, environment={**lap.environment, "PGPASSWORD": database.password})
             process = loop.start(lap)
             _wait_for_step(lap, "'curate' - Finished", process)
             time.sleep(draw.uniform(0, 10))
