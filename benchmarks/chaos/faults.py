@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from unittest.mock import patch
 
 from benchmarks.chaos import kills, loop
 from benchmarks.chaos.ground import Ground, Result
@@ -69,12 +70,11 @@ def store_errors(ground: Ground, times: int) -> Result:
 def postgres_restart(ground: Ground, times: int, seed: int) -> Result:
     """PostgreSQL, which MLflow keeps its registry in, restarts in mid-round."""
     draw = random.Random(seed)
-    with postgres() as database:
+    with postgres() as database, patch.dict(os.environ, PGPASSWORD=database.password):
         database.create("mlflow")
         url = database.url("mlflow")
         project = ground.project("restarted")
         results = []
-        os.environ["PGPASSWORD"] = database.password  # for what looks at the registry afterwards
         for number in range(1, times + 1):
             lap = _served(ground, project, url, number)
             lap = replace(lap, environment={**lap.environment, "PGPASSWORD": database.password})
