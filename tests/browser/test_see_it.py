@@ -433,7 +433,10 @@ def test_mlflow_away_while_the_form_is_answered(site: Site) -> None:
     version = site.add_candidate()
     site.tend()
     run = site.waits(version)
-    os.killpg(site.platform["processes"]["mlflow"]["pid"], signal.SIGKILL)
+    # The supervisor as well: it would start MLflow again before anybody meets it away.
+    record = json.loads((site.project.path / ".perpetune/platform.json").read_text())
+    os.kill(record["supervisor"]["pid"], signal.SIGKILL)
+    os.killpg(record["processes"]["mlflow"]["pid"], signal.SIGKILL)
     site.answer(run, {"action": "approve", "by": "Ada", "comment": ""})
     wait_for(lambda: site.waits(version)["state"]["id"] != run["state"]["id"], 240)
     assert "does not answer" in site.text(site.waits(version))
