@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,21 @@ os.environ.setdefault("TESTED_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES", "0")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 PROJECT = Path(__file__).parent.parent
+
+_OF_SERVERS = ("MLFLOW_", "PREFECT_")
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """What a test, or a library in it, sets for servers is not for the next one."""
+    before = dict(os.environ)
+    yield
+    for name in {*before, *os.environ}:
+        if name.startswith(_OF_SERVERS) and os.environ.get(name) != before.get(name):
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
 
 
 @pytest.fixture(scope="session")
