@@ -5,6 +5,7 @@ import json
 import shutil
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
