@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,8 +139,8 @@ class Connection:
             self._experiments[name] = experiment.experiment_id
         return self._experiments[name]
 
-    def experiment(self, client: "MlflowClient", name: str) -> str:
-        """Id of the experiment of this name, created if there is none.
+    def experiment(self, client: "MlflowClient", name: str, tags: Mapping[str, str]) -> str:
+        """Id of the experiment of this name, created with these tags if there is none.
 
         Beside a database the artifacts go to `mlartifacts` in the state folder, by absolute path;
         a server has its own place for them.
@@ -150,7 +150,8 @@ class Connection:
             direct = self.uri.startswith(_DATABASES)
             location = self.artifacts.as_uri() if direct else None
             with ignore_existing():
-                client.create_experiment(name, location)
+                # Tags with it: set later, two processes would race, and a person's note be lost.
+                client.create_experiment(name, location, tags=dict(tags))
                 if self._database is not None:
                     _hide_default(client)
             found = self.find_experiment(client, name)

@@ -74,8 +74,7 @@ class Tracking:
         """
         check_key(key)
         with self.only(key) as client:
-            experiment = self._connection.experiment(client, self._project)
-            self._introduce(client, experiment)
+            experiment = self._connection.experiment(client, self._project, _tags(self._project))
             found = _rounds(client, experiment, key)
             if found and found[0].info.status == "FINISHED":
                 return str(found[0].info.run_id)
@@ -218,18 +217,6 @@ class Tracking:
         with self._connection.client() as client, self._connection.lock(f"round-{key}"):
             yield client
 
-    def _introduce(self, client: "MlflowClient", experiment: str) -> None:
-        """What MLflow's page of all rounds says of itself."""
-        texts = {
-            NOTE_TAG: _NOTE.format(name=self._project),
-            "mlflow.experiment.primaryMetric.name": "validation_loss",
-            "mlflow.experiment.primaryMetric.greaterIsBetter": "false",
-        }
-        known = client.get_experiment(experiment).tags
-        for tag, text in texts.items():
-            if tag not in known:  # somebody may have written a note of their own
-                client.set_experiment_tag(experiment, tag, text)
-
     def _describe(
         self,
         client: "MlflowClient",
@@ -246,6 +233,15 @@ class Tracking:
         labels = [RunTag(tag, mlflow_values.clip(str(value), limit)) for tag, value in tags.items()]
         client.log_batch(run_id, tags=labels)
         client.log_inputs(run_id, mlflow_values.dataset_inputs(datasets))
+
+
+def _tags(project: str) -> dict[str, str]:
+    """What MLflow's page of all rounds says of itself."""
+    return {
+        NOTE_TAG: _NOTE.format(name=project),
+        "mlflow.experiment.primaryMetric.name": "validation_loss",
+        "mlflow.experiment.primaryMetric.greaterIsBetter": "false",
+    }
 
 
 def check_key(key: str) -> None:
