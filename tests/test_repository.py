@@ -50,6 +50,37 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     assert set(re.findall(r"make ([a-z-]+)", readme)) <= targets
 
 
+def test_the_first_round_of_a_clone_changes_no_tracked_file() -> None:
+    """`dvc.lock` knows the pinned environment as it is."""
+    import hashlib
+
+    from ruamel.yaml import YAML
+
+    stages = YAML(typ="safe").load(read("dvc.lock"))["stages"]
+    recorded = {
+        dep["path"]: dep["md5"]
+        for stage in stages.values()
+        for dep in stage["deps"]
+        if dep["path"] in tracked()
+    }
+    assert {"data.version", "requirements.lock"} <= set(recorded)
+    now = {
+        name: hashlib.md5((PROJECT / name).read_bytes(), usedforsecurity=False).hexdigest()
+        for name in recorded
+    }
+    assert now == recorded
+
+
+def test_only_text_and_pictures_are_tracked() -> None:
+    binary = [
+        name
+        for name in tracked()
+        if b"\0" in (PROJECT / name).read_bytes()[:8192]
+        and Path(name).suffix not in {".png", ".gz", ".ico", ".woff2"}
+    ]
+    assert binary == []
+
+
 def tracked(*patterns: str) -> list[str]:
     done = subprocess.run(
         ["git", "ls-files", "-z", *patterns], cwd=PROJECT, capture_output=True, check=True

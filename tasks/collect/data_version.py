@@ -212,7 +212,8 @@ def _check_out(data: Path, pointer: Path, version: str) -> bool:
     if done.returncode == 0 and data.is_dir() and files.dvc_hash(data) == version:
         log.info("brought %s back from DVC's cache", data)
         return True
-    log.info("%s is not whole in DVC's cache: %s", data, _last_line(done))
+    reason = _last_line(done)
+    log.info("DVC's cache does not hold all of %s%s", data, f": {reason}" if reason else "")
     shutil.rmtree(data, ignore_errors=True)
     return False
 
