@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +33,8 @@ from tasks.collect import adopt_window, count_labelled, write_pointer
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError, Refused, first_line
 from tasks.core.locks import exclusive
-from tasks.drift import Look, look
+from tasks.drift import HELD_OUT, Look, look
+from tasks.evaluate import score_records
 from tasks.registry import Registry, read_traces
 from tasks.rendering.markdown import escape
 from tasks.settings import Settings, load_settings
@@ -60,6 +62,21 @@ from tasks.watch import (
 log = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class _Champion:
+    """What windows are compared with.
+
+    Attributes:
+        number: its version.
+        reference: the traffic that it was trained on.
+        adapter: its own; None: its loss is not compared.
+    """
+
+    number: int
+    reference: Path
+    adapter: Path | None
 
 
 @flow(name="watch")
@@ -173,7 +190,7 @@ class _Watch:
         unread = "" if windows else self._read_traces()
         found, problem = find_windows(windows or [self._settings.watch.traffic])
         checks: list[WindowCheck] = []
-        reference = None
+        champion = None
         for window in found:
             last = self._state.last(window.name)
             digest = window.fingerprint(last.fingerprint if last else None).digest
@@ -183,8 +200,8 @@ class _Watch:
             if why:
                 checks.append(self._put_off(window, digest, why))
                 continue
-            reference = reference or self._reference()
-            checks.append(look_step(self._settings, self._champion, reference, window))
+            champion = champion or self._load_champion()
+            checks.append(look_step(self._settings, champion, window))
         return checks, [unread, problem]
 
     def _read_traces(self) -> str:
@@ -219,10 +236,20 @@ class _Watch:
             self._history.add(entry)
         return WindowCheck.put_off(window.name, why)
 
-    def _reference(self) -> Path:
-        path = Registry(self._settings).versions.artifact(self._champion, "reference.jsonl")
-        records.load([path], labelled=False)  # or every window would be recorded as undecidable
-        return path
+    def _load_champion(self) -> _Champion:
+        """The champion's reference and, where its loss is compared, its adapter."""
+        settings, number = self._settings, self._champion
+        versions = Registry(settings).versions
+        reference = versions.artifact(number, "reference.jsonl")
+        records.load([reference], labelled=False)  # or every window would be undecidable
+        if not settings.watch.champion_rows:
+            return _Champion(number, reference, None)
+        adapter = versions.adapter(f"models:/{versions.model}/{number}")
+        scored = self._history.folder / f"reference-{number}-scored.jsonl"
+        if not scored.is_file():
+            most = settings.evaluate.max_examples
+            score_records(reference, adapter, scored, settings, most=most, chosen=_is_held_out)
+        return _Champion(number, scored, adapter)
 
     def _adopt(self) -> tuple[bool, str]:
         """Let the labelled records of drifted windows join the data, once there are enough.
@@ -268,19 +295,23 @@ class _Watch:
         return alarm, ""
 
 
+def _is_held_out(record: records.Record) -> bool:
+    return HELD_OUT in record.meta
+
+
 @step("look", shown="look at {window.stem}", hours=1)
-def look_step(settings: Settings, champion: int, reference: Path, window: Window) -> WindowCheck:
+def look_step(settings: Settings, champion: _Champion, window: Window) -> WindowCheck:
     """One window beside the champion's reference, alone and pooled; remembered in the history."""
     history = History(settings)
-    looks = replay(history.entries()).of(champion)
+    looks = replay(history.entries()).of(champion.number)
     before = window.fingerprint()
     folder = history.result_folder(window.name, before.digest)
-    cleaned, found = _compare(settings, reference, window, looks, folder)
+    cleaned, found = _compare(settings, champion, window, looks, folder)
     if window.fingerprint().digest != before.digest:
         return WindowCheck.put_off(window.name, "its content changed while it was read")
     files.write_json(folder / "look.json", found.to_json())
     looked = Looked(
-        champion=champion,
+        champion=champion.number,
         window=window.name,
         fingerprint=before,
         path=str(cleaned.path),
@@ -296,16 +327,22 @@ def look_step(settings: Settings, champion: int, reference: Path, window: Window
 
 
 def _compare(
-    settings: Settings, reference: Path, window: Window, looks: Sequence[Looked], folder: Path
+    settings: Settings, champion: _Champion, window: Window, looks: Sequence[Looked], folder: Path
 ) -> tuple[Cleaned, Look]:
     """The window's good lines, and the look at them; what fails in it is undecidable."""
     cleaned = Cleaned(path=window.path, rows=0, bad=0)
     earlier = [looked.look for looked in looks]
     try:
         cleaned = clean(window, History(settings).folder / "good")
+        if champion.adapter is not None:
+            scored = folder / f"scored-{champion.number}.jsonl"
+            most = settings.watch.champion_rows
+            score_records(cleaned.path, champion.adapter, scored, settings, most=most)
+            cleaned = cleaned.model_copy(update={"path": scored})
         paths = [Path(path) for path in paths_of(looks, window.name)]
         report = folder / "report.html"
-        return cleaned, look(reference, [*paths, cleaned.path], earlier, settings, report=report)
+        windows = [*paths, cleaned.path]
+        return cleaned, look(champion.reference, windows, earlier, settings, report=report)
     except (OSError, MemoryError) as error:
         raise PerpetuneError(f"{window.name}: {error}") from error
     except BadInput as error:

@@ -12,12 +12,13 @@ from tasks.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tasks.drift.detection import detect
-    from tasks.drift.reference import write_reference
+    from tasks.drift.reference import HELD_OUT, write_reference
     from tasks.drift.results import DriftResult, DriftTest, RowCounts
     from tasks.drift.sequence import Look, Promotion, ScaleLook, look
     from tasks.drift.timeline import draw_timeline, write_timeline
 
 __all__ = [
+    "HELD_OUT",
     "DriftResult",
     "DriftTest",
     "Look",
@@ -36,6 +37,7 @@ __getattr__ = lazy_exports(
     {
         "DriftResult": "results",
         "DriftTest": "results",
+        "HELD_OUT": "reference",
         "Look": "sequence",
         "RowCounts": "results",
         "ScaleLook": "sequence",

@@ -23,6 +23,8 @@ ONLY_REGIME = "reference"
 SIGNALS = ("loss", "confidence", "feedback", "rating", "latency", "seconds")
 """Keys of `meta` whose numbers are kept: other numbers may be a person's."""
 _TRAINING = "training"
+HELD_OUT = "drift_held_out"
+"""Key of `meta`: the version was not trained on this row, nor was its winner chosen by it."""
 _KEY = "drift_regime"
 _SPLITS = ("train", "validation", "test")
 # Not what the task's traffic looks like, or what must not be kept.
@@ -60,7 +62,8 @@ def write_reference(curated: Path, out: Path, settings: Settings) -> Path:
 
     Returns:
         `out`. Its lines: the record's own keys, `id`, `group`, `timestamp`, `meta` with `SIGNALS`
-        only, `drift_regime`, and `drift_count` where it is more than 1.
+        only, `drift_regime`, `drift_count` where it is more than 1, and `drift_held_out` on rows of
+        the test split.
 
     Raises:
         BadInput: there is no curated training data, or no prompt in it.
@@ -186,7 +189,9 @@ def _as_it_came(curated: Path, settings: Settings) -> Iterator[Record]:
     splits = [curated / f"{name}.jsonl" for name in _SPLITS]
     there = [path for path in splits[1:] if path.is_file() and path.stat().st_size]
     for path in [splits[0], *there]:
-        yield from records.load([path], labelled=False)
+        mark = {HELD_OUT: True} if path.stem == "test" else {}
+        for record in records.load([path], labelled=False):
+            yield replace(record, meta=record.meta | mark) if mark else record
     ledger = curated / "dropped.jsonl"
     lines: dict[str, set[int]] = {}
     for entry in files.read_jsonl(ledger) if ledger.is_file() else []:
@@ -234,6 +239,5 @@ def _row(record: Record, regime: str) -> dict[str, Any]:
     meta = {key: value for key in SIGNALS if isinstance(value := record.meta.get(key), int | float)}
     if meta:
         row["meta"] = meta
-    if COUNT in record.meta:
-        row[COUNT] = record.meta[COUNT]
+    row |= {key: record.meta[key] for key in (COUNT, HELD_OUT) if key in record.meta}
     return row | {_KEY: regime}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.evaluate.metrics import METRICS, Item, Metric
     from tasks.evaluate.pages.card import model_card
     from tasks.evaluate.pages.table import ComparisonRow, comparison_table
+    from tasks.evaluate.record_scores import score_records
     from tasks.evaluate.results import (
         BenchmarkResult,
         Evaluation,
@@ -60,6 +61,7 @@ __all__ = [
     "evaluate",
     "model_card",
     "sample",
+    "score_records",
     "title",
 ]
 
@@ -94,6 +96,7 @@ __getattr__ = lazy_exports(
         "evaluate": "evaluation",
         "model_card": "pages.card",
         "sample": "statistics",
+        "score_records": "record_scores",
         "title": "diagnosis",
     },
 )

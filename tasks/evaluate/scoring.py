@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -51,19 +51,43 @@ def token_losses(
     that examples share (examples before every question) is computed once, where the model gives the
     same losses so.
     """
+    found = _at_targets(model, examples, _token_losses, label)
+    broken = sum(int((~losses.isfinite()).sum()) for losses in found)
+    if broken:
+        total = sum(map(len, found))
+        log.warning("%s: no finite loss on %d of %d tokens", label, broken, total)
+    return found
+
+
+@torch.inference_mode()
+def token_confidences(
+    model: Any, examples: Sequence[Example], *, label: str = "confidence"
+) -> list[torch.Tensor]:
+    """The probability of the likeliest token at every target position, whatever the target is.
+
+    Of each example a float64 tensor [targets]; the maximum softmax probability of Hendrycks &
+    Gimpel 2017, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples".
+    """
+    return _at_targets(model, examples, _top_probabilities, label)
+
+
+_Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From logits [tokens, vocabulary] and targets [tokens] to a figure for each token."""
+
+
+def _at_targets(
+    model: Any, examples: Sequence[Example], measure: _Measure, label: str
+) -> list[torch.Tensor]:
     found = [torch.empty(0)] * len(examples)
     with tqdm(total=len(examples), desc=label, unit="ex", disable=None, file=sys.stderr) as bar:
         for beginning, members in _planned(model, examples):
             for batch in _batches([examples[i] for i in members], beginning.length):
                 chosen = [members[i] for i in batch]
-                parts = _batch_losses(model, [examples[i] for i in chosen], beginning)
+                rows = [examples[i] for i in chosen]
+                parts = _measure_batch(model, rows, beginning, measure)
                 for i, part in zip(chosen, parts, strict=True):
                     found[i] = part
                 bar.update(len(batch))
-    broken = sum(int((~losses.isfinite()).sum()) for losses in found)
-    if broken:
-        total = sum(map(len, found))
-        log.warning("%s: no finite loss on %d of %d tokens", label, broken, total)
     return found
 
 
@@ -72,7 +96,8 @@ def _planned(model: Any, examples: Sequence[Example]) -> list[tuple[Beginning, l
 
     def gives_the_same(i: int, beginning: Beginning) -> bool:
         whole, behind = (
-            _batch_losses(model, [examples[i]], start)[0] for start in (Beginning(), beginning)
+            _measure_batch(model, [examples[i]], start, _token_losses)[0]
+            for start in (Beginning(), beginning)
         )
         exact = model.dtype in (torch.float32, torch.float64)
         return bool((whole - behind).abs().max() <= (1e-3 if exact else 0.25))
@@ -83,10 +108,10 @@ def _planned(model: Any, examples: Sequence[Example]) -> list[tuple[Beginning, l
     return decoder.beginnings(model, rows, most, gives_the_same)
 
 
-def _batch_losses(
-    model: Any, rows: Sequence[Example], beginning: Beginning
+def _measure_batch(
+    model: Any, rows: Sequence[Example], beginning: Beginning, measure: _Measure
 ) -> tuple[torch.Tensor, ...]:
-    """The losses of each row's target tokens."""
+    """The figures of each row's target tokens."""
     device = next(model.parameters()).device
     start = beginning.length
     ids = padded([row.input_ids[start:] for row in rows], device)
@@ -95,8 +120,8 @@ def _batch_losses(
     predicts = padded(learned, device, width=ids.shape[1]).bool()
     kept = functional.pad(predicts, (_prompt_length(model), 0))
     logits = asked_logits(model, {"input_ids": ids, **beginning.inputs(len(rows))}, kept)
-    losses = _token_losses(logits, ids.roll(-1, dims=1)[predicts]).double().cpu()
-    parts: tuple[torch.Tensor, ...] = losses.split([row.targets for row in rows])
+    figures = measure(logits, ids.roll(-1, dims=1)[predicts]).double().cpu()
+    parts: tuple[torch.Tensor, ...] = figures.split([row.targets for row in rows])
     return parts
 
 
@@ -116,6 +141,11 @@ def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     # In parts: the float32 copy of all logits would be the largest thing in memory.
     pairs = zip(logits.split(_LOGITS_AT_ONCE), targets.split(_LOGITS_AT_ONCE), strict=True)
     return torch.cat([functional.cross_entropy(x.float(), y, reduction="none") for x, y in pairs])
+
+
+def _top_probabilities(logits: torch.Tensor, _targets: torch.Tensor) -> torch.Tensor:
+    parts = [x.float().softmax(dim=-1).amax(dim=-1) for x in logits.split(_LOGITS_AT_ONCE)]
+    return torch.cat(parts)
 
 
 def _batches(examples: Sequence[Example], computed: int) -> Iterator[list[int]]:

@@ -36,6 +36,9 @@ class Watch(Section):
     """Folder that this part joins; null: the first folder of `evaluate.benchmarks`."""
     min_labelled: Annotated[int, Field(ge=2)] = 20
     """Labelled records of drifted windows from which they join the data."""
+    champion_rows: Annotated[int, Field(ge=0)] = 0
+    """Rows of a window of which the champion's loss and confidence are compared; 0: none, and no
+    model is loaded. For traffic with people's answers: the champion finds its own ones likely."""
     cooldown_hours: Annotated[float, Field(ge=0), Unit("hours")] = 6.0
     """Shortest time between two events that start a round. An alarm that no round has answered is
     told again after it."""

@@ -138,3 +138,13 @@ def test_the_window_is_normal_for_the_model_that_learned_it(project: ProjectFold
     assert (status["champion"], status["previous"]) == (2, 1)
     rolled = project.perpetune("rollback", "--by", "Ada", "--comment", "trying it")
     assert rolled["after"]["champion"] == 1
+
+
+def test_the_champions_loss_is_compared_where_it_is_asked_for(project: ProjectFolder) -> None:
+    window = "data/traffic/window-2.jsonl"
+    options = ["--set", "watch.champion_rows=40", "--set", "drift.min_rows=10"]
+    (check,) = project.perpetune("watch", window, *options)["windows"]
+    page = project.path / check["report"]
+    result = json.loads((page.parent / "look.json").read_text())["result"]
+    compared = {test["name"] for test in result["tests"]}
+    assert {"loss", "confidence"} <= compared, result["not_compared"]

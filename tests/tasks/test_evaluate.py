@@ -26,6 +26,7 @@ from tasks.evaluate import (
     evaluate,
     generation,
     model_card,
+    score_records,
     scoring,
 )
 from tasks.model import encoding
@@ -199,6 +200,36 @@ def test_loss_does_not_depend_on_the_batch(
     monkeypatch.setattr(scoring, "_BATCH_TOKENS", 1)
     monkeypatch.setattr(scoring, "_LOGITS_AT_ONCE", 3)
     assert together == pytest.approx(scoring.negative_log_likelihoods(model, examples), abs=1e-4)
+
+
+def test_confidence_is_the_likeliest_token_whatever_the_answer_says(tiny_base: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+    example = encode(task_rows(1)[0], tokenizer)
+    (found,) = scoring.token_confidences(model, [example])
+    with torch.no_grad():
+        logits = model(torch.tensor([example.input_ids])).logits[0]
+    likeliest = logits.softmax(dim=-1).amax(dim=-1)[:-1][torch.tensor(example.learned[1:])]
+    torch.testing.assert_close(found, likeliest.double(), atol=1e-5, rtol=1e-4)
+
+
+def test_records_are_scored_by_the_champion(
+    settings: Settings, tuned: Path, write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = [*task_rows(12), {"prompt": "no answer"}, pair("a", "b", meta={"loss": 9.0})]
+    rows[0]["completion"] = "qq zz qq zz"
+    source, out = write_lines("window.jsonl", *rows), tmp_path / "scored.jsonl"
+    assert score_records(source, tuned, out, settings, most=100) == 12
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(found) == len(rows)
+    scores = [row["meta"] for row in found[:12]]
+    assert all(0 < score["confidence"] <= 1 for score in scores)
+    # It learned the task: the one answer that is none of it stands out.
+    assert scores[0]["loss"] > max(score["loss"] for score in scores[1:])
+    assert (found[12]["meta"], found[13]["meta"]) == ({}, {"loss": 9.0})
+    assert score_records(source, tuned, out, settings, most=5) == 5
+    none = score_records(source, tuned, out, settings, most=5, chosen=lambda record: False)
+    assert none == 0
 
 
 def test_a_loss_that_is_no_number_counts_as_the_worst(tiny_base: Path) -> None:
