@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
 
 _FEWEST_CLUSTERS = 6  # below, nothing can be said at 2.5 % (Cameron, Gelbach & Miller 2008)
 
@@ -22,7 +21,9 @@ class Estimate:
         """Whether it is shown to be above `bound`: a one-sided t test at `level`."""
         if self.clusters < _FEWEST_CLUSTERS or not math.isfinite(self.error):
             return False
-        reach = float(t.ppf(1 - level, self.clusters - 1)) * self.error
+        from scipy.special import stdtrit  # a quantile of Student's t
+
+        reach = float(stdtrit(self.clusters - 1, 1 - level)) * self.error
         return self.value - bound > reach
 
     def below(self, bound: float = 0.0, level: float = 0.025) -> bool:
