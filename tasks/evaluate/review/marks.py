@@ -6,8 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import binomtest
-
 from tasks.core import files
 from tasks.core.errors import BadInput, Refused
 from tasks.core.values import Value
@@ -104,7 +102,7 @@ def count_marks(path: Path, key: Path) -> MarkCounts:
         losses=losses,
         unmarked=len(sheet.items) - len(marks),
         notes=sum(bool(entry.get("note")) for entry in value["marks"]),
-        p_value=float(binomtest(wins, decisive).pvalue) if decisive else None,
+        p_value=_sign_test(wins, decisive) if decisive else None,
         by_benchmark={
             name: (outcomes[name, "win"], outcomes[name, "tie"], outcomes[name, "loss"])
             for name in benchmarks
@@ -182,3 +180,9 @@ def _marks(path: Path, value: dict[str, Any], sheet: ReviewSheet) -> dict[int, s
     if not marks:
         raise BadInput(f"{path}: no item is marked; mark some and export again")
     return marks
+
+
+def _sign_test(wins: int, decisive: int) -> float:
+    from scipy.stats import binomtest
+
+    return float(binomtest(wins, decisive).pvalue)
