@@ -7,8 +7,6 @@ for each `models/NAME.yaml`, and given the parameters with which `up` was called
 import copy
 import io
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from flows.deployed import POOL, are_deployed, limit_rounds, retire
 from flows.forms import Request
 from flows.recovery import recover
 from flows.server import no_answer
+from perpetune.platform.prefect_command import run_prefect
 from tasks.core import files
 from tasks.core.errors import BadInput, PerpetuneError, first_line
 from tasks.settings import Settings, load_settings, models
@@ -55,7 +54,7 @@ def deploy(request: Request) -> None:
     names = deployment_names(request.settings)
     try:
         if changed or not are_deployed(names):
-            _run_prefect(
+            run_prefect(
                 "--no-prompt",
                 "deploy",
                 "--all",
@@ -76,7 +75,7 @@ def make_pool() -> None:
     Raises:
         PerpetuneError: Prefect refuses it, or does not answer.
     """
-    _run_prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
+    run_prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
 
 
 def deployment_names(settings: Settings) -> tuple[str, ...]:
@@ -88,21 +87,6 @@ def deployment_names(settings: Settings) -> tuple[str, ...]:
         f"{found['entrypoint'].rpartition(':')[2]}/{found['name']}"
         for found in plain["deployments"]
     )
-
-
-def _run_prefect(*arguments: str) -> None:
-    command = [str(Path(sys.executable).parent / "prefect"), *arguments]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="backslashreplace",
-        check=False,
-    )
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip()
-        raise PerpetuneError(f"prefect {' '.join(arguments)} failed:\n{said[-2000:]}")
 
 
 def write_deployments(request: Request) -> bool:

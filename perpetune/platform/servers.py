@@ -32,6 +32,7 @@ from perpetune.platform.environment import protection
 from perpetune.platform.exposure import check_exposure
 from perpetune.platform.launching import Launch, answers, stop
 from perpetune.platform.mlflow_place import MLflowPlace, mlflow_place
+from perpetune.platform.prefect_command import PREFECT, run_prefect
 from perpetune.platform.processes import (
     MARKER,
     NAMES,
@@ -167,7 +168,8 @@ def _start_missing(settings: Settings, running: Platform | None) -> Platform:
             starter.start(launches[name])
         for launch in launches.values():
             starter.wait(launch)
-        starter.run("prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite")
+        create = ("work-pool", "create", POOL, "--type", "process", "--overwrite")
+        run_prefect(*create, env=environment)
         starter.start(launches["worker"])
         return starter.supervise(list(launches.values()), _log_file(settings, "supervisor"))
     except BaseException:
@@ -213,25 +215,6 @@ class _Starter:
                 return
             time.sleep(0.3)
         raise PerpetuneError(f"{launch.name} does not answer at {launch.health}; see {launch.log}")
-
-    def run(self, *command: str) -> None:
-        """Run a command to its end.
-
-        Raises:
-            PerpetuneError: it failed; the message holds its last lines.
-        """
-        done = subprocess.run(
-            [_script(command[0]), *command[1:]],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="backslashreplace",
-            check=False,
-        )
-        if done.returncode != 0:
-            said = (done.stdout + done.stderr).strip()
-            raise PerpetuneError(f"{' '.join(command)} failed:\n{said[-2000:]}")
 
     def supervise(self, launches: Sequence[Launch], path: Path) -> Platform:
         """Hand the processes over to a supervisor.
@@ -361,7 +344,7 @@ def _launches(
         "mlflow": (*python, "tasks.registry.server", str(_port(mlflow_url)), artifacts)
         if place.local
         else (),
-        "worker": (_script("prefect"), "worker", "start", "--pool", POOL),
+        "worker": (PREFECT, "worker", "start", "--pool", POOL),
     }
     health = {"prefect": f"{prefect_url}/api/health", "mlflow": f"{mlflow_url}/health"}
     return {
@@ -373,10 +356,6 @@ def _launches(
 
 def _log_file(settings: Settings, name: str) -> Path:
     return settings.project.state_dir / "logs" / f"{name}.log"
-
-
-def _script(name: str) -> str:
-    return str(Path(sys.executable).parent / name)
 
 
 def _require_free(settings: Settings, name: str, port: int) -> None:
