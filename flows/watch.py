@@ -35,6 +35,7 @@ from tasks.core.errors import BadInput, PerpetuneError, Refused, first_line
 from tasks.core.locks import exclusive
 from tasks.drift import HELD_OUT, Look, look
 from tasks.evaluate import score_records
+from tasks.label import is_labelled
 from tasks.registry import Registry, read_traces
 from tasks.rendering.markdown import escape
 from tasks.settings import Settings, load_settings
@@ -244,11 +245,17 @@ class _Watch:
         records.load([reference], labelled=False)  # or every window would be undecidable
         if not settings.watch.champion_rows:
             return _Champion(number, reference, None)
-        adapter = versions.adapter(f"models:/{versions.model}/{number}")
-        scored = self._history.folder / f"reference-{number}-scored.jsonl"
-        if not scored.is_file():
-            most = settings.evaluate.max_examples
-            score_records(reference, adapter, scored, settings, most=most, chosen=_is_held_out)
+        try:
+            adapter = versions.adapter(f"models:/{versions.model}/{number}")
+            # By content: a registry that was made anew counts its versions from 1 again.
+            key = files.content_key(files.sha256(reference), files.file_hashes(adapter))
+            scored = self._history.folder / f"reference-{number}-{key}.jsonl"
+            if not scored.is_file():
+                most = settings.evaluate.max_examples
+                score_records(reference, adapter, scored, settings, most=most, chosen=_is_held_out)
+        except PerpetuneError as error:
+            log.warning("the champion's loss is not compared: %s", first_line(error))
+            return _Champion(number, reference, None)
         return _Champion(number, scored, adapter)
 
     def _adopt(self) -> tuple[bool, str]:
@@ -337,7 +344,10 @@ def _compare(
         if champion.adapter is not None:
             scored = folder / f"scored-{champion.number}.jsonl"
             most = settings.watch.champion_rows
-            score_records(cleaned.path, champion.adapter, scored, settings, most=most)
+            # Not the champion's own answers, which it finds likely.
+            score_records(
+                cleaned.path, champion.adapter, scored, settings, most=most, chosen=is_labelled
+            )
             cleaned = cleaned.model_copy(update={"path": scored})
         paths = [Path(path) for path in paths_of(looks, window.name)]
         report = folder / "report.html"
